@@ -1,0 +1,220 @@
+"""From an Outcome to the octets of a Credit-Control-Answer (RFC 8506 section 3.2); pure.
+
+Laws
+1. Session-Id first; Result-Code, Origin-Host, Origin-Realm, Auth-Application-Id, CC-Request-Type and CC-Request-Number always:
+   a real gateway silently drops an answer that lacks one of them (CLIENTS 18).
+2. A service that asks gets units, or a Result-Code that refuses: success without a grant is unlimited service to a real
+   gateway (CLIENTS 21), so it is never written.
+3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20).
+4. What does not change from answer to answer is encoded once.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final
+
+from ocs import limits
+from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
+from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.diameter.codec import Header, Message, answer_header, writer
+from ocs.diameter.message import HEADER_OCTETS
+from ocs.outcomes import RESULT_CODES, Code
+from ocs.units import Unit
+
+CREDIT_CONTROL: Final = 4
+"""Application id of RFC 8506 section 12.1."""
+
+_TERMINATE: Final = 0
+"""Final-Unit-Action (RFC 8506 section 8.35)."""
+
+_session_id = writer("Session-Id")
+_request_type = writer("CC-Request-Type")
+_request_number = writer("CC-Request-Number")
+_sub_session_id = writer("CC-Sub-Session-Id")
+_result_code = writer("Result-Code")
+_error_message = writer("Error-Message")
+_failed_avp = writer("Failed-AVP")
+_context = writer("Service-Context-Id")
+_service = writer("Multiple-Services-Credit-Control")
+_rating_group = writer("Rating-Group")
+_service_identifier = writer("Service-Identifier")
+_validity_time = writer("Validity-Time")
+
+_RESULTS: Final = {code: _result_code(result) for code, result in RESULT_CODES.items()}
+# An enum's members are looked up slowly in Python 3.11; these stand in the hot path.
+_SUCCESS: Final = Code.SUCCESS
+_LEAST_WITH_SERVICES: Final = Code.BARRED
+"""Outcomes below it looked at no service, or at none that still counts."""
+_SUCCESS_WRITTEN: Final = _RESULTS[Code.SUCCESS]
+_PROTOCOL_ERRORS: Final = frozenset(code for code, result in RESULT_CODES.items() if 3000 <= result < 4000)
+"""The outcomes that are answered with the E-bit (RFC 6733 section 7.1.3)."""
+_LAST_UNITS: Final = writer("Final-Unit-Indication")(writer("Final-Unit-Action")(_TERMINATE))
+_WHY: Final = {
+    Code.CONFLICT: "this CC-Request-Number was used before, with other content",
+    Code.SEEN: "this CC-Request-Number was used before, and its answer is no longer kept",
+}
+
+
+def _granted(name: str, shape: str) -> Callable[[int], bytes]:
+    """Bind the writer of a Granted-Service-Unit of one kind: octets that never change, and the number."""
+    pack = Struct(shape).pack
+    head = writer("Granted-Service-Unit")(writer(name)(0)).removesuffix(pack(0))
+
+    def write(units: int) -> bytes:
+        return head + pack(units)
+
+    return write
+
+
+_GRANTED: Final = {
+    Unit.OCTETS: _granted("CC-Total-Octets", ">Q"),
+    Unit.SECONDS: _granted("CC-Time", ">I"),
+    Unit.EVENTS: _granted("CC-Service-Specific-Units", ">Q"),
+}
+
+
+class AnswerWriter:
+    """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
+
+    They are the values of Credit-Control-Failure-Handling (RFC 8506 section 8.14) and CC-Session-Failover (section 8.4); None
+    leaves the AVP out.
+    """
+
+    __slots__ = ("_failover", "_heads", "_names", "_origin", "_origin_and_application")
+
+    def __init__(
+        self,
+        origin_host: str,
+        origin_realm: str,
+        *,
+        failure_handling: int | None,
+        session_failover: int | None,
+    ) -> None:
+        self._origin = writer("Origin-Host")(origin_host) + writer("Origin-Realm")(origin_realm)
+        application = writer("Auth-Application-Id")(CREDIT_CONTROL)
+        self._origin_and_application = self._origin + application
+        self._heads = {
+            (kind, code): result + self._origin_and_application + _request_type(kind)
+            for code, result in _RESULTS.items()
+            for kind in range(INITIAL, EVENT + 1)
+        }
+        self._failover = b""
+        if session_failover is not None:
+            self._failover += writer("CC-Session-Failover")(session_failover)
+        if failure_handling is not None:
+            self._failover += writer("Credit-Control-Failure-Handling")(failure_handling)
+        self._names: dict[str, bytes] = {}
+
+    def answer(self, frame_header: Header, message: Message, ask: Ask, outcome: Outcome) -> bytes:
+        """Write the whole answer to a request that was charged or refused by the store.
+
+        Services come in the request's order, named as it named them. Where the outcome has none (conflict, unknown
+        session or subscriber, store away), or says that nothing in it was looked at, no service is written.
+        """
+        code, _, decided = outcome
+        avps, kind = message.avps, ask.kind
+        parts = [_session_id(ask.session_id), b"", _request_number(ask.number)]
+        if "CC-Sub-Session-Id" in avps:
+            parts.append(_sub_session_id(avps["CC-Sub-Session-Id"]))
+        if kind == INITIAL and code not in _PROTOCOL_ERRORS:
+            # RFC 6733 section 7.2: an answer with the E-bit has a form of its own, in which these are strangers
+            parts.append(self._failover)
+        if not decided or code < _LEAST_WITH_SERVICES:
+            pass
+        elif ask.multiple:
+            names = self._names
+            for asked, one in zip(ask.services, decided, strict=True):
+                name = names.get(asked.key)
+                parts.append(_decided(asked, one, self._name(asked) if name is None else name))
+        else:
+            asked, one = ask.services[0], decided[0]
+            if one.granted > 0:
+                parts.append(_units(one))
+            elif code == _SUCCESS and asked.wanted is not None:
+                code = Code.CREDIT_LIMIT  # law 2
+        parts[1] = self._heads[kind, code]
+        if "Proxy-Info" in avps:
+            parts += avps["Proxy-Info"]
+        if code < _SUCCESS:
+            parts.append(_trouble(code, ask))
+        body = b"".join(parts)
+        length = HEADER_OCTETS + len(body)
+        return answer_header(frame_header, error=code in _PROTOCOL_ERRORS, length=length) + body
+
+    def refuse(
+        self,
+        frame_header: Header,
+        avps: dict[str, Any],
+        result_code: int,
+        *,
+        failed_avp: bytes = b"",
+        error_message: str = "",
+    ) -> bytes:
+        """Write the answer to a request that was not charged at all: a fault, or a server that is too busy.
+
+        ``avps`` is what could be read of the request; ``failed_avp`` is one encoded AVP (RFC 6733 section 7.5). The E-bit and
+        the form of RFC 6733 section 7.2 are for 3xxx only (CLIENTS 18).
+        """
+        parts = []
+        if "Session-Id" in avps:
+            parts.append(_session_id(avps["Session-Id"]))
+        parts.append(_result_code(result_code))
+        ours = frame_header.application == CREDIT_CONTROL
+        parts.append(self._origin_and_application if ours else self._origin)
+        if "CC-Request-Type" in avps:
+            parts.append(_request_type(avps["CC-Request-Type"]))
+        if "CC-Request-Number" in avps:
+            parts.append(_request_number(avps["CC-Request-Number"]))
+        if "CC-Sub-Session-Id" in avps:
+            parts.append(_sub_session_id(avps["CC-Sub-Session-Id"]))
+        if error_message:
+            parts.append(_error_message(error_message))
+        if failed_avp:
+            parts.append(_failed_avp(failed_avp))
+        parts += avps.get("Proxy-Info", ())
+        body = b"".join(parts)
+        length = HEADER_OCTETS + len(body)
+        return answer_header(frame_header, error=3000 <= result_code < 4000, length=length) + body
+
+    def _name(self, asked: AskedService) -> bytes:
+        """Encode what names a service, as the request did (CLIENTS 9), and remember it under the service's key."""
+        named = b""
+        if asked.service_identifier is not None:
+            identifiers = asked.key.partition("/")[2].split("+")
+            named = b"".join([_service_identifier(int(text)) for text in identifiers])
+        if asked.rating_group is not None:
+            named += _rating_group(asked.rating_group)
+        if len(self._names) >= limits.SERVICE_NAMES_KEPT_MAX:
+            self._names.clear()
+        self._names[asked.key] = named
+        return named
+
+
+def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
+    """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
+    code, unit, granted, validity_s, final = one
+    if granted > 0:
+        body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        return _service(body + _LAST_UNITS if final else body)
+    if code == _SUCCESS and asked.wanted is not None:
+        code = Code.CREDIT_LIMIT  # law 2
+    return _service(name + _RESULTS[code])
+
+
+def _units(one: ServiceOutcome) -> bytes:
+    """Write the units of the only service at message level (RFC 8506 section 3.2)."""
+    _, unit, granted, validity_s, final = one
+    return _GRANTED[unit](granted) + (_LAST_UNITS if final else b"") + _validity_time(validity_s)
+
+
+def _trouble(code: Code, ask: Ask) -> bytes:
+    """Write the Failed-AVP of a refusal that needs one, and why."""
+    if code in _WHY:
+        # Session-Id, CC-Request-Type and CC-Request-Number are the identity (DESIGN law 5). The number is what the client chose
+        # anew for this request, and what it must choose differently for other content; so it is the one that failed.
+        return _failed_avp(_request_number(ask.number)) + _error_message(_WHY[code])
+    if code == Code.UNRATED:
+        # RFC 8506 section 9.2: 5031 MUST hold the AVP that could not be rated
+        context = ask.context if len(ask.context) <= limits.SERVICE_CONTEXT_OCTETS_MAX else ""
+        return _failed_avp(_context(context))
+    return b""

@@ -1,0 +1,374 @@
+"""The Ask: what a credit-control request asks for, free of the protocol's encoding, and how it is read.
+
+Laws
+1. Lenient exactly where CLIENTS 5 to 16 says so, strict elsewhere: a request that is refused names its fault.
+2. Used units are never passed over: what cannot be read as a number is a fault with Failed-AVP (DESIGN law 10).
+3. The reason of a fault never holds a value: values may be personal.
+"""
+
+from functools import lru_cache
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from ocs import limits
+from ocs.diameter.codec import Message, writer
+from ocs.diameter.faults import DecodeFault, ResultCode
+from ocs.diameter.writers import encode_avps
+from ocs.names import SubscriberId, imsi, service_family, service_key, subscriber_id, uri
+from ocs.units import UNITS_MAX
+
+INITIAL, UPDATE, TERMINATION, EVENT = 1, 2, 3, 4
+"""CC-Request-Type (RFC 8506 section 8.3)."""
+
+NOT_GIVEN = -1
+
+
+class Units(NamedTuple):
+    """Units of each kind, NOT_GIVEN where the request has none; octets are the total, or input plus output (CLIENTS 10)."""
+
+    octets: int = NOT_GIVEN
+    seconds: int = NOT_GIVEN
+    events: int = NOT_GIVEN
+
+
+class AskedService(NamedTuple):
+    """One service of a request: an MSCC, or the units at message level.
+
+    ``used`` is None when nothing was reported, ``wanted`` None when nothing was requested; wanted = Units() is an empty
+    Requested-Service-Unit: the server chooses.
+    """
+
+    key: str
+    rating_group: int | None
+    service_identifier: int | None
+    used: Units | None
+    wanted: Units | None
+
+
+class Ask(NamedTuple):
+    """One credit-control request.
+
+    ``digest`` (48 bits) stands for the content that idempotency compares (DESIGN law 5); ``multiple`` tells whether the
+    services came as MSCC (else at message level); ``family`` is "data", "voice", "sms", "mms" or None. ``services`` are in
+    the order of their keys, whatever the request's was: the digest does not know the order, and a kept outcome goes by it.
+    """
+
+    kind: int
+    session_id: str
+    number: int
+    family: str | None
+    context: str
+    ids: tuple[SubscriberId, ...]
+    services: tuple[AskedService, ...]
+    digest: int
+    multiple: bool
+    origin_host: str
+    origin_realm: str
+
+
+class AskFault(DecodeFault):
+    """A well-formed request that cannot be charged as it stands, and the answer to it (its ``avps`` are the request's)."""
+
+    __slots__ = ()
+
+
+_FINAL = 2
+"""Reporting-Reason FINAL (TS 32.299 clause 7.2.175): the service is over, whatever else the report says."""
+_MULTIPLE_SERVICES_SUPPORTED = 1
+_SERVER_CHOOSES = Units()
+_EXTENDED_IDS = (
+    ("Subscription-Id-E164", 0),
+    ("Subscription-Id-IMSI", 1),
+    ("Subscription-Id-SIP-URI", 2),
+    ("Subscription-Id-NAI", 3),
+    ("Subscription-Id-Private", 4),
+)
+"""Members of Subscription-Id-Extension (RFC 8506 section 8.58) and the Subscription-Id-Type that each stands for."""
+_IMSI_DIGITS = 15
+
+_service_write = writer("Multiple-Services-Credit-Control")
+_family = lru_cache(limits.CONTEXTS_KEPT_MAX)(service_family)
+
+
+def ask(message: Message) -> Ask:
+    """Read what a credit-control request asks for; raises AskFault, which knows its answer."""
+    avps = message.avps
+    try:
+        return _ask(avps)
+    except AskFault as fault:
+        fault.avps = avps
+        raise
+
+
+def _ask(avps: dict[str, Any]) -> Ask:
+    session_id, kind, context = avps["Session-Id"], avps["CC-Request-Type"], avps["Service-Context-Id"]
+    if not session_id or len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX:
+        raise _bad_session_id(session_id)
+    if kind == EVENT:
+        raise _fault(
+            ResultCode.UNABLE_TO_COMPLY,
+            encode_avps({"CC-Request-Type": kind}),
+            "one-time events are not charged by this server yet",
+        )
+    ids = _subscriber_ids(avps)
+    groups = avps.get("Multiple-Services-Credit-Control")
+    services = _message_level(avps, kind) if groups is None else _several(groups, avps, kind)
+    return Ask(
+        kind,
+        session_id,
+        avps["CC-Request-Number"],
+        _family(context) if len(context) <= limits.SERVICE_CONTEXT_OCTETS_MAX else None,
+        context,
+        ids,
+        services,
+        _digest(ids, services, avps.get("CC-Sub-Session-Id")),
+        groups is not None or not services,
+        avps["Origin-Host"],
+        avps["Origin-Realm"],
+    )
+
+
+# ---------------------------------------------------------------- who
+
+
+def _subscriber_ids(avps: dict[str, Any]) -> tuple[SubscriberId, ...]:
+    """Return who the request is about, each identity once, in the request's order; the first source that names any.
+
+    CLIENTS 12: several Subscription-Ids in any order and any spelling; CLIENTS 8: some have them inside Service-Information;
+    RFC 8506 section 3.1 leaves User-Name as the last.
+    """
+    found = _listed(avps)
+    if not found and "Service-Information" in avps:
+        found = _listed(avps["Service-Information"])
+    if not found and "User-Name" in avps:
+        named = _user_name(avps["User-Name"])
+        return () if named is None else (named,)
+    return tuple(found)
+
+
+def _listed(avps: dict[str, Any]) -> list[SubscriberId]:
+    """Return the identities of one level that have a normal form: Subscription-Id and its RFC 8506 section 8.58 extension."""
+    found: list[SubscriberId] = []
+    for group in avps.get("Subscription-Id", ())[: limits.SUBSCRIPTION_IDS_MAX]:
+        identity = subscriber_id(group["Subscription-Id-Type"], group["Subscription-Id-Data"])
+        if identity is not None and identity not in found:
+            found.append(identity)
+    if "Subscription-Id-Extension" in avps:
+        for group in avps["Subscription-Id-Extension"]:
+            for name, kind in _EXTENDED_IDS:
+                identity = subscriber_id(kind, group[name]) if name in group else None
+                if (
+                    identity is not None
+                    and identity not in found
+                    and len(found) < limits.SUBSCRIPTION_IDS_MAX
+                ):
+                    found.append(identity)
+    return found
+
+
+def _user_name(text: str) -> SubscriberId | None:
+    """Normalise a User-Name, which says nothing of its kind: 15 bare digits are an IMSI (TS 23.003 clause 2.2), the rest as an NAI.
+
+    E.164 allows 15 digits too, but no country uses them; python-diameter's gateway sends the IMSI, Kamailio the number
+    with a plus or a SIP URI (CLIENTS 12).
+    """
+    return imsi(text) if len(text) == _IMSI_DIGITS and text.isdigit() else uri(text)
+
+
+# ---------------------------------------------------------------- what
+
+
+def _several(groups: list[dict[str, Any]], avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
+    """Read the services of a request that has MSCC (RFC 8506 section 8.16)."""
+    if len(groups) > limits.SERVICES_PER_REQUEST_MAX:
+        failed = _copy("Multiple-Services-Credit-Control", groups[limits.SERVICES_PER_REQUEST_MAX])
+        raise _fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "too many services in one request")
+    for name in ("Used-Service-Unit", "Requested-Service-Unit"):
+        if name in avps:
+            # RFC 8506 section 5.1.2: units are in the services or at message level. Passing over either would lose usage.
+            value = avps[name][0] if name == "Used-Service-Unit" else avps[name]
+            raise _fault(
+                ResultCode.CONTRADICTING_AVPS,
+                _copy(name, value),
+                f"{name} beside services that have their own",
+            )
+    services = []
+    for group in groups:
+        try:
+            services.append(_service(group, kind))
+        except AskFault as fault:
+            fault.failed_avp = _service_write(fault.failed_avp)
+            raise
+    if len(services) > 1:
+        _refuse_twins(services, groups)
+        services.sort(key=itemgetter(0))  # by key: see Ask
+    return tuple(services)
+
+
+def _refuse_twins(services: list[AskedService], groups: list[dict[str, Any]]) -> None:
+    """Refuse a request that names one service twice.
+
+    RFC 8506 section 8.16 has two instances of a service in answers only (two quotas around a tariff change) and says that
+    a request reports both sides of it in Used-Service-Units of one instance. The second instance is one too many:
+    5009 with a copy of it (RFC 6733 section 7.1.5). Adding the two up would guess which request counts.
+    """
+    seen: set[str] = set()
+    for service, group in zip(services, groups, strict=True):
+        if service.key in seen:
+            failed = _copy("Multiple-Services-Credit-Control", group)
+            raise _fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "one service comes twice")
+        seen.add(service.key)
+
+
+def _service(group: dict[str, Any], kind: int) -> AskedService:
+    """Read one MSCC; a fault's Failed-AVP is still without the MSCC around it."""
+    get = group.get
+    rating_group, identifiers, reports = (
+        get("Rating-Group"),
+        get("Service-Identifier"),
+        get("Used-Service-Unit"),
+    )
+    requested = get("Requested-Service-Unit")
+    identifier = None
+    if identifiers is None:
+        key = service_key(rating_group, None)
+    elif len(identifiers) <= limits.SERVICE_IDENTIFIERS_MAX:
+        identifier = identifiers[0]
+        key = service_key(rating_group, *identifiers)
+    else:
+        failed = encode_avps({"Service-Identifier": identifiers[limits.SERVICE_IDENTIFIERS_MAX]})
+        raise _fault(
+            ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "too many Service-Identifiers in one service"
+        )
+    used = None if reports is None else _used(reports)
+    if requested is None:
+        if kind == INITIAL:
+            # RFC 8506 section 8.16: "MUST be present in the initial interrogation". The grammar cannot say so, and it must not be
+            # passed over: a 2001 without a grant is unlimited service to a real gateway (CLIENTS 21), and a grant that
+            # nobody asked for is forbidden. Gateways that want a session without quota send no service at all.
+            raise _fault(
+                ResultCode.MISSING_AVP,
+                encode_avps({"Requested-Service-Unit": {}}),
+                "a service of an initial request asks for nothing",
+            )
+        return AskedService(key, rating_group, identifier, used, None)
+    if kind == TERMINATION or _FINAL in get("Reporting-Reason", ()) or _reported_final(reports):
+        return AskedService(key, rating_group, identifier, used, None)
+    return AskedService(key, rating_group, identifier, used, _units(requested, "Requested-Service-Unit"))
+
+
+def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
+    """Read the one service of a request without MSCC (RFC 8506 sections 5.2.1 and 5.3); its name is the Service-Identifier alone.
+
+    Its Requested-Service-Unit is optional (MUST is for MSCC only) and a session of one service goes on until its
+    termination: so an initial request, and an update that reports, ask although they do not say so, and the server
+    chooses. A client of several services that opens a session before any service runs asks for nothing, and neither
+    does an update that only tells of an event.
+    """
+    requested, reports = avps.get("Requested-Service-Unit"), avps.get("Used-Service-Unit")
+    if requested is None and reports is None:
+        several = avps.get("Multiple-Services-Indicator") == _MULTIPLE_SERVICES_SUPPORTED
+        if kind != INITIAL or several:
+            return ()
+    identifier = avps.get("Service-Identifier")
+    used = None if reports is None else _used(reports)
+    wanted = None
+    if kind != TERMINATION and not _reported_final(reports):
+        wanted = _SERVER_CHOOSES if requested is None else _units(requested, "Requested-Service-Unit")
+    return (AskedService(service_key(None, identifier), None, identifier, used, wanted),)
+
+
+def _reported_final(reports: list[dict[str, Any]] | None) -> bool:
+    """Tell whether a report says that the service is over (Reporting-Reason inside Used-Service-Unit)."""
+    return reports is not None and any(report.get("Reporting-Reason") == _FINAL for report in reports)
+
+
+def _used(reports: list[dict[str, Any]]) -> Units:
+    """Add up the reports of one service: RFC 8506 section 8.16 allows several, around a tariff change (section 8.27) they are disjoint."""
+    total = _SERVER_CHOOSES
+    for report in reports:
+        units = _units(report, "Used-Service-Unit")
+        if units is _SERVER_CHOOSES:
+            # DESIGN law 10: a report without a number is malformed, never "nothing used"; who used nothing says 0
+            failed = _copy("Used-Service-Unit", report)
+            raise _fault(ResultCode.INVALID_AVP_VALUE, failed, "used units without a number")
+        total = units if total is _SERVER_CHOOSES else Units(*map(_sum, total, units))
+    return total
+
+
+def _sum(one: int, other: int) -> int:
+    """Add two counts of one kind, each perhaps not given."""
+    return max(one, other) if NOT_GIVEN in {one, other} else min(one + other, UNITS_MAX)
+
+
+def _units(group: dict[str, Any], name: str) -> Units:
+    """Read the kinds of units in a group.
+
+    CC-Total-Octets decides where it is given; else input plus output, as Open5GS reports (CLIENTS 10). A number beyond
+    UNITS_MAX stands for UNITS_MAX: asked, it is more than any grant; used, it is absurd and set aside (DESIGN law 8).
+    """
+    get = group.get
+    octets, seconds, events = (
+        get("CC-Total-Octets"),
+        get("CC-Time", NOT_GIVEN),
+        get("CC-Service-Specific-Units", NOT_GIVEN),
+    )
+    if octets is None:
+        received, sent = get("CC-Input-Octets"), get("CC-Output-Octets")
+        octets = NOT_GIVEN if received is None and sent is None else (received or 0) + (sent or 0)
+    if octets > UNITS_MAX or events > UNITS_MAX:
+        octets, events = min(octets, UNITS_MAX), min(events, UNITS_MAX)
+    if octets == seconds == events == NOT_GIVEN:
+        if "CC-Money" in group:
+            # RFC 8506 sections 8.18 and 8.19: unsupported unit types are treated as invalid AVPs
+            failed = _copy(name, {"CC-Money": group["CC-Money"]})
+            raise _fault(
+                ResultCode.INVALID_AVP_VALUE, failed, f"{name} in money, which is neither granted nor debited"
+            )
+        return _SERVER_CHOOSES
+    return Units(octets, seconds, events)
+
+
+# ---------------------------------------------------------------- content and faults
+
+
+def _digest(
+    ids: tuple[SubscriberId, ...], services: tuple[AskedService, ...], sub_session: int | None
+) -> int:
+    """Return 48 bits for what idempotency compares (DESIGN law 5): subscriber, services, used, wanted; in no order.
+
+    Kind, number and Session-Id are the identity and not in it; Requested-Action counts in events only (CLIENTS 11).
+    CC-Sub-Session-Id is in it: sub-sessions are not kept apart here (RFC 8506 section 5.1.1), so two that use one number are a
+    conflict, instead of the second one's usage taken for a repetition of the first.
+    """
+    lines = sorted([kind + value for kind, value in ids])
+    lines.append("" if sub_session is None else str(sub_session))
+    lines += sorted([f"{key} {_text(used)} {_text(wanted)}" for key, _, _, used, wanted in services])
+    return int.from_bytes(blake2b("\n".join(lines).encode(), digest_size=6).digest())
+
+
+def _text(units: Units | None) -> str:
+    return "-" if units is None else f"{units[0]},{units[1]},{units[2]}"
+
+
+def _fault(result_code: ResultCode, failed_avp: bytes, reason: str) -> AskFault:
+    return AskFault(result_code, failed_avp, reason)
+
+
+def _bad_session_id(session_id: str) -> AskFault:
+    """Refuse a Session-Id that is empty or longer than the limit."""
+    if not session_id:
+        failed = encode_avps({"Session-Id": session_id})
+        return _fault(ResultCode.INVALID_AVP_VALUE, failed, "an empty Session-Id")
+    return _fault(
+        ResultCode.UNABLE_TO_COMPLY, _copy("Session-Id", session_id), "a Session-Id beyond the limit"
+    )
+
+
+def _copy(name: str, value: Any) -> bytes:
+    """Encode an offending AVP again for a Failed-AVP; one that is too long for it becomes an example, without its content."""
+    encoded = encode_avps({name: value})
+    if len(encoded) <= limits.FAILED_AVP_OCTETS_MAX:
+        return encoded
+    return encode_avps({name: type(value)()})

@@ -1,0 +1,182 @@
+"""Every bound on what comes from outside, each with its reason and what happens beyond it."""
+
+SERVICES_PER_REQUEST_MAX = 32
+"""Services (MSCC) in one CCR; gateways send up to a dozen. Beyond: 5009 with Failed-AVP, nothing is charged."""
+
+SERVICE_IDENTIFIERS_MAX = 8
+"""Service-Identifiers in one service (RFC 8506 section 8.16 allows several; real clients send one). Beyond: 5009 with Failed-AVP."""
+
+SERVICE_CONTEXT_OCTETS_MAX = 255
+"""Length of a Service-Context-Id (real ones stay below 64). Beyond: it belongs to no known service, 5031."""
+
+SERVICE_NAMES_KEPT_MAX = 4_096
+"""Services (rating groups and identifiers) whose encoded name a worker remembers. Beyond: all are forgotten and encoded again."""
+
+CONTEXTS_KEPT_MAX = 256
+"""Service-Context-Ids of which a worker remembers the service. Beyond: the one not met for longest is judged again."""
+
+SESSION_SERVICES_MAX = 64
+"""Services that one session may accumulate; each keeps about 40 octets in the store. Beyond: that service gets 5031."""
+
+SESSIONS_PER_SUBSCRIBER_MAX = 64
+"""Open sessions of one account; a phone has at most 11 bearers. Beyond: 4010, the Initial opens nothing."""
+
+SESSION_ID_OCTETS_MAX = 255
+"""Length of a Session-Id (RFC 6733 section 8.8 sets none; real ones stay below 100). Beyond: 5012, nothing is charged."""
+
+OUTCOMES_KEPT = 8
+"""Outcomes remembered per session, so that a repeated request gets the same answer (DESIGN law 5)."""
+
+NUMBERS_WINDOW = 64
+"""Request numbers of which a session knows whether they were seen (DESIGN law 5)."""
+
+PLANS_PER_REQUEST_MAX = 3
+"""Times a plan is made for one request before it is answered with 3004: the first and two after STALE."""
+
+SKEW_MS_MAX = 2_000
+"""Difference between our clock and the store's beyond which nothing is charged (3004 and an alarm)."""
+
+SUBSCRIPTION_IDS_MAX = 8
+"""Subscription-Ids read from one request; real clients send two. Beyond: the first eight count."""
+
+PROFILES_CACHED_MAX = 200_000
+"""Profiles that one worker remembers (about 700 octets each). Beyond: the oldest are forgotten and read again."""
+
+TOPUP_KEPT_MS = 30 * 24 * 3_600_000
+"""Time for which a top-up's id is kept in the store (DESIGN law 5); after that the archive knows it."""
+
+WHERE_KEPT_MS = 4 * 3_600_000
+"""Life of where:<Session-Id>; it is written again by the first request in the second half of it."""
+
+TOPUP_MICROS_MAX = 10_000 * 1_000_000
+"""Largest single top-up. Beyond: refused with LIMIT."""
+
+BOOK_MICROS_MAX = 2**52
+"""Largest total of credits or of posted money of one account, half of what the store computes exactly."""
+
+LINK_CALLS_WAITING_MAX = 16_384
+"""Calls that wait on one link to the store: about half a second of the store's greatest rate. Beyond: LinkFull, answered with 3004."""
+
+LINK_UNSENT_OCTETS_MAX = 16 * 1_048_576
+"""Octets that the store has not read yet, all waiting calls at 1 KiB each. Beyond: LinkFull until it reads again."""
+
+LINK_DEADLINE_MS = 1_000
+"""Silence of the store while calls wait, after which the link is given up (LinkLost): the answer's own deadline."""
+
+LINK_HEARTBEAT_MS = 1_000
+"""Idle time after which a link is probed, so that a half-open one is found before a charge is."""
+
+LINK_CONNECT_MS_MAX = 1_000
+"""Time for connecting, TLS and introduction. Beyond: tried again with the back-off below."""
+
+STORE_DEADLINE_MS = 1_000
+"""Time for which a call that was refused unexecuted (MOVED, TRYAGAIN, LOADING, no link ...) is tried again. Beyond: 3004."""
+
+STORE_CALLS_PARKED_MAX = 16_384
+"""Calls that wait for a link or for the next attempt. Beyond: refused at once, answered with 3004."""
+
+STORE_BACKOFF_MS_MIN = 50
+"""First pause between two attempts to connect or to read the topology; it doubles up to STORE_BACKOFF_MS_MAX."""
+
+STORE_BACKOFF_MS_MAX = 1_000
+"""Longest pause between two attempts: a store that is back is used within this time."""
+
+STORE_OPEN_MS_MAX = 5_000
+"""Time that opening the store waits for every slot to be served. Beyond: the command ends with `store unavailable`."""
+
+STORE_NODES_MAX = 1_000
+"""Masters of one cluster (Redis Cluster's own recommended limit). Beyond: the topology is refused."""
+
+SOCKET_PATH_OCTETS_MAX = 107
+"""Longest path of a unix socket (sun_path is 108 octets with its zero). Beyond: through the folder's descriptor."""
+
+AVP_DEPTH_MAX = 8
+"""Groups inside groups that a Diameter grammar may ask for (the deepest of ours has 5). A grammar beyond it is refused when the codec
+is bound, so the decoder's depth follows from the grammars and never from a message; what lies deeper is an AVP that no grammar knows."""
+
+FAILED_AVP_OCTETS_MAX = 2_048
+"""Longest AVP that is copied whole into a Failed-AVP. Beyond: its header and the shortest payload, in zeros."""
+
+AVP_HEADS_KEPT_MAX = 512
+"""AVP headers that one grammar remembers as already judged (about 200 octets each). Beyond: all are forgotten and judged again."""
+
+IDENTITIES_KEPT_MAX = 4_096
+"""Diameter identities that a codec remembers as already judged. Beyond: all are forgotten and judged again."""
+
+EMBEDDED_SILENT_MS_MAX = 30_000
+"""Silence of a starting embedded store that is not loading. Beyond: the start fails with the tail of its log."""
+
+EMBEDDED_STOP_MS_MAX = 10_000
+"""Time an embedded store has to end after SIGTERM. Beyond: SIGKILL; acknowledged writes are in its file already."""
+
+EMBEDDED_LOG_OCTETS_MAX = 8 * 1_048_576
+"""Size of the embedded store's log at its start. Beyond: the log begins anew."""
+
+MESSAGE_OCTETS_MAX = 65_536
+"""Longest Diameter message taken (real ones stay below 4 kB). Beyond: that connection is closed, and counted."""
+
+CAPABILITIES_MS = 10_000
+"""Time that a connection has for its capabilities exchange; real ones take milliseconds. Beyond: it is closed."""
+
+DISCONNECT_MS = 5_000
+"""Time between a DPR and the end of its connection, whoever sent it. Beyond: it is closed."""
+
+ARCHIVE_BATCH = 1_000
+"""Records of a partition that are archived at once; a partition with as many is archived without waiting."""
+
+ARCHIVE_WAIT_MS_MAX = 30_000
+"""Time for which the records of a quiet partition wait for more before they are archived (an fsync each)."""
+
+STREAM_ENTRIES_MAX = 100_000
+"""Records that a lagging consumer group may keep on a partition's stream (about 40 MB). Beyond: archived, cut, alarm."""
+
+CONNECTIONS_PER_WORKER_MAX = 4_096
+"""Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
+
+INFLIGHT_PER_WORKER_MAX = 8_000
+"""Requests under way in one worker: half of what its link to the store lets wait. Beyond: 3004 at once."""
+
+TERMINATION_SHARE = 4
+"""A quarter of each in-flight bound is kept for terminations, which are refused last: clients seldom repeat them."""
+
+READ_OCTETS_PER_TURN = 65_536
+"""Octets read from one connection in one turn of the loop, some 100 requests. Beyond: the others come first."""
+
+UNSENT_OCTETS_HIGH = 262_144
+"""Octets that a peer has not read, at which we stop reading from it: some 500 answers."""
+
+UNSENT_OCTETS_MAX = 4 * 1_048_576
+"""Octets that a peer has not read yet. Beyond: its connection is closed, and counted."""
+
+UNSENT_MS_MAX = 10_000
+"""Time for which a peer may leave more than UNSENT_OCTETS_HIGH unread, or its closed connection unflushed. Beyond: cut."""
+
+TLS_HANDSHAKE_MS = 5_000
+"""Time for a TLS handshake. Beyond: that connection is closed, and counted."""
+
+LISTEN_BACKLOG = 1_024
+"""Connections that wait to be accepted, for instance while all workers restart; the kernel refuses those beyond."""
+
+PEER_LINES_PER_S = 10
+"""Log lines a second and worker about refused peers, and as many about refused requests, so that a stranger cannot fill the disk. Beyond: counted, not logged."""
+
+WORKER_STARTS_MS_MIN = 50
+"""First pause before a process that died is started again; it doubles up to WORKER_STARTS_MS_MAX."""
+
+WORKER_STARTS_MS_MAX = 5_000
+"""Longest pause before a process that died is started again."""
+
+WORKER_READY_MS_MAX = 60_000
+"""Time that a process has to become ready after its start. Beyond: it is ended, and started again."""
+
+JOB_PAUSE_MS = 1_000
+"""Pause before a background job that failed is started again."""
+
+TOPUP_ID_OCTETS_MAX = 128
+"""Length of a top-up's id; voucher platforms use UUIDs or shorter. Beyond: refused as a usage error."""
+
+CREATES_AT_ONCE = 256
+"""Subscribers that one bulk create has under way: enough to fill the store's group commits, far below the link's bound."""
+
+STORE_PATIENCE_MS = 3_000
+"""Time that a process started again waits for the store before it serves without it (3004), until the store is back."""

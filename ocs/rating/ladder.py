@@ -1,0 +1,199 @@
+"""The ladder: the one evaluator of prices, the same data and the same arithmetic in Python and in Lua.
+
+Laws
+1. A ladder prices a cumulative axis. Position 0 is the start of the axis (a session, or a period); a step holds for the
+   blocks that begin in [start, end). Blocks are bought whole; a block belongs to the step in which it begins, and the
+   next step's first block begins where that block ends.
+2. The state of a chain is a Walk. ``advance`` is associative: two interims cost what their sum costs, whatever the cuts.
+3. The exact cost is whole + frac / scale micro-units; it is rounded once, by ``total``, on the cumulative axis.
+4. The connect fee is due with the first unit of the axis: nothing used, nothing due.
+5. Positions stop at ``limit``, up to which every intermediate number of the Lua twin stays below 2**53.
+
+The twin is in ocs/balance/functions/ocs.lua; tests/property holds the two equal on random ladders.
+"""
+
+from enum import IntEnum
+from itertools import pairwise
+from math import gcd, lcm
+from typing import NamedTuple
+
+from ocs.money import EXACT_MAX, mul_div_floor
+from ocs.units import UNITS_MAX
+
+SCALE_MAX = 2**40
+COST_MICROS_MAX = 2**51
+
+
+class Axis(IntEnum):
+    """What a ladder's positions count: usage since the session's start, or since the period's."""
+
+    SESSION = 1
+    PERIOD = 2
+
+
+class Rounding(IntEnum):
+    """How the exact cost becomes a multiple of the ladder's quantum."""
+
+    HALF_UP = 1
+    UP = 2
+    DOWN = 3
+
+
+class Step(NamedTuple):
+    """Price of the blocks that begin in [start, end): ``price_micros`` per ``per_units``, in lowest terms."""
+
+    start: int
+    end: int
+    block: int
+    price_micros: int
+    per_units: int
+
+
+class Ladder(NamedTuple):
+    """Ordered steps without a gap from 0 to UNITS_MAX, with what is common to them."""
+
+    axis: int
+    limit: int
+    scale: int
+    quantum_micros: int
+    rounding: int
+    fee_micros: int
+    steps: tuple[Step, ...]
+
+
+class Walk(NamedTuple):
+    """How far a chain has come: units used, end of the last block bought, and their exact cost."""
+
+    position: int
+    covered: int
+    whole_micros: int
+    frac: int
+
+
+ORIGIN = Walk(0, 0, 0, 0)
+
+
+class LadderError(ValueError):
+    """Steps that cannot be priced exactly; the message says which and why."""
+
+
+def step(start: int, end: int, block: int, price_micros: int, per_units: int) -> Step:
+    """Build a step with its price in lowest terms.
+
+    Raises LadderError on empty ranges, blocks or prices outside what is exact.
+    """
+    if not 0 <= start < end <= UNITS_MAX:
+        raise LadderError(f"a step from {start} to {end} is empty or beyond {UNITS_MAX}")
+    if not 0 < block <= 2**40:
+        raise LadderError(f"a block of {block} units; it has to be between 1 and {2**40}")
+    if price_micros < 0 or per_units <= 0:
+        raise LadderError(
+            f"a price of {price_micros} micro-units per {per_units} units; it cannot be negative, nor per nothing"
+        )
+    common = gcd(price_micros, per_units)
+    price, per = price_micros // common, per_units // common
+    if price * per > EXACT_MAX or per > SCALE_MAX:
+        raise LadderError(
+            f"a price of {price_micros} micro-units per {per_units} units cannot be computed exactly"
+        )
+    return Step(start, end, block, price, per)
+
+
+def ladder(
+    steps: list[Step],
+    *,
+    fee_micros: int = 0,
+    quantum_micros: int = 1,
+    rounding: Rounding = Rounding.HALF_UP,
+    axis: Axis = Axis.SESSION,
+    scale: int = 1,
+) -> Ladder:
+    """Build a ladder; ``scale`` is a common denominator that other ladders of the tariff need (they share one).
+
+    Raises LadderError when the steps leave a gap, overlap, or have no common denominator below SCALE_MAX.
+    """
+    if not steps or steps[0].start != 0 or steps[-1].end != UNITS_MAX:
+        raise LadderError(f"steps have to lead from 0 to the end of the axis ({UNITS_MAX})")
+    for before, after in pairwise(steps):
+        if before.end != after.start:
+            raise LadderError(
+                f"a step ends at {before.end} and the next begins at {after.start}; they have to meet"
+            )
+    if fee_micros < 0 or not 0 < quantum_micros <= 10**12:
+        raise LadderError(
+            f"a connect fee of {fee_micros} or a quantum of {quantum_micros} micro-units is out of range"
+        )
+    common = lcm(scale, *(each.per_units for each in steps))
+    if common > SCALE_MAX:
+        raise LadderError(
+            f"the prices' common denominator {common} is beyond {SCALE_MAX}; use rounder quantities"
+        )
+    dearest = max(steps, key=lambda each: each.price_micros * (common // each.per_units))
+    limit = UNITS_MAX
+    if dearest.price_micros:
+        limit = min(limit, COST_MICROS_MAX * dearest.per_units // dearest.price_micros)
+    limit -= max(each.block for each in steps)
+    if limit <= 0:
+        raise LadderError("a single block costs more than the store can hold")
+    return Ladder(axis, limit, common, quantum_micros, rounding, fee_micros, tuple(steps))
+
+
+def advance(on: Ladder, walk: Walk, units: int) -> Walk:
+    """Use ``units`` more: buy the blocks that they begin. Positions beyond the ladder's limit are an OverflowError."""
+    position = walk.position + units
+    if units < 0 or position > on.limit:
+        raise OverflowError(f"position {position} lies outside 0 .. {on.limit}")
+    covered, whole, frac = walk.covered, walk.whole_micros, walk.frac
+    if position > 0 and covered == 0:
+        whole += on.fee_micros
+    for start, end, block, price, per in on.steps:
+        if covered >= position:
+            break
+        if covered >= end:
+            continue
+        assert covered >= start
+        blocks = min(-(-(position - covered) // block), -(-(end - covered) // block))
+        bought = blocks * block
+        whole += mul_div_floor(bought, price, per)
+        frac += bought % per * price % per * (on.scale // per)
+        if frac >= on.scale:
+            frac -= on.scale
+            whole += 1
+        covered += bought
+    return Walk(position, covered, whole, frac)
+
+
+def total(on: Ladder, walk: Walk) -> int:
+    """Return the rounded cost in micro-units of all that the walk has used; the only place where a price is rounded."""
+    quantum = on.quantum_micros
+    over = walk.whole_micros % quantum
+    down = walk.whole_micros - over
+    if on.rounding == Rounding.UP:
+        return down + (quantum if over or walk.frac else 0)
+    if on.rounding == Rounding.DOWN:
+        return down
+    # frac adds less than one micro-unit, so it decides only when the quantum is one micro-unit
+    half = 2 * over >= quantum if quantum > 1 else 2 * walk.frac >= on.scale
+    return down + (quantum if half else 0)
+
+
+def affordable(on: Ladder, walk: Walk, wanted: int, posted: int, budget: int) -> int:
+    """Return the most units in 0 .. wanted whose cost beyond ``posted`` micro-units stays within ``budget``.
+
+    What costs nothing more (a block paid already, a free step) is affordable whatever the budget. The cost is constant
+    inside a block, so the search ends at the end of the last affordable block.
+    """
+    most = min(wanted, on.limit - walk.position)
+    if most <= 0:
+        return 0
+    ceiling = posted + max(budget, 0)
+    if total(on, advance(on, walk, most)) <= ceiling:
+        return most
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if total(on, advance(on, walk, middle)) <= ceiling:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,161 @@
+"""The versioned records on the partitions' streams: the one road from charging to everything else.
+
+Laws
+1. A record is written by the same call that moved the money, and never changed.
+2. Every record of an account carries its dense sequence number and the book after it (credits, posted, pending).
+3. The first field is the record's version; a reader that does not know it stops and says so.
+
+Records travel as MessagePack arrays in the order of the fields below (ocs/balance/functions/charge.lua, account.lua).
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+VERSION = 1
+
+
+class Kind(IntEnum):
+    """What a record tells of."""
+
+    CHARGE = 1
+    EXPIRE = 2
+    TOPUP = 3
+    ACCOUNT = 4
+    EPOCH = 5
+
+
+class SessionState(IntEnum):
+    """State of a session after a charge."""
+
+    OPEN = 1
+    CLOSED = 2
+    EXPIRED = 3
+    REFUSED = 4
+
+
+class Status(IntEnum):
+    """State of an account."""
+
+    ACTIVE = 1
+    BARRED = 2
+    TERMINATED = 3
+
+
+class Line(NamedTuple):
+    """One service of a charge: what was posted, what was set aside, and what is granted and held since."""
+
+    key: str
+    unit: int
+    code: int
+    posted_units: int
+    quarantined_units: int
+    position: int
+    amount_micros: int
+    posted_micros: int
+    granted_units: int
+    hold_micros: int
+
+
+class Charge(NamedTuple):
+    """One credit-control request that was looked at."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    at_ms: int
+    session_id: str
+    kind: int
+    number: int
+    code: int
+    notes: int
+    tariff: str
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+    state: int
+    lines: tuple[Line, ...]
+
+
+class Expire(NamedTuple):
+    """A session ended without its client: by supervision, or (forced) by an operator; its holds were void."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    session_id: str
+    held_micros: int
+    forced: int
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+
+
+class Topup(NamedTuple):
+    """Money came in under a channel's id."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    channel: str
+    id: str
+    amount_micros: int
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+
+
+class Account(NamedTuple):
+    """An account was opened or amended; ``profile`` is the packed profile."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    version: int
+    status: int
+    floor_micros: int
+    profile: str
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+
+
+class Epoch(NamedTuple):
+    """The store is another process than before: its new epoch, and the last id of the stream until then."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    epoch: int
+    last_id: str
+    run_id: str
+
+
+Record = Charge | Expire | Topup | Account | Epoch
+
+_SHAPES: dict[int, Any] = {
+    Kind.CHARGE: Charge,
+    Kind.EXPIRE: Expire,
+    Kind.TOPUP: Topup,
+    Kind.ACCOUNT: Account,
+    Kind.EPOCH: Epoch,
+}
+
+
+class RecordError(ValueError):
+    """A record of another version, or not of its kind's shape."""
+
+
+def read(fields: Sequence[Any]) -> Record:
+    """Read an unpacked record; raises RecordError when it is not one of version VERSION."""
+    if len(fields) < 2 or fields[0] != VERSION:
+        raise RecordError(
+            f"a record of version {fields[0] if fields else None!r}; this reader knows {VERSION}"
+        )
+    shape = _SHAPES.get(fields[1])
+    if shape is None or len(fields) != len(shape._fields) + 2:
+        raise RecordError(f"a record of kind {fields[1]!r} with {len(fields)} fields")
+    if shape is Charge:
+        return Charge._make((*fields[2:-1], tuple(Line._make(each) for each in fields[-1])))
+    made: Record = shape._make(fields[2:])
+    return made

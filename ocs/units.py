@@ -1,0 +1,15 @@
+"""The kinds of unit that a service is measured and granted in (RFC 8506 section 8.17, 8.18)."""
+
+from enum import IntEnum
+
+
+class Unit(IntEnum):
+    """What one unit is; the numbers are shared with the Lua library and kept in records, so they never change."""
+
+    OCTETS = 1
+    SECONDS = 2
+    EVENTS = 3
+
+
+UNITS_MAX = 2**50
+"""Greatest cumulative position on any axis: a pebioctet, or 35 million years of seconds."""

@@ -1,0 +1,139 @@
+"""The statement of compliance names real tests, says why where it falls short, and leaves no section out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+
+from tests.house.source import ROOT
+
+PAGE = ROOT / "ocs" / "diameter" / "COMPLIANCE.md"
+LAST_SECTIONS = {"RFC 6733": 14, "RFC 8506": 16}
+LEVELS = frozenset({"C", "PC", "NC", "—"})
+NAMED = re.compile(r"`([^`]*)`")
+
+
+class Claim(NamedTuple):
+    """One row of the page."""
+
+    rfc: str
+    section: tuple[int, ...]
+    level: str
+    remark: str
+    tests: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """What to call the row in a finding."""
+        return f"{self.rfc} section {'.'.join(map(str, self.section))}"
+
+
+def claims(page: str) -> list[Claim]:
+    """Read the rows of a page, with the RFC whose heading stands above them."""
+    found, rfc = [], ""
+    for line in page.splitlines():
+        if line.startswith("## "):
+            rfc = line[3:].partition(":")[0]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and re.fullmatch(r"[0-9.]+", cells[0]):
+            section, _, level, remark, shown = cells
+            number = tuple(int(part) for part in section.split("."))
+            found.append(Claim(rfc, number, level, remark, tuple(NAMED.findall(shown))))
+    return found
+
+
+@cache
+def named_in(file: str) -> frozenset[str]:
+    """The names of the tests in a file below tests/; none when there is no such file."""
+    path = ROOT / "tests" / file
+    if not path.is_file():
+        return frozenset()
+    return frozenset(
+        node.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )
+
+
+def exists(name: str) -> bool:
+    """Tell whether `file::test` is a test."""
+    file, separator, test = name.partition("::")
+    return bool(separator) and test in named_in(file)
+
+
+def faults(page: str) -> list[str]:
+    """Everything that is wrong with a page."""
+    found = []
+    for claim in claims(page):
+        if claim.level not in LEVELS:
+            found.append(f"{claim.where}: {claim.level!r} is no level")
+        if claim.level == "C" and not claim.tests:
+            found.append(f"{claim.where}: compliant, and no test shows it")
+        if claim.level != "C" and not claim.remark:
+            found.append(f"{claim.where}: not compliant, and no remark says why")
+        if claim.level in {"NC", "—"} and claim.tests:
+            found.append(f"{claim.where}: a test shows something, yet the row says {claim.level}")
+        found += [f"{claim.where}: there is no test {name}" for name in claim.tests if not exists(name)]
+    return found + holes(page)
+
+
+def holes(page: str) -> list[str]:
+    """Sections that are missing: each follows the one before it by one, or opens one level deeper with 1."""
+    found = []
+    for rfc, last in LAST_SECTIONS.items():
+        sections = [claim.section for claim in claims(page) if claim.rfc == rfc]
+        before: tuple[int, ...] = (0,)
+        for section in sections:
+            following = {(*before, 1)} | {(*before[:at], before[at] + 1) for at in range(len(before))}
+            if section not in following:
+                found.append(f"{rfc}: section {section} follows {before}")
+            before = section
+        if before[0] != last:
+            found.append(f"{rfc}: ends with {before}, not with {last}")
+    return found
+
+
+def test_the_statement_of_compliance_holds() -> None:
+    assert faults(PAGE.read_text(encoding="utf-8")) == []
+
+
+def made_up(row: str) -> str:
+    """Return the real page with one more row at its end."""
+    return f"{PAGE.read_text(encoding='utf-8')}{row}\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "finding"),
+    [
+        ("| 16.1 | x | C | | |", "no test shows it"),
+        ("| 16.1 | x | C | | `house/test_compliance.py::test_that_was_renamed` |", "there is no test house/"),
+        ("| 16.1 | x | C | | `house/test_gone.py::test_x` |", "there is no test house/test_gone.py"),
+        ("| 16.1 | x | C | | `house/test_compliance.py` |", "there is no test house/test_compliance.py"),
+        ("| 16.1 | x | PC | | |", "no remark says why"),
+        ("| 16.1 | x | NC | | |", "no remark says why"),
+        ("| 16.1 | x | yes | fine | |", "is no level"),
+        ("| 16.2 | x | NC | skips one | |", "follows"),
+        ("| 17 | x | NC | there is none | |", "ends with"),
+    ],
+)
+def test_each_breach_of_the_statement_is_found(row: str, finding: str) -> None:
+    [found] = faults(made_up(row))
+    assert finding in found
+
+
+@pytest.mark.parametrize("rfc", sorted(LAST_SECTIONS))
+def test_a_section_that_is_left_out_is_found(rfc: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    lines = page.splitlines()
+    heading = next(at for at, line in enumerate(lines) if line.startswith(f"## {rfc}"))
+    gone = next(at for at in range(heading, len(lines)) if lines[at].startswith("| 5.3 |"))
+    assert holes("\n".join(lines[:gone] + lines[gone + 1 :])) != []
+
+
+def test_a_row_that_names_real_tests_passes() -> None:
+    name = "house/test_compliance.py::test_a_row_that_names_real_tests_passes"
+    assert faults(made_up(f"| 16.1 | x | C | | `{name}` |")) == []
