@@ -45,9 +45,6 @@ PROFILES_CACHED_MAX = 200_000
 TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 """Time for which a top-up's id is kept in the store (DESIGN law 5); after that the archive knows it."""
 
-WHERE_KEPT_MS = 4 * 3_600_000
-"""Life of where:<Session-Id>; it is written again by the first request in the second half of it."""
-
 TOPUP_MICROS_MAX = 10_000 * 1_000_000
 """Largest single top-up. Beyond: refused with LIMIT."""
 
@@ -180,3 +177,6 @@ CREATES_AT_ONCE = 256
 
 STORE_PATIENCE_MS = 3_000
 """Time that a process started again waits for the store before it serves without it (3004), until the store is back."""
+
+ARCHIVE_LEASE_MS = 15_000
+"""Life of the lease that names the store's archiver; a server that died leaves the archive to another after it."""

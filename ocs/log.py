@@ -9,10 +9,12 @@ Laws of this room:
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Literal, TextIO
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -58,6 +60,22 @@ def drop_personal(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     }
 
 
+class _Sink(io.TextIOBase):
+    """A stream whose end may go away (a closed pipe, a full disk): a line is lost then, never a request."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._out.flush()
+
+
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["json", "console"] = "json",
@@ -69,6 +87,7 @@ def configure(
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     out = stream or sys.stderr
+    sink = cast("TextIO", _Sink(out))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -86,10 +105,10 @@ def configure(
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=sink),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -119,7 +119,7 @@ def ladder(
             raise LadderError(
                 f"a step ends at {before.end} and the next begins at {after.start}; they have to meet"
             )
-    if fee_micros < 0 or not 0 < quantum_micros <= 10**12:
+    if not 0 <= fee_micros <= COST_MICROS_MAX or not 0 < quantum_micros <= 10**12:
         raise LadderError(
             f"a connect fee of {fee_micros} or a quantum of {quantum_micros} micro-units is out of range"
         )
@@ -172,8 +172,8 @@ def total(on: Ladder, walk: Walk) -> int:
         return down + (quantum if over or walk.frac else 0)
     if on.rounding == Rounding.DOWN:
         return down
-    # frac adds less than one micro-unit, so it decides only when the quantum is one micro-unit
-    half = 2 * over >= quantum if quantum > 1 else 2 * walk.frac >= on.scale
+    # over + frac / scale >= quantum / 2, in integers: frac decides where the quantum is odd (one micro-unit above all)
+    half = 2 * over + (1 if 2 * walk.frac >= on.scale else 0) >= quantum
     return down + (quantum if half else 0)
 
 

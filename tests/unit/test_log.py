@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,3 +105,17 @@ def test_the_console_shows_the_same_without_personal_fields(stream: io.StringIO)
 )
 def test_a_field_of_the_network_is_kept(field: str) -> None:
     assert not is_personal(field)
+
+
+@pytest.mark.usefixtures("stream")  # it puts the loggers back
+def test_a_log_whose_reader_has_gone_loses_its_lines_and_nothing_else() -> None:
+    read_end, write_end = os.pipe()
+    closed_pipe = os.fdopen(write_end, "w", buffering=1)
+    os.close(read_end)
+
+    configure("info", "json", closed_pipe)
+    structlog.get_logger().info("nobody reads this")
+    logging.getLogger("uvicorn").info("nor this")
+
+    with pytest.raises(BrokenPipeError):
+        closed_pipe.close()

@@ -1,0 +1,294 @@
+"""Accounts for operators and top-up channels: open, amend, top up, read; everything outside the hot path.
+
+Laws
+1. Whatever crosses partitions is claim -> act -> confirm, each step idempotent, so that dying between two of them leaves
+   something that the next try, or the sweeper, finishes.
+2. A top-up's id is unique per channel over all accounts. The same content gets the same answer, other content a conflict.
+3. Money that is not acknowledged may still have arrived (StoreFault): ask again with the same id.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ocs.balance.functions import function
+from ocs.balance.keys import home, slot_of
+from ocs.balance.link import StoreFault
+from ocs.balance.parts import Parts, packed, unpacked
+from ocs.balance.profiles import Profiles, read_place, read_profile, write_place, write_profile
+from ocs.charging.plan import Profile
+from ocs.clock import Clock
+from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
+from ocs.names import E164, IMSI, SubscriberId
+from ocs.outcomes import Code, Note
+from ocs.records import Status
+
+CLAIMED, DONE = 1, 2
+CLAIM_MS = 60_000
+"""Age at which an identity claimed by a create that never opened its account is free again."""
+
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+class Book(NamedTuple):
+    """An account's book as it stands (words.lua, B_...), all money in micro-units."""
+
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+    floor_micros: int
+    sequence: int
+    version: int
+    status: Status
+    sessions_open: int
+
+    @property
+    def balance_micros(self) -> int:
+        """Return credits less what was posted."""
+        return self.credits_micros - self.posted_micros
+
+    @property
+    def available_micros(self) -> int:
+        """Return what a grant may hold at most (DESIGN law 2)."""
+        return self.balance_micros - self.pending_micros - self.floor_micros
+
+
+class Account(NamedTuple):
+    """An account: who it belongs to, and its book."""
+
+    profile: Profile
+    book: Book
+
+
+class NewSubscriber(NamedTuple):
+    """A subscriber to be created; ``floor_micros`` is zero or negative."""
+
+    msisdn: str
+    imsi: str
+    tariff: str
+    kind: str
+    currency: str
+    floor_micros: int
+
+
+class ToppedUp(NamedTuple):
+    """Result of a top-up: the code, whether it was a repetition, and the book's money after it."""
+
+    code: Code
+    replayed: bool
+    balance_micros: int
+    available_micros: int
+
+
+def read_book(text: bytes) -> Book:
+    """Read a packed book."""
+    came_in, posted, pending, floor, sequence, version, status, opened = unpacked(text)
+    return Book(came_in, posted, pending, floor, sequence, version, Status(status), opened)
+
+
+class Accounts:
+    """The accounts of one store."""
+
+    __slots__ = ("_clock", "_parts", "_profiles")
+
+    def __init__(self, parts: Parts, clock: Clock) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._profiles = Profiles(parts)
+
+    async def find(self, identity: SubscriberId) -> Account | None:
+        """Return the account that an identity names, or None; raises StoreFault."""
+        key = identity.key
+        place = await self._parts.store.execute(slot_of(key), "GET", key)
+        if place is None:
+            return None
+        partition, account = read_place(place)
+        return await self.read(partition, account)
+
+    async def read(self, partition: int, account: str) -> Account | None:
+        """Return an account by its place."""
+        keys = self._parts.keys[partition]
+        texts = await self._parts.store.execute(keys.slot, "MGET", keys.profile(account), keys.book(account))
+        if texts[0] is None or texts[1] is None:
+            return None
+        book = read_book(texts[1])
+        return Account(read_profile(texts[0], account, partition, book.version), book)
+
+    async def create(self, new: NewSubscriber, credit_micros: int = 0) -> tuple[Code, Account]:
+        """Create a subscriber with an account and its opening credit: SUCCESS, or EXISTS when number or IMSI is taken.
+
+        The identities are claimed first (set if absent, with what they are meant for), then account and credit come in
+        one call. A create that died in between is finished by the next create of the same identities; others wait
+        CLAIM_MS, after which what it claimed is free. Raises StoreFault; the same call again goes on.
+        """
+        intent = f"{new.msisdn}|{new.imsi}"
+        partition, account = home(new.msisdn, len(self._parts.keys)), _account_name()
+        taken_here: list[SubscriberId] = []
+        for identity in _identities(new.msisdn, new.imsi):
+            text = _claim_text(partition, account, intent, self._clock.now_ms())
+            standing = await self._claim_identity(identity, text, intent)
+            if standing is None:
+                taken_here.append(identity)
+                continue
+            found = await self.read(*read_place(standing))
+            if found is not None:
+                await self._release(taken_here, account)
+                return Code.EXISTS, found
+            partition, account = read_place(
+                standing
+            )  # left behind by a create of the same identities: finish it
+        return await self._open(
+            Profile(account, partition, 1, new.msisdn, new.imsi, new.tariff, new.kind, new.currency),
+            new,
+            credit_micros,
+        )
+
+    async def _claim_identity(self, identity: SubscriberId, text: str, intent: str) -> bytes | None:
+        """Claim one identity: None when it is ours now, else what stands there (an account, or a claim of the same intent)."""
+        key = identity.key
+        slot = slot_of(key)
+        standing: bytes | None = await self._parts.store.execute(slot, "SET", key, text, "NX", "GET")
+        if standing is None:
+            return None
+        words = standing.decode().split(" ")
+        if len(words) == 2 or words[2] == intent or await self.read(*read_place(standing)) is not None:
+            return standing
+        if self._clock.now_ms() - int(words[3]) < CLAIM_MS:
+            raise StoreFault(
+                f"{key.split(':')[1]} identity: another create has claimed it; try again in a minute"
+            )
+        await self._parts.store.execute(slot, "SET", key, text)
+        return None
+
+    async def _open(self, profile: Profile, new: NewSubscriber, credit_micros: int) -> tuple[Code, Account]:
+        keys = self._parts.keys[profile.partition]
+        names = (keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream)
+        written = write_profile(profile)
+        reply = await self._parts.call(
+            profile.partition, "open", names, profile.account, new.floor_micros, written, credit_micros
+        )
+        code = Code(reply[0])
+        if code not in {Code.SUCCESS, Code.EXISTS}:
+            raise StoreFault(f"opening the account was refused: {code.name}")
+        place = write_place(profile.partition, profile.account)
+        for identity in _identities(new.msisdn, new.imsi):
+            held = await self._parts.store.execute(slot_of(identity.key), "GET", identity.key)
+            if held is not None and read_place(held)[1] == profile.account:
+                await self._parts.store.execute(slot_of(identity.key), "SET", identity.key, place)
+        found = await self.read(profile.partition, profile.account)
+        if found is None:
+            raise StoreFault("the account was opened and is not there")
+        same = write_profile(found.profile) == written and found.book.floor_micros == new.floor_micros
+        return Code.SUCCESS if same else Code.EXISTS, found
+
+    async def _release(self, ids: Iterable[SubscriberId], account: str) -> None:
+        """Give identities back that name this account; those of somebody else stay."""
+        for identity in ids:
+            key = identity.key
+            held = await self._parts.store.execute(slot_of(key), "GET", key)
+            if held is not None and read_place(held)[1] == account:
+                await self._parts.store.execute(slot_of(key), "DEL", key)
+
+    async def amend(
+        self, account: Account, *, status: Status | None = None, profile: Profile | None = None
+    ) -> Code:
+        """Change an account's status or profile; running sessions meet it at their next request."""
+        where = account.profile
+        keys = self._parts.keys[where.partition]
+        reply = await self._parts.call(
+            where.partition, "amend", (keys.part, keys.book(where.account), keys.profile(where.account), keys.stream),
+            where.account, int(status or 0), write_profile(profile) if profile is not None else "",
+        )  # fmt: skip
+        return Code(reply[0])
+
+    async def terminate(self, account: Account) -> Code:
+        """End an account and set its identities free; its book stays, for the audit."""
+        code = await self.amend(account, status=Status.TERMINATED)
+        where = account.profile
+        await self._release(_identities(where.msisdn, where.imsi), where.account)
+        return code
+
+    async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
+        """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER."""
+        if not 0 < amount_micros <= TOPUP_MICROS_MAX:
+            return ToppedUp(Code.LIMIT, replayed=False, balance_micros=0, available_micros=0)
+        where = account.profile
+        digest = _digest(where.account, amount_micros)
+        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
+        name = f"{channel}:{topup_id}"
+        body = packed(
+            self._clock.now_ms(),
+            digest,
+            name,
+            where.partition,
+            where.account,
+            amount_micros,
+            channel,
+            topup_id,
+        )
+        reply = await self._parts.store.execute(
+            home_keys.slot,
+            "FCALL",
+            function("claim"),
+            2,
+            home_keys.claim(channel, topup_id),
+            home_keys.claims,
+            body,
+        )
+        if reply[0] != Code.SUCCESS:
+            return ToppedUp(Code(reply[0]), replayed=False, balance_micros=0, available_micros=0)
+        claim = unpacked(reply[1])
+        if claim[0] == DONE:
+            return _topped_up(Code.SUCCESS, replayed=True, result=claim[7])
+        return await self.finish(digest, where.partition, where.account, amount_micros, channel, topup_id)
+
+    async def finish(
+        self, digest: int, partition: int, account: str, amount_micros: int, channel: str, topup_id: str
+    ) -> ToppedUp:
+        """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
+        keys = self._parts.keys[partition]
+        reply = await self._parts.call(
+            partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
+            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS,
+        )  # fmt: skip
+        code = Code(reply[0])
+        if code in {Code.SKEW, Code.EPOCH}:
+            raise StoreFault(f"the credit was refused for now: {code.name}; ask again with the same id")
+        result: tuple[int, ...] = unpacked(reply[1]) if code == Code.SUCCESS else ()
+        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
+        await self._parts.store.execute(
+            home_keys.slot, "FCALL", function("confirm"), 2, home_keys.claim(channel, topup_id), home_keys.claims,
+            packed(f"{channel}:{topup_id}", digest, result, code != Code.SUCCESS, TOPUP_KEPT_MS),
+        )  # fmt: skip
+        if code != Code.SUCCESS:
+            return ToppedUp(code, replayed=False, balance_micros=0, available_micros=0)
+        return _topped_up(code, replayed=bool(reply[2] & Note.REPLAY), result=result)
+
+    async def learn_all(self) -> None:
+        """Learn every partition's epoch, so that the store's restarts are on record even where nobody charges."""
+        for partition in range(len(self._parts.keys)):
+            if self._parts.known(partition) is None:
+                await self._parts.epoch(partition)
+
+
+def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:
+    came_in, posted, pending, floor, _sequence = result
+    return ToppedUp(code, replayed, came_in - posted, came_in - posted - pending - floor)
+
+
+def _digest(account: str, amount_micros: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{account} {amount_micros}".encode(), digest_size=6).digest())
+
+
+def _identities(msisdn: str, imsi: str) -> list[SubscriberId]:
+    return [SubscriberId(E164, msisdn)] + ([SubscriberId(IMSI, imsi)] if imsi else [])
+
+
+def _claim_text(partition: int, account: str, intent: str, now_ms: int) -> str:
+    """Write a claim on an identity: the place that it will have, what it is meant for, and since when."""
+    return f"{write_place(partition, account)} {intent} {now_ms}"
+
+
+def _account_name() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(10))

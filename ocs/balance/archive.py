@@ -1,0 +1,370 @@
+"""The archive: every record of every partition in compressed files by day, so that the stream can be trimmed.
+
+Laws
+1. A record leaves the stream only after it is on disk: written, flushed and fsynced, with its place noted.
+2. Files grow by whole gzip members, one a batch. What stands behind the noted length when an archiver starts is taken
+   over when it is whole and follows, else set aside; nothing is ever removed. Every record is there exactly once.
+3. One archiver at a time: the folder carries a lock, the store a lease.
+4. A hole in the ids is an alarm, kept in ``holes`` and shown by /metrics and ``ocs audit``; it never stops the archive.
+5. A consumer group that lags keeps its records on the stream until the stream passes its limit; then it is cut (it can
+   go on from the archive), and counted.
+6. A folder holds the archive of one store, by the store's own random name; another store is refused. A stream that
+   lies behind its archive (a store restored from old files) is not archived and counted in ``behind``.
+
+Layout: <folder>/<YYYY-MM-DD>/p017.rec.gz, each a sequence of gzip members of MessagePack pairs (id, record octets);
+<folder>/store, archiver: the names of store and folder; <folder>/place.json: for each partition the last id on disk, its file and that file's length.
+"""
+
+import asyncio
+import fcntl
+import gzip
+import io
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import msgpack
+
+from ocs.balance.entries import Entry, entries, follows, order
+from ocs.balance.keys import Keys, slot_of
+from ocs.balance.parts import Parts
+from ocs.clock import Clock
+from ocs.limits import ARCHIVE_BATCH, ARCHIVE_LEASE_MS, ARCHIVE_WAIT_MS_MAX, STREAM_ENTRIES_MAX
+
+START = "0-0"
+STORE_KEY = "ocs:store"
+"""Holds the random name that a store was given by its first archiver."""
+
+LEASE_KEY = "ocs:archiver"
+
+
+class ArchiveFault(RuntimeError):
+    """The archive's folder cannot be used as it is; the message says what is wrong and what would be right."""
+
+
+class Place(NamedTuple):
+    """How far a partition has come: the last id on disk, the file it is in, and how long that file is then."""
+
+    last_id: str
+    file: str
+    octets: int
+
+
+@dataclass(slots=True)
+class Archived:
+    """Totals of an archiver since its start, for metrics."""
+
+    records: int = 0
+    octets: int = 0
+    trimmed: int = 0
+    holes: int = 0
+    groups_cut: int = 0
+    behind: set[int] = field(default_factory=set)
+    lag: dict[int, int] = field(default_factory=dict)
+
+
+class Archiver:
+    """Moves records from the streams to disk; start it once, in the keeper process."""
+
+    __slots__ = (
+        "_clock",
+        "_folder",
+        "_lock",
+        "_name",
+        "_parts",
+        "_places",
+        "_untrimmed",
+        "_waiting_since_ms",
+        "done",
+    )
+
+    def __init__(self, parts: Parts, folder: Path, clock: Clock) -> None:
+        self._parts = parts
+        self._folder = folder
+        self._clock = clock
+        self._name = ""
+        self._lock: int | None = None
+        self._places: dict[int, Place] = {}
+        self._untrimmed: set[int] = set()
+        self._waiting_since_ms: dict[int, int] = {}
+        self.done = Archived()
+
+    async def open(self) -> None:
+        """Take the folder; raises ArchiveFault when another archiver has it, or when it belongs to another store."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                raise ArchiveFault(f"{self._folder}: another archiver is at work here") from fault
+            await self._identify()
+            self._places = await asyncio.to_thread(recover, self._folder)
+            self._untrimmed = set(self._places)  # who died after the note and before the cut left it to us
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    async def _identify(self) -> None:
+        """Compare the store's own name with the one that this folder was begun with (law 6)."""
+        slot = slot_of(STORE_KEY)
+        told = await self._parts.store.execute(slot, "SET", STORE_KEY, secrets.token_hex(8), "NX", "GET")
+        told = told or await self._parts.store.execute(slot, "GET", STORE_KEY)
+        name = self._folder / "archiver"
+        if not name.exists():
+            name.write_text(secrets.token_hex(8))
+        self._name = name.read_text()
+        noted = self._folder / "store"
+        if not noted.exists():
+            noted.write_bytes(told)
+        elif noted.read_bytes() != told:
+            raise ArchiveFault(
+                f"{self._folder}: holds the archive of another store; give this one an archive folder of its own"
+            )
+
+    def close(self) -> None:
+        """Give the folder back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def once(self, *, everything: bool = False) -> int:
+        """Go over all partitions once and write the batches that are ripe (or everything); returns records written."""
+        if not await self._holds_lease():
+            return 0
+        written = 0
+        for start in range(0, len(self._parts.keys), 32):
+            chunk = self._parts.keys[start : start + 32]
+            batches = await asyncio.gather(*(self._fetch(keys) for keys in chunk))
+            ripe = {
+                keys.partition: batch
+                for keys, batch in zip(chunk, batches, strict=True)
+                if self._is_ripe(keys, batch, everything=everything)
+            }
+            if ripe:
+                await asyncio.to_thread(self._write, ripe)
+                written += sum(map(len, ripe.values()))
+            for keys in chunk:
+                if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind:
+                    await self._trim(keys)
+                    self._untrimmed.discard(keys.partition)
+        if everything and written:
+            return written + await self.once(everything=True)
+        return written
+
+    async def _holds_lease(self) -> bool:
+        """Take or renew the store's lease: of two servers on one store, one archives (law 3)."""
+        store, slot = self._parts.store, slot_of(LEASE_KEY)
+        holder = await store.execute(slot, "SET", LEASE_KEY, self._name, "NX", "GET", "PX", ARCHIVE_LEASE_MS)
+        if holder is None:
+            return True
+        if holder.decode() != self._name:
+            return False
+        await store.execute(slot, "PEXPIRE", LEASE_KEY, ARCHIVE_LEASE_MS)
+        return True
+
+    async def _fetch(self, keys: Keys) -> list[Entry]:
+        last = self._places[keys.partition].last_id if keys.partition in self._places else START
+        after, newest = await asyncio.gather(
+            self._parts.store.execute(
+                keys.slot, "XRANGE", keys.stream, f"({last}", "+", "COUNT", ARCHIVE_BATCH
+            ),
+            self._parts.store.execute(keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1),
+        )
+        if newest and order(newest[0][0].decode()) < order(last):
+            self.done.behind.add(keys.partition)  # the store is older than its archive: a human has to look
+            return []
+        self.done.behind.discard(keys.partition)
+        return entries(after)
+
+    def _is_ripe(self, keys: Keys, batch: list[Entry], *, everything: bool) -> bool:
+        """Few and young records wait, so that a quiet partition does not cost an fsync each second."""
+        partition = keys.partition
+        self.done.lag[partition] = len(batch)
+        if not batch:
+            self._waiting_since_ms.pop(partition, None)
+            return False
+        since_ms = self._waiting_since_ms.setdefault(partition, self._clock.monotonic_ms())
+        old = self._clock.monotonic_ms() - since_ms >= ARCHIVE_WAIT_MS_MAX
+        if everything or old or len(batch) >= ARCHIVE_BATCH:
+            del self._waiting_since_ms[partition]
+            return True
+        return False
+
+    def _write(self, ripe: dict[int, list[Entry]]) -> None:
+        """Append one gzip member a partition, fsync, then note the places (law 1)."""
+        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).strftime("%Y-%m-%d")
+        places = dict(self._places)
+        for partition, batch in ripe.items():
+            known = self._places.get(partition, Place(START, "", 0))
+            day = max(
+                today, known.file[: len(today)]
+            )  # files stay in the order of their records, whatever the clock
+            folder = self._folder / day
+            if not folder.exists():
+                folder.mkdir(mode=0o700)
+                _sync_folder(self._folder)
+            before = known.last_id
+            for entry in batch:
+                if before != START and not follows(before, entry):
+                    self.done.holes += 1
+                before = entry.id
+            member = gzip.compress(
+                b"".join(msgpack.packb((each.id, each.octets)) for each in batch), compresslevel=1
+            )
+            path = folder / f"p{partition:03d}.rec.gz"
+            fresh = not path.exists()
+            with path.open("ab") as out:
+                out.write(member)
+                out.flush()
+                os.fsync(out.fileno())
+                places[partition] = Place(before, f"{day}/{path.name}", out.tell())
+            if fresh:
+                _sync_folder(folder)
+            self.done.records += len(batch)
+            self.done.octets += len(member)
+        write_places(self._folder, places)
+        self._places = places
+
+    async def _trim(self, keys: Keys) -> None:
+        """Cut the stream behind the archive and behind every consumer group (law 5)."""
+        keep_from = _after(self._places[keys.partition].last_id)
+        store = self._parts.store
+        groups = await store.execute(keys.slot, "XINFO", "GROUPS", keys.stream)
+        for group in groups:
+            told = dict(zip(group[::2], group[1::2], strict=True))
+            behind = _after(told[b"last-delivered-id"].decode())
+            if told[b"pending"]:
+                oldest = await store.execute(keys.slot, "XPENDING", keys.stream, told[b"name"], "-", "+", 1)
+                behind = oldest[0][0].decode() if oldest else behind
+            if order(behind) < order(keep_from):
+                if await store.execute(keys.slot, "XLEN", keys.stream) > STREAM_ENTRIES_MAX:
+                    self.done.groups_cut += 1
+                else:
+                    keep_from = behind
+        self.done.trimmed += await store.execute(keys.slot, "XTRIM", keys.stream, "MINID", keep_from)
+
+
+def recover(folder: Path) -> dict[int, Place]:
+    """Read how far each partition has come, and take in what was written but not noted before the archiver died.
+
+    Whole members whose records follow are taken over; what remains is set aside in a file ending in .cut, never removed.
+    Without place.json everything is read again from the files. Raises ArchiveFault when a file is shorter than noted.
+    """
+    places = read_places(folder)
+    for path in sorted(folder.glob("*/*.rec.gz")):
+        partition = int(path.name[1 : path.name.index(".")])
+        name = str(path.relative_to(folder))
+        known = places.get(partition, Place(START, "", 0))
+        if name < known.file:
+            continue
+        start = known.octets if name == known.file else 0
+        if path.stat().st_size < start:
+            raise ArchiveFault(
+                f"{path}: {path.stat().st_size} octets where {start} were noted; restore the file"
+            )
+        last_id, end = _whole_members(path, start, known.last_id)
+        if end < path.stat().st_size:
+            _set_aside(path, end)
+        if end > start:
+            places[partition] = Place(last_id, name, end)
+    write_places(folder, places)
+    return places
+
+
+def _whole_members(path: Path, start: int, last_id: str) -> tuple[str, int]:
+    """Return the last id and the end of the whole members behind ``start`` whose records follow ``last_id``."""
+    with path.open("rb") as file:
+        end = start
+        while True:
+            file.seek(end)
+            found, length = _one_member(file)
+            if not found or order(found[0].id) <= order(last_id):
+                return last_id, end
+            last_id = found[-1].id
+            end += length
+
+
+def _one_member(file: BinaryIO) -> tuple[list[Entry], int]:
+    """Read one gzip member where the file stands: its records and its length; none when it is not whole."""
+    unzip = zlib.decompressobj(wbits=31)
+    content, length = [], 0
+    try:
+        while not unzip.eof and (chunk := file.read(65_536)):
+            content.append(unzip.decompress(chunk))
+            length += len(chunk)
+        if not unzip.eof:
+            return [], 0
+        unpacker = msgpack.Unpacker(io.BytesIO(b"".join(content)), raw=False, use_list=False)
+        return [Entry(*each) for each in unpacker], length - len(unzip.unused_data)
+    except (zlib.error, ValueError, TypeError):
+        return [], 0
+
+
+def _set_aside(path: Path, end: int) -> None:
+    octets = path.read_bytes()
+    aside = next(name for n in count() if not (name := path.with_name(f"{path.name}.{n}.cut")).exists())
+    aside.write_bytes(octets[end:])
+    if end:
+        os.truncate(path, end)
+    else:
+        path.unlink()
+
+
+def read_places(folder: Path) -> dict[int, Place]:
+    """Read how far each partition has come; an empty folder has come nowhere."""
+    path = folder / "place.json"
+    if not path.exists():
+        return {}
+    content: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return {int(partition): Place(*place) for partition, place in content.items()}
+
+
+def write_places(folder: Path, places: dict[int, Place]) -> None:
+    """Note how far each partition has come, by one atomic rename."""
+    draft = folder / "place.json.new"
+    with draft.open("w", encoding="utf-8") as out:
+        json.dump(places, out)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.rename(folder / "place.json")
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _after(entry_id: str) -> str:
+    epoch, sequence = order(entry_id)
+    return f"{epoch}-{sequence + 1}"
+
+
+def history(folder: Path, partition: int) -> Iterator[Entry]:
+    """Read a partition's records from the archive, oldest first, up to what is noted; reads only."""
+    place = read_places(folder).get(partition)
+    if place is None:
+        return
+    for path in sorted(folder.glob(f"*/p{partition:03d}.rec.gz")):
+        name = str(path.relative_to(folder))
+        if name > place.file:
+            return
+        with path.open("rb") as raw:
+            octets = raw.read(place.octets if name == place.file else -1)
+        with gzip.open(io.BytesIO(octets)) as packed:
+            for entry_id, record in msgpack.Unpacker(
+                packed, raw=False, use_list=False, max_buffer_size=2**31 - 1
+            ):
+                yield Entry(entry_id, record)

@@ -1,0 +1,380 @@
+"""The audit: conservation proved on live data from independent evidence, read-only.
+
+What must hold (DESIGN law 4)
+1. An account's pending is the sum of the holds of its open sessions, and its count of open sessions is theirs.
+2. The due index names exactly the open sessions, each with its own time.
+3. Every movement carries the account's next sequence number and the book after it: the records (archive, then stream)
+   chain without a gap, each explained by what it says was posted, held, void or topped up, and end in the book.
+4. The holds that the records add up to are the pending of the book, without looking at a session.
+5. Claims of top-ups that are not confirmed are counted: money in transit.
+
+Books and sessions of a partition are read in one instant by the function ``snapshot``; the records up to that instant follow.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ocs import records
+from ocs.balance.accounts import CLAIMED, Book, read_book
+from ocs.balance.archive import START, history
+from ocs.balance.entries import Entry, entries, follows, order
+from ocs.balance.functions import function
+from ocs.balance.keys import Keys, slot_of
+from ocs.balance.link import StoreFault
+from ocs.balance.parts import Parts, unpacked
+from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
+from ocs.records import SessionState
+
+_TRIES = 8
+_AT_ONCE = 2_000
+
+
+class Fault(NamedTuple):
+    """One thing that does not hold: where, and what was found against what should be."""
+
+    partition: int
+    subject: str
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What an audit has seen; clean when there is no fault."""
+
+    accounts: int = 0
+    sessions: int = 0
+    records: int = 0
+    records_archived: int = 0
+    balance_micros: int = 0
+    pending_micros: int = 0
+    in_transit: int = 0
+    in_transit_micros: int = 0
+    unchained: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Tell whether everything held."""
+        return not self.faults
+
+
+class Tail(NamedTuple):
+    """Where the chain of an account stands after its last record: sequence and money, and what it was set to be."""
+
+    sequence: int
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+    floor_micros: int = 0
+    version: int = 0
+    status: int = 0
+
+
+class _Instant(NamedTuple):
+    """One instant of a partition."""
+
+    books: dict[str, Book]
+    sessions: dict[str, OpenSession]
+    due: dict[str, int]
+    last_id: str
+    unreadable: list[Fault]
+
+
+class Chain:
+    """Follows the records of one partition, account by account, and keeps every break as a fault."""
+
+    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "tails")
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+        self._holds: dict[str, dict[str, dict[str, int]]] = {}
+        self._from_birth: set[str] = set()
+        self.tails: dict[str, Tail] = {}
+        self.faults: list[Fault] = []
+        self.last_id = ""
+
+    def add(self, entry: Entry) -> None:
+        """Take the next record of the partition."""
+        if self.last_id and not follows(self.last_id, entry):
+            self._fault("stream", f"record {entry.id} does not follow {self.last_id}: records are missing")
+        self.last_id = entry.id
+        record = entry.record()
+        if isinstance(record, records.Epoch):
+            return
+        account = record.account
+        tail = self.tails.get(account)
+        after = Tail(record.sequence, record.credits_micros, record.posted_micros, record.pending_micros)
+        after = after._replace(**_settings(tail, record))
+        if tail is None and record.sequence == 1:
+            self._from_birth.add(account)
+            tail = Tail(0, 0, 0, 0)
+        if tail is not None:
+            expected = self._expected(tail, record)
+            if account not in self._from_birth:  # older holds are not on record: only the rest can be proved
+                expected = expected._replace(pending_micros=after.pending_micros)
+            if after != expected:
+                self._fault(account, f"record {entry.id} leads to {after}, its own figures to {expected}")
+        else:
+            self._hold(record)
+        self.tails[account] = after
+
+    def _expected(self, tail: Tail, record: Any) -> Tail:
+        """Return where a record leads by what it says it did."""
+        sequence, came_in, posted = tail.sequence + 1, tail.credits_micros, tail.posted_micros
+        if isinstance(record, records.Topup):
+            came_in += record.amount_micros
+        elif isinstance(record, records.Charge):
+            posted += sum(line.amount_micros for line in record.lines)
+        before, after = self._hold(record)
+        pending = tail.pending_micros - before + after
+        return Tail(sequence, came_in, posted, pending)._replace(**_settings(tail, record))
+
+    def _hold(self, record: Any) -> tuple[int, int]:
+        """Take over what a record says of its session's holds; the session's sum before and after."""
+        if not isinstance(record, records.Charge | records.Expire):
+            return 0, 0
+        sessions = self._holds.setdefault(record.account, {})
+        held = sessions.setdefault(record.session_id, {})
+        before = sum(held.values())
+        if isinstance(record, records.Charge) and record.state == SessionState.OPEN:
+            held.update({line.key: line.hold_micros for line in record.lines})
+        else:
+            sessions.pop(record.session_id, None)
+            return before, 0
+        return before, sum(held.values())
+
+    def held_micros(self, account: str) -> int | None:
+        """Return the holds of an account that the records add up to; None when its first records are not here."""
+        if account not in self._from_birth:
+            return None
+        return sum(sum(held.values()) for held in self._holds.get(account, {}).values())
+
+    def _fault(self, subject: str, what: str) -> None:
+        self.faults.append(Fault(self._partition, subject, what))
+
+
+def _settings(tail: Tail | None, record: Any) -> dict[str, int]:
+    """What an account is set to be after a record: only records of the account itself change it."""
+    if isinstance(record, records.Account):
+        return {"floor_micros": record.floor_micros, "version": record.version, "status": record.status}
+    if tail is None:
+        return {}
+    return {"floor_micros": tail.floor_micros, "version": tail.version, "status": tail.status}
+
+
+async def audit(
+    parts: Parts, archive: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Prove conservation over all partitions; reads only. Raises StoreFault when the store cannot be read."""
+    report = Report()
+    found = await _scan(parts)
+    for keys in parts.keys:
+        instant = await _instant(parts, keys, found.get(keys.partition, set()))
+        chain = await _chain(parts, keys, archive, instant.last_id, report)
+        await _missing(parts, keys, instant, chain)
+        _judge(report, keys.partition, instant, chain)
+        await _claims(parts, keys, report)
+        if progress is not None:
+            progress(keys.partition + 1, len(parts.keys))
+    return report
+
+
+class _Moved(Exception):
+    """Records went from the stream to the archive while they were read."""
+
+
+async def _chain(parts: Parts, keys: Keys, archive: Path | None, last_id: str, report: Report) -> Chain:
+    """Follow a partition's records up to an id: from the archive, then from the stream.
+
+    An archiver at work may move records from one to the other between two reads; then both are read again, and what is
+    still missing at the last try is a fault.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return await _read_chain(parts, keys, archive, last_id, report, patient=attempt < _TRIES - 1)
+        except _Moved:
+            continue
+    raise AssertionError("the last try does not give up")
+
+
+async def _read_chain(
+    parts: Parts, keys: Keys, archive: Path | None, last_id: str, report: Report, *, patient: bool
+) -> Chain:
+    chain = Chain(keys.partition)
+    archived = live = 0
+    if archive is not None:
+        for entry in history(archive, keys.partition):
+            if order(entry.id) > order(last_id):
+                break
+            chain.add(entry)
+            archived += 1
+    async for entry in _stream(parts, keys, chain.last_id, last_id):
+        if patient and chain.last_id and not follows(chain.last_id, entry):
+            raise _Moved
+        chain.add(entry)
+        live += 1
+    if patient and archive is not None and last_id not in {chain.last_id, START}:
+        raise _Moved
+    report.records += live
+    report.records_archived += archived
+    return chain
+
+
+async def _missing(parts: Parts, keys: Keys, instant: _Instant, chain: Chain) -> None:
+    """Every account that the records know has a book: one opened since the walk is read now, one that is gone is a fault."""
+    for account in chain.tails.keys() - instant.books.keys():
+        text = await parts.store.execute(keys.slot, "GET", keys.book(account))
+        if text is None:
+            chain.faults.append(
+                Fault(keys.partition, account, f"has no book; the records lead to {chain.tails[account]}")
+            )
+
+
+async def _scan(parts: Parts) -> dict[int, set[str]]:
+    """Find every book and session key by walking the whole keyspace: evidence that owes nothing to an index."""
+    by_prefix = {keys.prefix: keys.partition for keys in parts.keys}
+    found: dict[int, set[str]] = {}
+    async for name in _names(parts):
+        prefix, _, rest = name.partition("}:")
+        partition = by_prefix.get(f"{prefix}}}:")
+        if partition is not None and rest.startswith(("book:", "session:")):
+            found.setdefault(partition, set()).add(name)
+    return found
+
+
+async def _names(parts: Parts) -> AsyncIterator[str]:
+    for master in parts.store.masters():
+        cursor = b"0"
+        while True:
+            cursor, names = await parts.store.execute_at(
+                master, "SCAN", cursor, "MATCH", "{*", "COUNT", 1_000
+            )
+            for name in names:
+                yield name.decode(errors="surrogateescape")
+            if cursor == b"0":
+                break
+
+
+async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
+    """Read a partition's books, sessions and due index in one instant; sessions opened since the walk are read too."""
+    for _ in range(_TRIES):
+        listed = sorted(names)
+        due_reply, last_id, values = await parts.store.execute(
+            keys.slot, "FCALL_RO", function("snapshot"), 2 + len(listed), keys.due, keys.stream, *listed
+        )
+        due = {due_reply[i].decode(): int(due_reply[i + 1]) for i in range(0, len(due_reply), 2)}
+        sessions: dict[str, OpenSession] = {}
+        unreadable: list[Fault] = []
+        books: dict[str, Book] = {}
+        for name, value in zip(listed, values, strict=True):
+            if value is None:
+                continue
+            if name.startswith(keys.book("")):
+                books[name.removeprefix(keys.book(""))] = read_book(value)
+            else:
+                session_id = name.removeprefix(keys.session(""))
+                try:
+                    sessions[session_id] = read_session(value, session_id, keys.partition)
+                except SessionUnreadable as fault:
+                    unreadable.append(Fault(keys.partition, "session", str(fault)))
+        needed = {keys.session(each) for each in due} | {
+            keys.book(each.account) for each in sessions.values()
+        }
+        if needed <= names:
+            return _Instant(books, sessions, due, last_id.decode(), unreadable)
+        names = names | needed
+    raise StoreFault(
+        f"partition {keys.partition} changes faster than it can be read; run the audit at a quieter time"
+    )
+
+
+async def _stream(parts: Parts, keys: Keys, after: str, last_id: str) -> AsyncIterator[Entry]:
+    start = f"({after}" if after else "-"
+    while True:
+        reply = await parts.store.execute(keys.slot, "XRANGE", keys.stream, start, last_id, "COUNT", _AT_ONCE)
+        for entry in entries(reply):
+            yield entry
+            start = f"({entry.id}"
+        if len(reply) < _AT_ONCE:
+            return
+
+
+def _judge(report: Report, partition: int, instant: _Instant, chain: Chain) -> None:
+    """Hold books, sessions, due index and records against each other."""
+    faults = chain.faults + instant.unreadable
+    opened = {name: each for name, each in instant.sessions.items() if each.state == SessionState.OPEN}
+    report.accounts += len(instant.books)
+    report.sessions += len(opened)
+    for name in instant.due.keys() - opened.keys():
+        faults.append(Fault(partition, "due index", f"names a session that is not open: {name}"))
+    by_account: dict[str, list[OpenSession]] = {}
+    for name, session in opened.items():
+        by_account.setdefault(session.account, []).append(session)
+        if instant.due.get(name) != session.indexed_ms or session.indexed_ms > session.due_ms:
+            faults.append(
+                Fault(
+                    partition,
+                    "due index",
+                    f"says {instant.due.get(name)} for {name}, the session {session.due_ms}",
+                )
+            )
+        if session.account not in instant.books:
+            faults.append(Fault(partition, session.account, f"has an open session and no book: {name}"))
+    for account, book in instant.books.items():
+        report.balance_micros += book.balance_micros
+        report.pending_micros += book.pending_micros
+        faults.extend(
+            Fault(partition, account, what) for what in _book_faults(book, by_account.get(account, []))
+        )
+        faults.extend(Fault(partition, account, what) for what in _chain_faults(report, account, book, chain))
+    report.faults += faults
+
+
+def _book_faults(book: Book, sessions: list[OpenSession]) -> list[str]:
+    found = []
+    held = sum(service.hold_micros for each in sessions for service in each.services)
+    if book.pending_micros != held:
+        found.append(f"pending is {book.pending_micros}, its open sessions hold {held}")
+    if book.sessions_open != len(sessions):
+        found.append(f"counts {book.sessions_open} open sessions, there are {len(sessions)}")
+    if book.floor_micros > 0:
+        found.append(f"has a floor above zero: {book.floor_micros}")
+    return found
+
+
+def _chain_faults(report: Report, account: str, book: Book, chain: Chain) -> list[str]:
+    tail = chain.tails.get(account)
+    if tail is None:
+        report.unchained += 1  # its records are in an archive that we were not given
+        return []
+    found = []
+    state = Tail(book.sequence, book.credits_micros, book.posted_micros, book.pending_micros)
+    if tail.version:  # its own record is here: what it was set to be can be told
+        state = state._replace(floor_micros=book.floor_micros, version=book.version, status=int(book.status))
+    if tail != state:
+        found.append(f"the records lead to {tail}, the book stands at {state}")
+    held = chain.held_micros(account)
+    if held is not None and held != book.pending_micros:
+        found.append(f"pending is {book.pending_micros}, the records hold {held}")
+    return found
+
+
+async def _claims(parts: Parts, keys: Keys, report: Report) -> None:
+    names = await parts.store.execute(keys.slot, "ZRANGE", keys.claims, 0, -1)
+    for name in names:
+        channel, _, topup_id = name.decode().partition(":")
+        key = keys.claim(channel, topup_id)
+        text = await parts.store.execute(slot_of(key), "GET", key)
+        if text is not None and unpacked(text)[0] == CLAIMED:
+            report.in_transit += 1
+            report.in_transit_micros += unpacked(text)[4]
+
+
+def rebuild(folder: Path, partition: int) -> Chain:
+    """Rebuild where every account of a partition stands from the archive alone."""
+    chain = Chain(partition)
+    for entry in history(folder, partition):
+        chain.add(entry)
+    return chain

@@ -1,0 +1,100 @@
+-- The ladder: the Lua twin of ocs/rating/ladder.py, law by law and line by line.
+
+local HALF_UP, UP, DOWN = 1, 2, 3
+local L_AXIS, L_LIMIT, L_SCALE, L_QUANTUM, L_ROUNDING, L_FEE, L_STEPS = 1, 2, 3, 4, 5, 6, 7
+
+-- math.floor(a * b / c) without a product of 2^53 or more; needs b * c below it (ladder.step has seen to that).
+local function mul_div_floor(a, b, c)
+  local rest = a % c
+  local part = rest * b
+  return exact((a - rest) / c * b + (part - part % c) / c)
+end
+
+local function mul_div_ceil(a, b, c)
+  local rest = a % c
+  local part = rest * b
+  return exact((a - rest) / c * b + (part + (c - part % c) % c) / c)
+end
+
+local function mul_div_half_up(a, b, c)
+  local rest = a % c
+  local part = rest * b
+  local over = part % c
+  return exact((a - rest) / c * b + (part - over) / c + (over >= c - over and 1 or 0))
+end
+
+-- Ceiling of a division of two positive integers.
+local function div_ceil(a, b)
+  local rest = a % b
+  if rest == 0 then return a / b end
+  return (a - rest) / b + 1
+end
+
+-- Use `units` more on the ladder: position, covered, whole, frac after it.
+local function advance(on, position, covered, whole, frac, units)
+  local scale = on[L_SCALE]
+  position = position + units
+  if units < 0 or position > on[L_LIMIT] then error('position outside the ladder') end
+  if position > 0 and covered == 0 then whole = whole + on[L_FEE] end
+  for _, step in ipairs(on[L_STEPS]) do
+    if covered >= position then break end
+    local finish = step[2]
+    if covered < finish then
+      local block, price, per = step[3], step[4], step[5]
+      local blocks, room = div_ceil(position - covered, block), div_ceil(finish - covered, block)
+      if room < blocks then blocks = room end
+      local bought = blocks * block
+      whole = whole + mul_div_floor(bought, price, per)
+      if per > 1 then
+        frac = frac + (bought % per) * price % per * (scale / per)
+        if frac >= scale then
+          frac = frac - scale
+          whole = whole + 1
+        end
+      end
+      covered = covered + bought
+    end
+  end
+  return position, covered, exact(whole), exact(frac)
+end
+
+-- The rounded cost of a walk; the only place where a price is rounded.
+local function total(on, whole, frac)
+  local quantum, rounding = on[L_QUANTUM], on[L_ROUNDING]
+  local over = whole % quantum
+  local down = whole - over
+  local up
+  if rounding == HALF_UP then
+    up = 2 * over + (2 * frac >= on[L_SCALE] and 1 or 0) >= quantum
+  else
+    up = rounding == UP and (over > 0 or frac > 0)
+  end
+  if up then return exact(down + quantum) end
+  return down
+end
+
+local function cost(on, position, covered, whole, frac, units)
+  local _, _, after, rest = advance(on, position, covered, whole, frac, units)
+  return total(on, after, rest)
+end
+
+-- The most units in 0 .. wanted whose cost beyond `posted` stays within `budget`, and the cost with them.
+local function affordable(on, position, covered, whole, frac, wanted, posted, budget)
+  local most = on[L_LIMIT] - position
+  if wanted < most then most = wanted end
+  if most <= 0 then return 0, posted end
+  local ceiling = posted + (budget > 0 and budget or 0)
+  local price = cost(on, position, covered, whole, frac, most)
+  if price <= ceiling then return most, price end
+  local low, high, best = 0, most, posted
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    price = cost(on, position, covered, whole, frac, middle)
+    if price <= ceiling then
+      low, best = middle, price
+    else
+      high = middle
+    end
+  end
+  return low, best
+end

@@ -1,0 +1,101 @@
+"""Names of keys in the store: partitions, their hash tags, and everything that carries one.
+
+Laws
+1. An account belongs to one partition; its book, sessions, due index and stream carry the partition's tag, so that one
+   call touches one slot (Redis Cluster specification, "hash tags").
+2. The tags spread the partitions evenly: partition p of n lies in the p-th n-th of the 16,384 slots.
+3. Count and layout are recorded in the store and checked at start; a store laid out otherwise is refused.
+"""
+
+import binascii
+from functools import lru_cache
+from itertools import count
+from typing import NamedTuple
+
+SLOTS = 16_384
+LAYOUT = 1
+"""Version of the key layout."""
+
+
+def slot_of(key: str) -> int:
+    """Return the cluster slot of a key (CRC-16/XMODEM of its hash tag, or of the whole key, modulo 16,384)."""
+    start = key.find("{")
+    if start >= 0:
+        end = key.find("}", start + 1)
+        if end > start + 1:
+            key = key[start + 1 : end]
+    return binascii.crc_hqx(key.encode(), 0) % SLOTS
+
+
+@lru_cache(maxsize=8)
+def tags(partitions: int) -> tuple[str, ...]:
+    """Return the hash tag of every partition: "p17" and the first suffix that lands in the partition's share of slots."""
+    share = SLOTS // partitions
+    found = []
+    for partition in range(partitions):
+        # the checksum of what they have in common is taken once: every command needs this table
+        begun = binascii.crc_hqx(f"p{partition}.".encode(), 0)
+        suffix = next(n for n in count() if binascii.crc_hqx(b"%d" % n, begun) % SLOTS // share == partition)
+        found.append(f"p{partition}.{suffix}")
+    return tuple(found)
+
+
+class Keys(NamedTuple):
+    """The keys of one partition; made once per partition and worker."""
+
+    partition: int
+    slot: int
+    part: str
+    run: str
+    due: str
+    stream: str
+    claims: str
+    prefix: str
+
+    def book(self, account: str) -> str:
+        """Return the key of an account's book."""
+        return f"{self.prefix}book:{account}"
+
+    def profile(self, account: str) -> str:
+        """Return the key of an account's profile."""
+        return f"{self.prefix}profile:{account}"
+
+    def session(self, session_id: str) -> str:
+        """Return the key of a session."""
+        return f"{self.prefix}session:{session_id}"
+
+    def claim(self, channel: str, topup_id: str) -> str:
+        """Return the key of the claim on a top-up's id (in the partition of the id, not of the account)."""
+        return f"{self.prefix}claim:{channel}:{topup_id}"
+
+    def credit(self, channel: str, topup_id: str) -> str:
+        """Return the key of the marker that a top-up reached this partition's account."""
+        return f"{self.prefix}credit:{channel}:{topup_id}"
+
+
+@lru_cache(maxsize=8)
+def layout(partitions: int) -> tuple[Keys, ...]:
+    """Return the keys of all partitions."""
+    return tuple(
+        Keys(
+            partition,
+            slot_of(f"{{{tag}}}"),
+            f"{{{tag}}}:part",
+            f"{{{tag}}}:run",
+            f"{{{tag}}}:due",
+            f"{{{tag}}}:stream",
+            f"{{{tag}}}:claims",
+            f"{{{tag}}}:",
+        )
+        for partition, tag in enumerate(tags(partitions))
+    )
+
+
+def home(name: str, partitions: int) -> int:
+    """Return the partition in which something that has no partition yet is put: accounts when opened, claims by their id."""
+    return binascii.crc32(name.encode()) % partitions
+
+
+def where(session_id: str) -> str:
+    """Return the key that says in which partition, and for which account, a session was opened."""
+    return f"where:{session_id}"

@@ -1,0 +1,124 @@
+"""Who is asking: from the identities of a request to the account's profile, remembered by the worker.
+
+Laws
+1. Identities that name different accounts are a fault of provisioning: unknown subscriber, never a guess.
+2. "Unknown" is never remembered: the subscriber may be created a moment later.
+3. What is remembered may be old: the store compares its version in every charge and sends the fresh one.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ocs.balance.keys import slot_of, where
+from ocs.balance.link import StoreFault, pack
+from ocs.balance.parts import Parts, unpacked
+from ocs.charging.plan import Profile
+from ocs.limits import PROFILES_CACHED_MAX
+from ocs.names import SubscriberId
+
+BOOK_VERSION = 5
+"""Place of the version in a packed book (words.lua, B_VERSION, counted from 0)."""
+
+Found = Callable[[Any], None]
+"""Takes a Profile, None (unknown) or a StoreFault."""
+
+
+def write_profile(profile: Profile) -> str:
+    """Write a profile as the store keeps it, a JSON list (an idle account is mostly this); its place is kept elsewhere."""
+    fields = [profile.msisdn, profile.imsi, profile.tariff, profile.kind, profile.currency]
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def read_profile(text: bytes | str, account: str, partition: int, version: int) -> Profile:
+    """Read a profile of the store."""
+    msisdn, imsi, tariff, kind, currency = json.loads(text)
+    return Profile(account, partition, version, msisdn, imsi, tariff, kind, currency)
+
+
+def write_place(partition: int, account: str) -> str:
+    """Write where an account lives, as index and where-keys hold it."""
+    return f"{partition} {account}"
+
+
+def read_place(text: bytes) -> tuple[int, str]:
+    """Read where an account lives."""
+    partition, account, *_claim = text.decode().split(" ")  # a claim says more behind it (accounts.py)
+    return int(partition), account
+
+
+class Profiles:
+    """The worker's memory of profiles, by the identities that requests name them with."""
+
+    __slots__ = ("_parts", "_remembered", "disagreements")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._remembered: dict[tuple[SubscriberId, ...], Profile] = {}
+        self.disagreements = 0
+        """Requests whose identities named different accounts, for metrics and alarms."""
+
+    def recall(self, ids: tuple[SubscriberId, ...]) -> Profile | None:
+        """Return what is remembered of these identities."""
+        return self._remembered.get(ids)
+
+    def remember(self, ids: tuple[SubscriberId, ...], profile: Profile) -> None:
+        """Remember a profile; the oldest goes when there are too many."""
+        remembered = self._remembered
+        if len(remembered) >= PROFILES_CACHED_MAX and ids not in remembered:
+            del remembered[next(iter(remembered))]
+        remembered[ids] = profile
+
+    def forget(self, ids: tuple[SubscriberId, ...]) -> None:
+        """Forget these identities."""
+        self._remembered.pop(ids, None)
+
+    def find(self, ids: tuple[SubscriberId, ...], session_id: str, done: Found) -> None:
+        """Ask the store who this is: by identities, or, where the request has none, by where its session was opened."""
+        keys = [each.key for each in ids] if ids else [where(session_id)]
+        places: list[Any] = []
+
+        def one(reply: Any) -> None:
+            places.append(reply)
+            if len(places) == len(keys):
+                self._placed(ids, places, done)
+
+        for key in keys:
+            self._parts.store.call(slot_of(key), pack("GET", key), one)
+
+    def _placed(self, ids: tuple[SubscriberId, ...], places: list[Any], done: Found) -> None:
+        for place in places:
+            if isinstance(place, StoreFault):
+                done(place)
+                return
+        named = {read_place(place) for place in places if place is not None}
+        if len(named) > 1:
+            self.disagreements += 1
+        if len(named) != 1:
+            done(None)
+            return
+        partition, account = named.pop()
+        if not 0 <= partition < len(self._parts.keys):
+            done(None)
+            return
+        self.read(partition, account, lambda found: self._read(ids, found, done))
+
+    def _read(self, ids: tuple[SubscriberId, ...], found: Any, done: Found) -> None:
+        if ids and isinstance(found, Profile):
+            self.remember(ids, found)
+        done(found)
+
+    def read(self, partition: int, account: str, done: Found) -> None:
+        """Read an account's profile and its version from its partition."""
+        keys = self._parts.keys[partition]
+
+        def told(reply: Any) -> None:
+            if isinstance(reply, StoreFault):
+                done(reply)
+            elif reply[0] is None or reply[1] is None:
+                done(None)
+            else:
+                done(read_profile(reply[0], account, partition, unpacked(reply[1])[BOOK_VERSION]))
+
+        # one command: profile and version are of one instant
+        self._parts.store.call(keys.slot, pack("MGET", keys.profile(account), keys.book(account)), told)

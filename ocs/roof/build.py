@@ -1,0 +1,258 @@
+"""The composition root: from settings to a clock, a store, partitions, accounts, the Book; nobody else builds them.
+
+Laws
+1. Settings are read once and handed down; a room below the roof gets values, never the tree.
+2. A command uses the living store of the data folder, or starts one for the call and stops it at its end
+   (DESIGN section 5).
+3. What the store is laid out for is recorded in it at its first opening; a store laid out otherwise is refused.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import uvloop
+
+from ocs.balance.accounts import Accounts
+from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
+from ocs.balance.book import Book, Rules, Stopwatch, Tariffs
+from ocs.balance.embedded import Embedded
+from ocs.balance.functions import library
+from ocs.balance.keys import LAYOUT, slot_of
+from ocs.balance.link import Demands, StoreFault, StoreRefused
+from ocs.balance.parts import Parts
+from ocs.balance.store import Store
+from ocs.charging.plan import QuotaRules
+from ocs.clock import Clock, SystemClock
+from ocs.rating.tariff import Tariff, TariffError, read_tariff
+from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
+from ocs.settings import Settings, SettingsFault, load
+from ocs.units import Unit
+
+LAYOUT_KEY = "ocs:layout"
+"""Holds "<layout version> <partitions>", in a slot of its own."""
+
+T = TypeVar("T")
+
+
+class Keepers(NamedTuple):
+    """What a command works with once the store is open."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    parts: Parts
+    accounts: Accounts
+
+
+# -- settings and what follows from them
+
+
+def read_settings(place: Place, options: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
+    """Read file, environment and options; Ended (usage) names everything that is wrong with them."""
+    given: dict[str, dict[str, object]] = {
+        section: dict(values) for section, values in (options or {}).items()
+    }
+    given.setdefault("store", {})["url"] = place.store
+    given.setdefault("server", {})["data_dir"] = place.data_dir
+    try:
+        return load(place.config, given)
+    except SettingsFault as fault:
+        raise Ended(Exit.USAGE, f"the settings cannot be used:\n{fault}") from fault
+
+
+def read_tariffs(folder: Path) -> dict[str, Tariff]:
+    """Read every tariff of a folder, by key; Ended (usage) names every fault of every file."""
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise Ended(
+            Exit.USAGE, f"{folder}: holds no tariff; set charging.tariffs_dir to a folder of *.yaml files"
+        )
+    tariffs: dict[str, Tariff] = {}
+    problems: list[str] = []
+    for file in files:
+        try:
+            tariff = read_tariff(file.read_text(encoding="utf-8"), str(file))
+        except TariffError as fault:
+            problems += fault.problems
+        except (OSError, UnicodeDecodeError) as fault:
+            problems.append(f"{file}: cannot be read: {fault}")
+        else:
+            if tariff.key in tariffs:
+                problems.append(f"{file}: {tariff.key} stands in another file too; raise its version")
+            tariffs[tariff.key] = tariff
+    if problems:
+        raise Ended(Exit.USAGE, "the tariffs cannot be used:\n" + "\n".join(problems))
+    return tariffs
+
+
+def find_tariff(settings: Settings, name: str) -> Tariff:
+    """Return the newest version of a tariff; Ended (not found) lists the known ones."""
+    tariffs = read_tariffs(settings.tariffs_folder)
+    found = Tariffs(tariffs).newest(name)
+    if found is None:
+        known = ", ".join(sorted({each.name for each in tariffs.values()}))
+        raise Ended(Exit.NOT_FOUND, f"no tariff {name!r}; known are {known}")
+    return found
+
+
+def quota_of(settings: Settings) -> QuotaRules:
+    """Build the rules of grants."""
+    charging = settings.charging
+    grants, rates = charging.grants, charging.rate_max
+    return QuotaRules(
+        grants.octets,
+        grants.seconds,
+        grants.events,
+        charging.validity_s,
+        rates.octets_per_s,
+        rates.seconds_per_s,
+        rates.events_per_s,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Build the rules of sessions."""
+    charging = settings.charging
+    return Rules(
+        quota_of(settings),
+        charging.validity_s * charging.supervision_factor * 1000,
+        charging.tombstone_s * 1000,
+        settings.store.deadline_ms,
+    )
+
+
+def default_grant(settings: Settings, unit: Unit) -> int:
+    """Return what a request that asks for nothing in particular is granted."""
+    return quota_of(settings).most(unit)
+
+
+# -- the store
+
+
+def address_of(settings: Settings) -> Address:
+    """Parse the store's address; the password comes from the URL, or from the settings."""
+    try:
+        return parse(settings.store.url, {PASSWORD_VARIABLE: settings.store.password.get_secret_value()})
+    except AddressFault as fault:
+        raise Ended(Exit.USAGE, str(fault)) from fault
+
+
+def _show_loading(share: float) -> None:
+    """Tell a person at a terminal how far a large append-only file is loaded."""
+    if sys.stderr.isatty() and share:
+        end = "\r" if share < 1 else "\r\x1b[K"
+        print(f"loading the store: {share:.0%}", end=end, file=sys.stderr, flush=True)  # noqa: T201 - the roof speaks
+
+
+@contextmanager
+def embedded_store(settings: Settings, *, serving: bool = False) -> Iterator[Embedded]:
+    """Use the living store of the data folder, or start one; it ends with the last who uses it, or with its owner."""
+    folder = settings.server.data_dir
+    try:
+        embedded = Embedded.start_or_adopt(folder, settings.store.durability, _show_loading, serving=serving)
+    except OSError as fault:
+        raise StoreFault(f"the data folder {folder} cannot be used: {fault.strerror or fault}") from fault
+    with embedded:
+        yield embedded
+
+
+@contextmanager
+def located(settings: Settings) -> Iterator[Address]:
+    """Give the address of the store that a command is to use."""
+    address = address_of(settings)
+    if address.scheme is not Scheme.EMBEDDED:
+        yield address
+        return
+    with embedded_store(settings) as embedded:
+        yield embedded.address
+
+
+def demands_of(settings: Settings, *, serving: bool) -> Demands:
+    """Build what a server must be; a command leaves the durability of a running embedded store to its owner."""
+    judged = serving or address_of(settings).scheme is not Scheme.EMBEDDED
+    return Demands(fsync="always" if settings.store.durability == "always" and judged else "")
+
+
+def store_at(
+    settings: Settings, address: Address, clock: Clock, title: str = "ocs", *, serving: bool = False
+) -> Store:
+    """Build the store behind an address; it is not open yet."""
+    return Store(
+        address,
+        library=library(),
+        demands=demands_of(settings, serving=serving),
+        deadline_ms=settings.store.deadline_ms,
+        clock=clock,
+        title=title,
+    )
+
+
+async def check_layout(store: Store, partitions: int) -> None:
+    """Record how the store is laid out, or compare with what is recorded; a difference is refused."""
+    wanted = f"{LAYOUT} {partitions}"
+    standing = await store.execute(slot_of(LAYOUT_KEY), "SET", LAYOUT_KEY, wanted, "NX", "GET")
+    if standing is None or standing.decode() == wanted:
+        return
+    version, _, count = standing.decode().partition(" ")
+    if version != str(LAYOUT):
+        raise StoreRefused(
+            f"the store has key layout {version} and this server has {LAYOUT}; use the server that wrote it, or migrate the store"
+        )
+    raise StoreRefused(
+        f"the store is laid out in {count} partitions and the settings say {partitions}; set store.partitions = {count}"
+    )
+
+
+def keepers_on(settings: Settings, store: Store, clock: Clock) -> Keepers:
+    """Build what works on a store."""
+    parts = Parts(store, clock, settings.store.partitions, settings.store.deadline_ms)
+    return Keepers(settings, clock, store, parts, Accounts(parts, clock))
+
+
+@asynccontextmanager
+async def opened(settings: Settings, address: Address, *, serving: bool = False) -> AsyncIterator[Keepers]:
+    """Open the store and give what works on it."""
+    clock = SystemClock()
+    store = store_at(settings, address, clock, serving=serving)
+    await store.open()
+    try:
+        await check_layout(store, settings.store.partitions)
+        yield keepers_on(settings, store, clock)
+    finally:
+        await store.close()
+
+
+def run(place: Place, work: Callable[[Keepers], Awaitable[T]]) -> T:
+    """Run one command on the store that its options mean; a store that cannot serve ends it with that exit code."""
+    settings = read_settings(place)
+    try:
+        with located(settings) as address:
+            return uvloop.run(_worked(settings, address, work))
+    except StoreFault as fault:
+        raise Ended(Exit.STORE_UNAVAILABLE, f"the store is not available: {fault}") from fault
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+async def _worked(settings: Settings, address: Address, work: Callable[[Keepers], Awaitable[T]]) -> T:
+    """Do the work; SIGTERM cancels it, so that a store started for this call is stopped and not left behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with opened(settings, address) as keepers:
+        return await work(keepers)
+
+
+# -- charging
+
+
+def book_on(settings: Settings, keepers: Keepers, stopwatch: Stopwatch) -> Book:
+    """Build a Book on an open store."""
+    tariffs = Tariffs(read_tariffs(settings.tariffs_folder))
+    return Book(keepers.parts, tariffs, rules_of(settings), keepers.clock, stopwatch)

@@ -1,0 +1,291 @@
+"""The `ocs` command as people type it: names, options and defaults of INTERFACE; each command's room is loaded when it runs."""
+# ruff: noqa: PLC0415 - a command imports what it needs and nothing else: `ocs balance` loads no server
+
+from typing import Annotated
+
+import typer
+
+from ocs.roof.options import (
+    ConfigOption,
+    CreditOption,
+    DataDirOption,
+    FloorOption,
+    JsonOption,
+    KindOption,
+    MsisdnArgument,
+    Service,
+    StoreOption,
+    SubscriberKind,
+    TariffOption,
+)
+from ocs.roof.place import Place
+
+_PLAIN = {
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+}
+
+app = typer.Typer(help="A prepaid real-time charging server (OCS).", **_PLAIN)  # type: ignore[arg-type]
+subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  # type: ignore[arg-type]
+session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
+functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
+app.add_typer(subscriber_app, name="subscriber")
+app.add_typer(session_app, name="session")
+app.add_typer(functions_app, name="functions")
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    diameter_host: Annotated[str | None, typer.Option(metavar="H", help="Address of Diameter.")] = None,
+    diameter_port: Annotated[
+        int | None, typer.Option(metavar="P", help="Its port; 0 picks a free one.")
+    ] = None,
+    http_host: Annotated[str | None, typer.Option(metavar="H", help="Address of HTTP.")] = None,
+    http_port: Annotated[int | None, typer.Option(metavar="P", help="Its port; 0 picks a free one.")] = None,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes that charge.")] = None,
+) -> None:
+    """Run the charging server; SIGTERM drains it."""
+    from ocs.roof.serve import serve as run
+
+    options: dict[str, dict[str, object]] = {
+        "diameter": {"host": diameter_host, "port": diameter_port},
+        "http": {"host": http_host, "port": http_port},
+        "server": {"workers": workers},
+    }
+    raise typer.Exit(run(Place(store, data_dir, config), options))
+
+
+@app.command()
+def demo(store: StoreOption = None, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Watch a packet gateway charge a data session, on a server and a store of its own."""
+    from ocs.roof.demo import demo as run
+
+    run(Place(store, data_dir, config))
+
+
+@subscriber_app.command("create")
+def subscriber_create(
+    msisdn: MsisdnArgument,
+    tariff: TariffOption,
+    imsi: Annotated[str, typer.Option(metavar="I", help="IMSI of the card.")] = "",
+    kind: KindOption = SubscriberKind.PREPAID,
+    credit: CreditOption = "",
+    credit_floor: FloorOption = "0.00",
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Create one subscriber with an account."""
+    from ocs.roof.subscriber import Wanted, create
+
+    wanted = Wanted(tariff, kind.value, credit, credit_floor)
+    create(Place(store, data_dir, config), msisdn, imsi, wanted, as_json=json)
+
+
+@subscriber_app.command("bulk")
+def subscriber_bulk(
+    count: Annotated[int, typer.Option(metavar="N", help="How many.")],
+    first: Annotated[str, typer.Option(metavar="MSISDN", help="The first of consecutive numbers.")],
+    tariff: TariffOption,
+    kind: KindOption = SubscriberKind.PREPAID,
+    credit: CreditOption = "",
+    credit_floor: FloorOption = "0.00",
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Create consecutive numbers; may be run again, numbers that exist are skipped."""
+    from ocs.roof.subscriber import Wanted, bulk
+
+    wanted = Wanted(tariff, kind.value, credit, credit_floor)
+    bulk(Place(store, data_dir, config), first, count, wanted, as_json=json)
+
+
+@subscriber_app.command("show")
+def subscriber_show(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show a subscriber."""
+    from ocs.roof.subscriber import show
+
+    show(Place(store, data_dir, config), msisdn, as_json=json)
+
+
+@subscriber_app.command("bar")
+def subscriber_bar(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bar a subscriber: nothing more is granted; what was used is still booked."""
+    from ocs.records import Status
+    from ocs.roof.subscriber import set_status
+
+    set_status(Place(store, data_dir, config), msisdn, Status.BARRED, as_json=json)
+
+
+@subscriber_app.command("unbar")
+def subscriber_unbar(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Unbar a subscriber."""
+    from ocs.records import Status
+    from ocs.roof.subscriber import set_status
+
+    set_status(Place(store, data_dir, config), msisdn, Status.ACTIVE, as_json=json)
+
+
+@subscriber_app.command("terminate")
+def subscriber_terminate(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """End an account and set its number free; the account stays on record."""
+    from ocs.records import Status
+    from ocs.roof.subscriber import set_status
+
+    set_status(Place(store, data_dir, config), msisdn, Status.TERMINATED, as_json=json)
+
+
+@app.command()
+def topup(
+    msisdn: MsisdnArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Decimal text, such as 10.00.")],
+    id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this top-up; it counts once.")],  # noqa: A002 - the option's name
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add money, once per id."""
+    from ocs.roof.money import topup as run
+
+    run(Place(store, data_dir, config), msisdn, amount, id, as_json=json)
+
+
+@app.command()
+def balance(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what an account has, holds and may spend."""
+    from ocs.roof.money import balance as run
+
+    run(Place(store, data_dir, config), msisdn, as_json=json)
+
+
+@app.command()
+def sessions(
+    msisdn: Annotated[str | None, typer.Option(metavar="M", help="Of this number only.")] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List open sessions."""
+    from ocs.roof.sessions import listing
+
+    listing(Place(store, data_dir, config), msisdn, as_json=json)
+
+
+@session_app.command("end")
+def session_end(
+    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="Its Diameter Session-Id.")],
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """End a session and release what it holds."""
+    from ocs.roof.sessions import end
+
+    end(Place(store, data_dir, config), session_id, as_json=json)
+
+
+@app.command()
+def price(
+    tariff: TariffOption,
+    service: Annotated[Service, typer.Option(help="data, voice or sms.")],
+    to: Annotated[str | None, typer.Option(metavar="NUMBER", help="Number called.")] = None,
+    used: Annotated[
+        int | None, typer.Option(metavar="N", help="Octets, seconds or events; default one grant.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="ISO8601", help="Time of use.")] = None,
+    rating_group: Annotated[
+        int | None,
+        typer.Option(metavar="RG", min=0, max=0xFFFFFFFF, help="Rating-Group; the tariffs price all alike."),
+    ] = None,
+    roaming: Annotated[str | None, typer.Option(metavar="MCCMNC", help="Network visited.")] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Tell what something would cost, step by step."""
+    from ocs.roof.price import price as run
+
+    del rating_group  # every rating group, and none, has the service's one price (INTERFACE, Diameter)
+    beyond = {"--to": to, "--at": at, "--roaming": roaming}
+    run(Place(store, data_dir, config), tariff, service.value, used, beyond, as_json=json)
+
+
+@app.command()
+def audit(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Prove conservation on live data; exit 1 when anything does not hold."""
+    from ocs.roof.money import prove
+
+    prove(Place(store, data_dir, config), as_json=json)
+
+
+@functions_app.command("load")
+def functions_load(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Load the Redis functions on every master, by hand."""
+    from ocs.roof.functions import load
+
+    load(Place(store, data_dir, config), as_json=json)

@@ -1,0 +1,129 @@
+"""Money at the command line: top up, balance, audit."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ocs.balance.accounts import Account, ToppedUp
+from ocs.balance.link import StoreFault
+from ocs.money import format_amount
+from ocs.outcomes import Code
+from ocs.roof import say
+from ocs.roof.arguments import read_credit, read_msisdn, read_topup_id
+from ocs.roof.build import Keepers, run
+from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
+from ocs.roof.subscriber import found
+
+if TYPE_CHECKING:
+    from ocs.balance.audit import Report
+
+CHANNEL = "cli"
+"""The channel under which the command's top-up ids are unique."""
+
+_SHOWN_FAULTS = 50
+
+
+def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: bool) -> None:
+    """Add money once per id; the same id with other content is a conflict."""
+    identity, micros, name = read_msisdn(msisdn), read_credit(amount), read_topup_id(topup_id)
+
+    async def work(keepers: Keepers) -> tuple[Account, ToppedUp]:
+        account = await found(keepers, identity)
+        return account, await keepers.accounts.topup(account, micros, CHANNEL, name)
+
+    account, done = run(place, work)
+    if done.code == Code.CONFLICT:
+        raise Ended(Exit.CONFLICT, f"the id {name} was used for another number or amount; nothing was added")
+    if done.code == Code.UNKNOWN_SUBSCRIBER:
+        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
+    if done.code == Code.LIMIT:
+        raise Ended(Exit.USAGE, f"{amount} would take the account beyond what it can hold; nothing was added")
+    if done.code != Code.SUCCESS:
+        raise Ended(
+            Exit.STORE_UNAVAILABLE, f"the store refused: {done.code.name}; ask again with the same id"
+        )
+    profile = account.profile
+    content = {
+        "msisdn": profile.msisdn,
+        "account": profile.account,
+        "id": name,
+        "amount": format_amount(micros),
+        "currency": profile.currency,
+        "replayed": done.replayed,
+        "balance": format_amount(done.balance_micros),
+        "available": format_amount(done.available_micros),
+    }
+    say.as_json(content) if as_json else say.facts(content)
+
+
+def balance(place: Place, msisdn: str, *, as_json: bool) -> None:
+    """Show what an account has, holds and may spend."""
+    identity = read_msisdn(msisdn)
+    account = run(place, lambda keepers: found(keepers, identity))
+    content = balance_of(account)
+    say.as_json(content) if as_json else say.facts(content)
+
+
+def balance_of(account: Account) -> dict[str, Any]:
+    """Describe an account's money as INTERFACE promises it; flat tariffs have no buckets."""
+    profile, book = account.profile, account.book
+    return {
+        "msisdn": profile.msisdn,
+        "account": profile.account,
+        "currency": profile.currency,
+        "balance": format_amount(book.balance_micros),
+        "available": format_amount(book.available_micros),
+        "reserved": format_amount(book.pending_micros),
+        "credit_floor": format_amount(book.floor_micros),
+        "buckets": [],
+    }
+
+
+def prove(place: Place, *, as_json: bool) -> None:
+    """Prove conservation on live data, read-only; ends with 1 when anything does not hold."""
+    report = run(place, _audited)
+    say.as_json(_described(report)) if as_json else _tell(report)
+    if not report.clean:
+        raise Ended(Exit.FOUND_WRONG, f"the audit found {len(report.faults)} faults")
+
+
+async def _audited(keepers: Keepers) -> "Report":
+    from ocs.balance.audit import audit  # noqa: PLC0415 - money alone needs no archive
+
+    folder = keepers.settings.archive_folder
+    archive = folder if folder.is_dir() else None
+    try:
+        return await audit(keepers.parts, archive, _show if sys.stderr.isatty() else None)
+    except StoreFault as fault:
+        raise StoreFault(f"the audit was not finished: {fault}") from fault
+
+
+def _show(partition: int, partitions: int) -> None:
+    end = "\r\x1b[K" if partition == partitions else "\r"
+    print(f"audit: {partition} of {partitions} partitions", end=end, file=sys.stderr, flush=True)  # noqa: T201 - for eyes
+
+
+def _described(report: "Report") -> dict[str, Any]:
+    return {
+        "clean": report.clean,
+        "accounts": report.accounts,
+        "sessions": report.sessions,
+        "records": report.records,
+        "records_archived": report.records_archived,
+        "balance": format_amount(report.balance_micros),
+        "reserved": format_amount(report.pending_micros),
+        "in_transit": report.in_transit,
+        "in_transit_amount": format_amount(report.in_transit_micros),
+        "unchained": report.unchained,
+        "faults": [fault._asdict() for fault in report.faults],
+    }
+
+
+def _tell(report: "Report") -> None:
+    said = _described(report)
+    del said["faults"]
+    say.facts(said | {"clean": "yes" if report.clean else "no"})
+    for fault in report.faults[:_SHOWN_FAULTS]:
+        say.line(f"partition {fault.partition}, {fault.subject}: {fault.what}")
+    if len(report.faults) > _SHOWN_FAULTS:
+        say.line(f"… and {len(report.faults) - _SHOWN_FAULTS} more; --json names all")

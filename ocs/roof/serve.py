@@ -1,0 +1,390 @@
+"""`ocs serve`: settings become a supervisor with its workers and its keeper, and, by default, a store of its own.
+
+Laws
+1. Everything that can be refused is refused before anything listens: settings, tariffs, the store and its layout.
+2. The supervisor's process owns the embedded store: it starts it again when it dies, and stops it last.
+3. A process that is started again while the store is away serves all the same: it answers 3004 until the store is back.
+"""
+
+import asyncio
+import importlib.metadata
+import os
+import shutil
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+import uvloop
+
+from ocs import log
+from ocs.balance.addresses import Address, Scheme
+from ocs.balance.book import Stopwatch
+from ocs.balance.embedded import Embedded, EmbeddedFault
+from ocs.balance.link import StoreFault
+from ocs.balance.store import Store
+from ocs.charging.answer import AnswerWriter
+from ocs.clock import SystemClock
+from ocs.diameter.base import Local
+from ocs.limits import STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_PATIENCE_MS
+from ocs.roof.build import (
+    Keepers,
+    address_of,
+    book_on,
+    check_layout,
+    embedded_store,
+    keepers_on,
+    opened,
+    read_settings,
+    read_tariffs,
+    store_at,
+)
+from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
+from ocs.server import counters as counted
+from ocs.server.allow import AllowRow
+from ocs.server.channel import StartFault
+from ocs.server.connection import Bounds
+from ocs.server.counters import Counters
+from ocs.server.keeper import KeeperConfig, KeeperParts
+from ocs.server.origin_state import origin_state_id
+from ocs.server.secure import TlsFiles
+from ocs.server.supervisor import Places, ServeConfig, Supervisor
+from ocs.server.worker import WorkerConfig, WorkerParts
+from ocs.settings import Settings
+
+FIRMWARE_REVISION = 1
+"""Told to peers in the CEA (RFC 6733 section 5.3.4); rises with every release."""
+
+FAILURE_HANDLING = {"TERMINATE": 0, "CONTINUE": 1, "RETRY_AND_TERMINATE": 2}
+"""Credit-Control-Failure-Handling (RFC 8506 section 8.14)."""
+
+_LOOK_S = 0.1
+_LEARN_S = 1.0
+
+
+class Inside(NamedTuple):
+    """What the roof hands to itself inside each process: plain and picklable."""
+
+    settings: Settings
+    address: Address
+    workers: tuple[str, ...]
+    counters_folder: Path
+
+
+def serve(place: Place, options: Mapping[str, Mapping[str, object]]) -> int:
+    """Run the server until SIGTERM; returns the exit code."""
+    settings = read_settings(place, options)
+    read_tariffs(settings.tariffs_folder)
+    log.configure(settings.log.level, settings.log.format)
+    address = address_of(settings)
+    try:
+        if address.scheme is not Scheme.EMBEDDED:
+            return _supervise(settings, address, None)
+        with embedded_store(settings, serving=True) as embedded:
+            return _supervise(settings, embedded.address, embedded)
+    except StoreFault as fault:
+        raise Ended(Exit.STORE_UNAVAILABLE, f"the store is not available: {fault}") from fault
+
+
+def _supervise(settings: Settings, address: Address, embedded: Embedded | None) -> int:
+    uvloop.run(_judged(settings, address))
+    folder = _run_folder(settings.server.data_dir)
+    try:
+        config = configuration(settings, address, folder)
+        jobs = (lambda: _keep_store(embedded),) if embedded is not None else ()
+        supervisor = Supervisor(
+            config,
+            build_worker=build_worker,
+            build_keeper=build_keeper,
+            log=structlog.get_logger().bind(process="supervisor"),
+            on_ready=_announce,
+            jobs=jobs,
+        )
+        code = supervisor.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if supervisor.fault is not None:
+        known = {each.value for each in Exit}
+        raise Ended(Exit(code) if code in known else Exit.FOUND_WRONG, supervisor.fault.reason)
+    return code
+
+
+async def _judged(settings: Settings, address: Address) -> None:
+    """Open the store once, so that what would be refused is refused before anything listens."""
+    async with opened(settings, address, serving=True):
+        pass
+
+
+def _announce(places: Places) -> None:
+    """Say where the server listens, on one line (INTERFACE)."""
+    print(f"ready diameter={_named(places.diameter)} http={_named(places.http)}", flush=True)  # noqa: T201 - the promise
+
+
+def _named(place: tuple[str, int]) -> str:
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _run_folder(data_dir: Path) -> Path:
+    """Make a folder for what only this run needs (its counters); those of runs that were killed are removed."""
+    runs = data_dir / "run"
+    try:
+        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for old in runs.iterdir():
+            if not old.name.isdecimal() or not _lives(int(old.name)):
+                shutil.rmtree(old, ignore_errors=True)
+        folder = runs / str(os.getpid())
+        folder.mkdir(exist_ok=True)
+    except OSError as fault:
+        raise Ended(Exit.USAGE, f"the data folder {data_dir} cannot be used: {fault.strerror}") from fault
+    return folder
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def configuration(settings: Settings, address: Address, folder: Path) -> ServeConfig:
+    """Turn settings into what the supervisor and its processes are told."""
+    diameter = settings.diameter
+    names = tuple(f"worker-{number}" for number in range(settings.server.workers))
+    inside = Inside(settings, address, names, folder)
+    local = Local(
+        diameter.origin_host,
+        diameter.origin_realm,
+        (),
+        diameter.vendor_id,
+        diameter.product_name,
+        origin_state_id(settings.server.data_dir, SystemClock().now_ms() // 1000),
+        FIRMWARE_REVISION,
+        diameter.watchdog_s * 1000,
+    )
+    allow = tuple(
+        AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required)
+        for each in diameter.peers
+    )
+    workers = tuple(
+        WorkerConfig(
+            name=name,
+            local=local,
+            allow=allow,
+            counters_folder=folder,
+            tls=_tls_files(settings),
+            inflight_per_peer_max=diameter.inflight_per_peer_max,
+            bounds=Bounds(message_octets_max=diameter.message_octets_max),
+            drain_s=settings.server.drain_s,
+            roof=inside,
+        )
+        for name in names
+    )
+    return ServeConfig(
+        host=diameter.host,
+        port=diameter.port,
+        tls_port=diameter.tls.port or None,
+        http_host=settings.http.host,
+        http_port=settings.http.port,
+        workers=workers,
+        keeper=KeeperConfig(counters_folder=folder, roof=inside),
+        counters_folder=folder,
+        drain_s=settings.server.drain_s,
+    )
+
+
+def _tls_files(settings: Settings) -> TlsFiles | None:
+    tls = settings.diameter.tls
+    if not tls.port or tls.certificate is None or tls.key is None:
+        return None
+    return TlsFiles(tls.certificate, tls.key, tls.ca, tls.require_client_certificate)
+
+
+# -- the supervisor's job
+
+
+async def _keep_store(embedded: Embedded) -> None:
+    """Start the embedded store again when it dies; become its owner when the one before has gone."""
+    logger = structlog.get_logger().bind(process="supervisor")
+    pause_ms = STORE_BACKOFF_MS_MIN
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if embedded.alive() or not embedded.claim():
+            continue
+        logger.error("the store died", folder=str(embedded.folder))
+        try:
+            await asyncio.to_thread(embedded.restart)
+        except (EmbeddedFault, OSError) as fault:
+            # it cannot start (a full disk for one), or a command looked at this very moment whether it lives,
+            # which takes its lock; whatever it is, it is tried again
+            logger.error("the store could not be started", why=str(fault))  # noqa: TRY400 - a trace tells no more
+            await asyncio.sleep(pause_ms / 1000)
+            pause_ms = min(pause_ms * 2, STORE_BACKOFF_MS_MAX)
+        else:
+            logger.info("the store was started again", pid=embedded.pid)
+            pause_ms = STORE_BACKOFF_MS_MIN
+
+
+# -- inside the workers and the keeper
+
+
+async def _link_up(store: Store, partitions: int) -> None:
+    """Open the store; one that is away is waited for while we serve, one that refuses us ends the process."""
+
+    async def up() -> None:
+        await store.open(wait_ms=_FOR_EVER_MS)
+        await check_layout(store, partitions)
+
+    opening = asyncio.ensure_future(up())
+    done, _ = await asyncio.wait((opening,), timeout=STORE_PATIENCE_MS / 1000)
+    if done:
+        try:
+            opening.result()
+        except StoreFault as fault:
+            raise StartFault(f"the store is not available: {fault}", int(Exit.STORE_UNAVAILABLE)) from fault
+        return
+    opening.add_done_callback(_end_if_refused)
+
+
+_FOR_EVER_MS = 10 * 365 * 24 * 3_600_000
+
+
+def _end_if_refused(opening: "asyncio.Future[None]") -> None:
+    """End this process in order when the store came back as one that must not keep money; its successor says why."""
+    if not opening.cancelled() and opening.exception() is not None:
+        structlog.get_logger().error("the store refuses us", why=str(opening.exception()))
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _keepers_inside(inside: Inside, title: str) -> Keepers:
+    settings, clock = inside.settings, SystemClock()
+    store = store_at(settings, inside.address, clock, title, serving=True)
+    await _link_up(store, settings.store.partitions)
+    return keepers_on(settings, store, clock)
+
+
+async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
+    """Build what a worker works with, inside its process and its event loop."""
+    inside: Inside = config.roof
+    settings = inside.settings
+    log.configure(settings.log.level, settings.log.format)
+    keepers = await _keepers_inside(inside, config.name)
+    round_trips = counters.histogram("ocs_store_round_trip_seconds")
+    book = book_on(settings, keepers, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe))
+    answers = AnswerWriter(
+        settings.diameter.origin_host,
+        settings.diameter.origin_realm,
+        failure_handling=FAILURE_HANDLING[settings.diameter.failure_handling],
+        session_failover=int(settings.diameter.session_failover),
+    )
+    return WorkerParts(
+        book=book,
+        answers=answers,
+        log=structlog.get_logger().bind(process=config.name),
+        close=keepers.store.close,
+        store_events=lambda: book.counts,
+        store_retried=lambda: keepers.store.retried,
+    )
+
+
+async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
+    """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
+    from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
+    from ocs.server import health  # noqa: PLC0415
+
+    inside: Inside = config.roof
+    settings = inside.settings
+    log.configure(settings.log.level, settings.log.format)
+    keepers = await _keepers_inside(inside, config.name)
+    parts = keepers.parts
+
+    def look() -> Health:
+        judged = health.checks(inside.counters_folder, inside.workers, keepers.clock.now_ms())
+        return Health(health.is_ready(judged, inside.workers), judged, store_facts(keepers))
+
+    app = application(
+        health=look,
+        read_metrics=lambda: counted.metrics(counted.read(inside.counters_folder)),
+        version=version(),
+    )
+    logger = structlog.get_logger().bind(process=config.name)
+    return KeeperParts(app=app, log=logger, jobs=jobs_of(keepers, counters), close=parts.store.close)
+
+
+def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Give the keeper its background jobs, by name: each runs until it is cancelled."""
+    from ocs.balance.archive import Archiver  # noqa: PLC0415 - the keeper alone archives
+    from ocs.sessions.sweep import Sweeper  # noqa: PLC0415
+
+    settings = keepers.settings
+    tombstone_ms = settings.charging.tombstone_s * 1000
+    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+
+    async def archive() -> None:
+        archiver = Archiver(keepers.parts, settings.archive_folder, keepers.clock)
+        await archiver.open()
+        archived = archiver.done
+        gauges: dict[str, Callable[[], int]] = {
+            "ocs_archive_records_total": lambda: archived.records,
+            "ocs_archive_octets_total": lambda: archived.octets,
+            "ocs_archive_holes_total": lambda: archived.holes,
+            "ocs_archive_groups_cut_total": lambda: archived.groups_cut,
+            "ocs_archive_partitions_behind": lambda: len(archived.behind),
+            "ocs_archive_waiting_records": lambda: sum(archived.lag.values()),
+        }
+        try:
+            while True:
+                with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
+                    await archiver.once()
+                for family, value in gauges.items():
+                    counters.cells[counters.index(family)] = value()
+                await asyncio.sleep(settings.archive.every_s)
+        finally:
+            archiver.close()
+
+    async def sweep() -> None:
+        expired = counters.index("ocs_sessions_expired_total")
+        claims = counters.index("ocs_topups_finished_total")
+        while True:
+            with suppress(StoreFault):  # the next sweep goes on
+                swept = await sweeper.once()
+                counters.cells[expired] += swept.expired
+                counters.cells[claims] += swept.claims_finished
+            counters.cells[counters.index("ocs_sweep_faults_total")] = sweeper.faults
+            await asyncio.sleep(settings.charging.sweep_s)
+
+    async def learn_epochs() -> None:
+        cell = counters.index("ocs_store_epoch")
+        while True:
+            with suppress(StoreFault):  # asked again in a second
+                await keepers.accounts.learn_all()
+            counters.cells[cell] = store_facts(keepers)["store_epoch"]
+            await asyncio.sleep(_LEARN_S)
+
+    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs}
+
+
+def store_facts(keepers: Keepers) -> dict[str, Any]:
+    """Tell the greatest epoch that is known, and the calendar offset (0 but in demonstrations and tests)."""
+    known = [
+        part for number in range(len(keepers.parts.keys)) if (part := keepers.parts.known(number)) is not None
+    ]
+    return {
+        "store_epoch": max((part.epoch for part in known), default=0),
+        "calendar_offset_ms": max((part.offset_ms for part in known), default=0, key=abs),
+    }
+
+
+def version() -> str:
+    """Return the installed version of this package, or "checkout" where it runs uninstalled."""
+    try:
+        return importlib.metadata.version("ocs")
+    except importlib.metadata.PackageNotFoundError:
+        return "checkout"

@@ -1,0 +1,222 @@
+"""Subscribers: create one or many, show, bar, unbar, terminate."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ocs.balance.accounts import Account, Accounts, NewSubscriber
+from ocs.balance.link import StoreFault
+from ocs.limits import CREATES_AT_ONCE
+from ocs.money import format_amount
+from ocs.names import SubscriberId
+from ocs.outcomes import Code
+from ocs.records import Status
+from ocs.roof import say
+from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn
+from ocs.roof.build import Keepers, find_tariff, read_settings, run
+from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
+from ocs.settings import Settings
+
+E164_DIGITS_MAX = 15
+"""Longest number (ITU-T E.164 clause 6.1)."""
+
+
+class Wanted(NamedTuple):
+    """What a new subscriber is to be, as typed."""
+
+    tariff: str
+    kind: str = "prepaid"
+    credit: str = ""
+    credit_floor: str = "0.00"
+
+
+class _Terms(NamedTuple):
+    """What all new subscribers of one command have in common, read and checked."""
+
+    tariff: str
+    kind: str
+    currency: str
+    floor_micros: int
+    credit_micros: int
+
+
+def _terms(settings: Settings, wanted: Wanted) -> _Terms:
+    tariff = find_tariff(settings, wanted.tariff)
+    currency = settings.charging.currency
+    if tariff.currency != currency:
+        raise Ended(
+            Exit.USAGE, f"tariff {tariff.name} is in {tariff.currency}, accounts are kept in {currency}"
+        )
+    floor = read_floor(wanted.credit_floor)
+    credit = read_credit(wanted.credit, "--credit") if wanted.credit else 0
+    return _Terms(tariff.name, wanted.kind, currency, floor, credit)
+
+
+def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:
+    return NewSubscriber(msisdn, imsi, terms.tariff, terms.kind, terms.currency, terms.floor_micros)
+
+
+def described(account: Account) -> dict[str, Any]:
+    """Describe a subscriber as JSON shows it."""
+    profile, book = account.profile, account.book
+    return {
+        "msisdn": profile.msisdn,
+        "imsi": profile.imsi,
+        "account": profile.account,
+        "status": book.status.name.lower(),
+        "tariff": profile.tariff,
+        "kind": profile.kind,
+        "currency": profile.currency,
+        "balance": format_amount(book.balance_micros),
+        "available": format_amount(book.available_micros),
+        "reserved": format_amount(book.pending_micros),
+        "credit_floor": format_amount(book.floor_micros),
+        "sessions_open": book.sessions_open,
+    }
+
+
+def _tell(account: Account, *, as_json: bool) -> None:
+    say.as_json(described(account)) if as_json else say.facts(described(account))
+
+
+async def found(keepers: Keepers, identity: SubscriberId) -> Account:
+    """Return the account of a number; Ended (not found) when there is none."""
+    account = await keepers.accounts.find(identity)
+    if account is None:
+        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
+    return account
+
+
+def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: bool) -> None:
+    """Create one subscriber with an account."""
+    settings = read_settings(place)
+    new = _new(terms := _terms(settings, wanted), read_msisdn(msisdn).value, read_imsi(imsi))
+
+    async def work(keepers: Keepers) -> Account:
+        code, account = await keepers.accounts.create(new, terms.credit_micros)
+        if code != Code.SUCCESS:
+            what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
+            raise Ended(Exit.CONFLICT, f"{what} has an account already: {account.profile.account}")
+        return account
+
+    _tell(run(place, work), as_json=as_json)
+
+
+def show(place: Place, msisdn: str, *, as_json: bool) -> None:
+    """Show a subscriber."""
+    identity = read_msisdn(msisdn)
+    _tell(run(place, lambda keepers: found(keepers, identity)), as_json=as_json)
+
+
+def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> None:
+    """Bar, unbar or terminate a subscriber; what is so already stays so."""
+    identity = read_msisdn(msisdn)
+
+    async def work(keepers: Keepers) -> Account:
+        account = await found(keepers, identity)
+        if account.book.status == status:
+            return account
+        if status == Status.TERMINATED:
+            code = await keepers.accounts.terminate(account)
+        else:
+            code = await keepers.accounts.amend(account, status=status)
+        after = await keepers.accounts.read(account.profile.partition, account.profile.account)
+        if code == Code.UNKNOWN_SUBSCRIBER or after is None:
+            raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
+        if code != Code.SUCCESS:
+            raise StoreFault(f"the change was refused: {code.name}")
+        return after
+
+    _tell(run(place, work), as_json=as_json)
+
+
+# -- many at once
+
+
+class Counted(NamedTuple):
+    """What a bulk create has done: new numbers, and numbers that were there."""
+
+    created: int
+    skipped: int
+
+
+def _numbers(first: str, count: int) -> Iterator[tuple[str, str]]:
+    """Give consecutive numbers, each with the IMSI made of 26201 and its last ten digits (INTERFACE)."""
+    for number in range(int(first), int(first) + count):
+        msisdn = str(number).zfill(len(first))
+        yield msisdn, f"26201{msisdn.zfill(10)[-10:]}"
+
+
+def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool) -> None:
+    """Create consecutive numbers; numbers that exist are skipped and counted, so that a bulk may be run again."""
+    start = read_msisdn(first).value
+    if count < 1 or len(str(int(start) + count - 1)) > E164_DIGITS_MAX:
+        raise Ended(
+            Exit.USAGE,
+            f"--count: the numbers from {start} on have to be at least one, of {E164_DIGITS_MAX} digits at most",
+        )
+    terms = _terms(read_settings(place), wanted)
+
+    async def work(keepers: Keepers) -> Counted:
+        with _progress(count) as advance:
+            return await _create_all(keepers.accounts, terms, _numbers(start, count), advance)
+
+    done = run(place, work)
+    if as_json:
+        say.as_json(done._asdict())
+    else:
+        say.line(f"{done.created} created, {done.skipped} existed already and were skipped")
+
+
+async def _create_all(
+    accounts: Accounts, terms: _Terms, numbers: Iterator[tuple[str, str]], advance: Callable[[], None]
+) -> Counted:
+    """Keep many creates in flight; they share the store's round trips, and the first fault ends them all."""
+    created = skipped = 0
+
+    async def lane() -> None:
+        nonlocal created, skipped
+        for msisdn, imsi in numbers:  # the iterator is shared: each lane takes the next number
+            code, _ = await accounts.create(_new(terms, msisdn, imsi), terms.credit_micros)
+            created += code == Code.SUCCESS
+            skipped += code != Code.SUCCESS
+            advance()
+
+    try:
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(CREATES_AT_ONCE):
+                lanes.create_task(lane())
+    except* StoreFault as faults:
+        first = faults.exceptions[0]
+        raise StoreFault(f"{first}; {created} were created, run the same command again to go on") from None
+    return Counted(created, skipped)
+
+
+class _Bar:
+    """A progress bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, count: int) -> None:
+        self._bar: Any = None
+        self._count = count
+
+    def __enter__(self) -> Callable[[], None]:
+        if not sys.stderr.isatty():
+            return lambda: None
+        from rich.console import Console  # noqa: PLC0415 - only where somebody looks
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        columns = (TextColumn("creating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        task = self._bar.add_task("creating", total=self._count)
+        self._bar.start()
+        return lambda: self._bar.advance(task)
+
+    def __exit__(self, *_fault: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _progress(count: int) -> _Bar:
+    return _Bar(count)

@@ -1,0 +1,1 @@
+"""The Diameter door: connections, workers, the acceptor, and the processes that they live in."""

@@ -1,0 +1,105 @@
+"""Admission: how many requests may be under way, per peer and in the whole worker; beyond it 3004 at once.
+
+Laws
+1. A request that is let in is counted until it is answered, whether its connection still stands or not.
+2. Terminations are refused last: a quarter more room is theirs alone, since clients seldom repeat them (CLIENTS 15).
+3. While the worker drains, nothing new begins: Initials and events are refused, what belongs to open sessions is not.
+4. Connections under one Origin-Host share one bound.
+"""
+
+from typing import Final
+
+from ocs.charging.ask import EVENT, INITIAL, TERMINATION
+from ocs.limits import TERMINATION_SHARE
+
+PEER, WORKER, DRAIN = "peer", "worker", "drain"
+_BEGINNINGS: Final = frozenset((INITIAL, EVENT))
+
+
+class Seat:
+    """One peer's share of the worker."""
+
+    __slots__ = ("_admission", "_connections", "_host", "inflight")
+
+    def __init__(self, admission: "Admission", host: str) -> None:
+        self._admission = admission
+        self._host = host
+        self._connections = 0
+        self.inflight = 0
+
+    def admit(self, kind: int) -> str | None:
+        """Let a request in and return None, or return the bound that was reached: PEER, WORKER or DRAIN."""
+        admission = self._admission
+        if self.inflight >= admission.per_peer_max and (
+            kind != TERMINATION or self.inflight >= admission.per_peer_last
+        ):
+            return PEER
+        if admission.inflight >= admission.worker_max and (
+            kind != TERMINATION or admission.inflight >= admission.worker_last
+        ):
+            return WORKER
+        if admission.draining and kind in _BEGINNINGS:
+            return DRAIN
+        self.inflight += 1
+        admission.inflight += 1
+        return None
+
+    def release(self) -> None:
+        """Take note that a request that was let in has been answered."""
+        assert self.inflight > 0, "released more than was let in"
+        self.inflight -= 1
+        self._admission.inflight -= 1
+        if self.inflight == 0 and self._connections == 0:
+            self._admission.forget(self._host, self)
+
+    def take(self) -> None:
+        """Take note of one more connection of this peer."""
+        self._connections += 1
+
+    def leave(self) -> None:
+        """Take note that a connection of this peer has gone; its requests under way stay counted."""
+        self._connections -= 1
+        if self.inflight == 0 and self._connections == 0:
+            self._admission.forget(self._host, self)
+
+
+class Admission:
+    """The bounds of one worker."""
+
+    __slots__ = (
+        "_seats",
+        "draining",
+        "inflight",
+        "per_peer_last",
+        "per_peer_max",
+        "worker_last",
+        "worker_max",
+    )
+
+    def __init__(self, per_peer_max: int, worker_max: int) -> None:
+        self.per_peer_max = per_peer_max
+        self.worker_max = worker_max
+        self.per_peer_last = per_peer_max + -(-per_peer_max // TERMINATION_SHARE)
+        self.worker_last = worker_max + -(-worker_max // TERMINATION_SHARE)
+        self.inflight = 0
+        self.draining = False
+        self._seats: dict[str, Seat] = {}
+
+    def seat(self, origin_host: str) -> Seat:
+        """Return the seat of a peer for one more of its connections; `Seat.leave` gives it back."""
+        host = origin_host.lower()
+        seat = self._seats.get(host)
+        if seat is None:
+            seat = self._seats[host] = Seat(self, host)
+        seat.take()
+        return seat
+
+    @property
+    def peers(self) -> int:
+        """Peers that have a connection, or requests under way."""
+        return len(self._seats)
+
+    def forget(self, host: str, seat: Seat) -> None:
+        """Drop a seat that nobody sits on."""
+        if self._seats.get(host) is seat:
+            del self._seats[host]

@@ -1,0 +1,487 @@
+"""A connection: the asyncio skin of the peer machine, and the way of a request through it.
+
+Laws
+1. No task per request: a request is a `Waiting` whose bound method `done` the Book calls once.
+2. Everything that one turn of the event loop produced for a peer leaves in one write.
+3. What a peer does not read is bounded: above a mark we stop reading from it, after a time or above a limit we cut it.
+4. A message that cannot be served is answered with the fault that names it; a fault of our own is answered with 5012.
+5. A connection that has to close while requests are under way closes when they are answered; an answer whose connection
+   has gone is dropped and counted. Nothing that happens here touches another connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from ocs import limits
+from ocs.charging.ask import Ask
+from ocs.charging.outcome import Outcome
+from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity, Local
+from ocs.diameter.codec import Codec
+from ocs.diameter.events import Closing, Event, Notice, Opened, Refused, Suspect
+from ocs.diameter.faults import DecodeFault, ResultCode
+from ocs.diameter.message import REQUEST, Header, Message, header
+from ocs.diameter.peer import Peer
+from ocs.diameter.states import OPEN_STATES, State
+from ocs.diameter.watchdog import WatchdogState
+from ocs.server.admission import Admission, Seat
+from ocs.server.allow import PLAIN, AllowList, Security
+from ocs.server.log import Log, Sparing
+from ocs.server.tally import Tally
+
+CREDIT_CONTROL_COMMAND: Final = 272
+_REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
+# Faults that are seen before it matters which command a message is.
+_BEFORE_COMMAND: Final = frozenset((ResultCode.APPLICATION_UNSUPPORTED, ResultCode.UNSUPPORTED_VERSION))
+
+# How the reasons of the peer machine begin -> what they are counted as.
+_CLOSINGS: Final = (
+    ("the peer closed", "peer"),
+    ("the peer disconnects", "disconnect"),
+    ("we disconnect", "disconnect"),
+    ("frame:", "frame"),
+    ("a TLS handshake", "tls_on_plain"),
+    ("command ", "before_exchange"),
+    ("no capabilities exchange", "exchange_time"),
+    ("no answer to the watchdog", "watchdog"),
+    ("no answer to the DPR", "disconnect"),
+)
+
+
+class Book(Protocol):
+    """What a connection needs of the book."""
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the store can be reached."""
+
+    def charge(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
+        """Charge one request; `done` gets its Outcome exactly once, now or later."""
+
+
+class Answers(Protocol):
+    """What a connection needs of the answer writer."""
+
+    def answer(self, frame_header: Header, message: Message, ask: Ask, outcome: Outcome) -> bytes:
+        """Write the whole answer to a charged request."""
+
+    def refuse(
+        self,
+        frame_header: Header,
+        avps: dict[str, Any],
+        result_code: int,
+        *,
+        failed_avp: bytes = b"",
+        error_message: str = "",
+    ) -> bytes:
+        """Write the whole answer that refuses a request, from what of it could be read."""
+
+
+class Bounds(NamedTuple):
+    """What one connection may take."""
+
+    message_octets_max: int = limits.MESSAGE_OCTETS_MAX
+    unsent_octets_high: int = limits.UNSENT_OCTETS_HIGH
+    unsent_octets_max: int = limits.UNSENT_OCTETS_MAX
+    unsent_ms_max: int = limits.UNSENT_MS_MAX
+
+
+class Desk(NamedTuple):
+    """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds."""
+
+    local: Local
+    codec: Codec
+    ask: Callable[[Message], Ask]
+    book: Book
+    answers: Answers
+    admission: Admission
+    tally: Tally
+    allow: AllowList
+    log: Log
+    sparing: Sparing
+    now_us: Callable[[], int]
+    jitter_ms: Callable[[], int]
+    bounds: Bounds = Bounds()
+
+
+class Waiting:
+    """One request under way."""
+
+    __slots__ = ("ask", "began_us", "connection", "header", "message")
+
+    def __init__(
+        self, connection: "Connection", frame_header: Header, message: Message, ask: Ask, began_us: int
+    ) -> None:
+        self.connection = connection
+        self.header = frame_header
+        self.message = message
+        self.ask = ask
+        self.began_us = began_us
+
+    def done(self, outcome: Outcome) -> None:
+        """Take the Outcome, exactly once."""
+        self.connection.charged(self, outcome)
+
+
+class Connection(asyncio.Protocol):
+    """One peer's connection, accepted; `roll` knows all connections of the worker."""
+
+    __slots__ = (
+        "_ask",
+        "_charge",
+        "_closing_us",
+        "_decode",
+        "_desk",
+        "_flushing",
+        "_gone",
+        "_last",
+        "_loop",
+        "_now_us",
+        "_owed",
+        "_paused_us",
+        "_peer",
+        "_read_octets",
+        "_reason",
+        "_roll",
+        "_seat",
+        "_security",
+        "_tally",
+        "_transport",
+        "address",
+    )
+
+    def __init__(self, desk: Desk, roll: "set[Connection]", loop: asyncio.AbstractEventLoop) -> None:
+        self._desk = desk
+        self._roll = roll
+        self._loop = loop
+        self._decode = desk.codec.decode
+        self._ask = desk.ask
+        self._charge = desk.book.charge
+        self._tally = desk.tally
+        self._now_us = desk.now_us
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._peer: Peer = cast(
+            "Peer", None
+        )  # both exist from connection_made on, and nothing comes before it
+        self._security = PLAIN
+        self._seat: Seat | None = None
+        self._owed = 0  # requests of this connection under way
+        self._last: list[bytes] = []  # answers that go out although the peer machine has closed
+        self._flushing = False
+        self._gone = False
+        self._paused_us = 0
+        self._read_octets = 0  # since the last flush
+        self._closing_us = 0
+        self._reason = ""
+        self.address = ""
+
+    # ------------------------------------------------------------------ what the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the peer has CAPABILITIES_MS for its CER."""
+        desk = self._desk
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=desk.bounds.unsent_octets_high)
+        remote = transport.get_extra_info("peername")
+        near = transport.get_extra_info("sockname")
+        self.address = str(remote[0]) if isinstance(remote, tuple) else ""
+        if transport.get_extra_info("ssl_object") is not None:
+            self._security = Security(tls=True, names=names_of(transport.get_extra_info("peercert")))
+        local = desk.local
+        if not local.host_ips:  # not configured: the address that the peer has found us at
+            local = local._replace(host_ips=(_bare(near[0]) if isinstance(near, tuple) else "127.0.0.1",))
+        self._peer = Peer(
+            local,
+            desk.codec,
+            allow=self._allowed,
+            now_ms=self._now_us() // 1_000,
+            remote_address=self.address,
+            jitter_ms=desk.jitter_ms,
+            message_octets_max=desk.bounds.message_octets_max,
+            messages=BaseMessages(local),
+        )
+        self._roll.add(self)
+        self._tally.connected()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Read: base messages are answered inside the peer machine, charging requests go to the book."""
+        now_us = self._now_us()
+        peer = self._peer
+        frames = peer.receive(chunk, now_us // 1_000)
+        events = peer.events()
+        if events:
+            self._hear(events)
+        for frame in frames:
+            self._take(frame, now_us)
+        # The event loop would go on reading from a peer that sends fast, before it writes or hears another.
+        self._read_octets += len(chunk)
+        if self._read_octets > limits.READ_OCTETS_PER_TURN:
+            self._transport.pause_reading()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; what it is owed still goes out."""
+        self._peer.receive_eof(self._now_us() // 1_000)
+        self._settle()
+        return self._owed > 0 and not self._security.tls
+
+    def pause_writing(self) -> None:
+        """The peer does not read: stop reading from it, and look at the clock."""
+        self._paused_us = self._now_us()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._paused_us = 0
+        if not self._peer.closing and self._read_octets <= limits.READ_OCTETS_PER_TURN:
+            self._transport.resume_reading()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Take leave; requests under way go on, their answers will be dropped."""
+        self._peer.receive_eof(self._now_us() // 1_000)
+        self._hear(self._peer.events())
+        self._gone = True
+        self._roll.discard(self)
+        if self._seat is not None:
+            self._seat.leave()
+        self._tally.closed(self._reason or "other")
+
+    # ------------------------------------------------------------------ what the worker asks
+
+    @property
+    def state(self) -> str:
+        """One of counters.PEER_STATES."""
+        peer = self._peer
+        if peer.closing or peer.state is State.CLOSING:
+            return "closing"
+        if peer.state not in OPEN_STATES:
+            return "exchange"
+        return "suspect" if peer.watchdog.state is WatchdogState.SUSPECT else "open"
+
+    def tick(self, now_us: int) -> None:
+        """Let time pass: the peer machine's timers, and ours for what is not read."""
+        peer = self._peer
+        wait_us = self._desk.bounds.unsent_ms_max * 1_000
+        if self._paused_us and now_us - self._paused_us >= wait_us:
+            self.cut("unread", "does not read what it is sent")
+        elif self._closing_us and now_us - self._closing_us >= wait_us:
+            self._transport.abort()
+        elif not peer.closing and now_us // 1_000 >= peer.due_ms:
+            peer.tick(now_us // 1_000)
+            self._settle()
+
+    def disconnect(self, cause: int) -> None:
+        """Take leave of the peer with a DPR (RFC 6733 section 5.4)."""
+        self._peer.disconnect(cause, self._now_us() // 1_000)
+        self._settle()
+
+    def cut(self, reason: str, why: str) -> None:
+        """End the connection at once, without waiting for anything."""
+        if not self._gone and self._reason != reason:
+            self._reason = reason
+            self._desk.log.warning("connection cut", reason=reason, why=why, **self._who())
+        self._transport.abort()
+
+    # ------------------------------------------------------------------ a request's way
+
+    def _take(self, frame: bytes, now_us: int) -> None:
+        """Serve one application frame."""
+        try:
+            message = self._decode(frame)
+            if message.command != CREDIT_CONTROL_COMMAND or not message.flags & REQUEST:
+                self._misfit(header(frame), message.avps)
+                return
+            ask = self._ask(message)
+        except DecodeFault as fault:  # and AskFault, which is one
+            self._faulty(frame, fault)
+            return
+        except Exception as error:  # noqa: BLE001 - law 4: a fault of ours is answered too
+            self._blunder(frame, {}, error)
+            return
+        seat = self._seat
+        if seat is None:
+            return  # cannot be: frames come up after Opened; a frame without a seat would not be counted
+        bound = seat.admit(ask.kind)
+        if bound is not None:
+            self._tally.shed(bound)
+            self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
+            return
+        self._owed += 1
+        waiting = Waiting(self, header(frame), message, ask, now_us)
+        try:
+            self._charge(ask, waiting.done)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._owed -= 1
+            seat.release()
+            self._blunder(frame, message.avps, error)
+
+    def charged(self, waiting: Waiting, outcome: Outcome) -> None:
+        """Answer a request whose Outcome has come."""
+        self._owed -= 1
+        if self._seat is not None:
+            self._seat.release()
+        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, self._now_us() - waiting.began_us)
+        if self._gone:
+            self._tally.dropped()
+            return
+        try:
+            octets = self._desk.answers.answer(waiting.header, waiting.message, waiting.ask, outcome)
+        except Exception:
+            self._desk.log.exception("an answer could not be written", session=waiting.ask.session_id)
+            self._tally.internal_fault()
+            octets = self._desk.answers.refuse(
+                waiting.header, waiting.message.avps, ResultCode.UNABLE_TO_COMPLY
+            )
+        self._send(octets)
+
+    def _misfit(self, top: Header, avps: dict[str, Any]) -> None:
+        """Answer a request of another command with 3001, the connection stays (CLIENTS 17); drop a stray answer."""
+        if top.flags & REQUEST:
+            self._refuse(top, avps, ResultCode.COMMAND_UNSUPPORTED, b"", "command not supported here")
+        else:
+            self._tally.stray()
+
+    def _faulty(self, frame: bytes, fault: DecodeFault) -> None:
+        """Answer a request that cannot be served with the fault that names it; a bad answer is dropped."""
+        top = header(frame)
+        ours = top.command == CREDIT_CONTROL_COMMAND or fault.result_code in _BEFORE_COMMAND
+        if not top.flags & REQUEST or not ours:
+            self._misfit(top, fault.avps)
+            return
+        desk = self._desk
+        if desk.sparing.may(self._now_us() // 1_000):
+            desk.log.info(
+                "request refused",
+                result_code=int(fault.result_code),
+                why=fault.reason,
+                unsaid=desk.sparing.unsaid(),
+                **self._who(),
+            )
+        self._refuse(top, fault.avps, fault.result_code, fault.failed_avp, fault.reason)
+
+    def _blunder(self, frame: bytes, avps: dict[str, Any], error: Exception) -> None:
+        """Answer a request on which our own code failed with 5012, and tell somebody."""
+        self._desk.log.error("a request met a fault of our own", exc_info=error, **self._who())
+        self._tally.internal_fault()
+        top = header(frame)
+        if top.flags & REQUEST:
+            self._refuse(top, avps, ResultCode.UNABLE_TO_COMPLY, b"", "internal fault")
+
+    def _refuse(
+        self, top: Header, avps: dict[str, Any], result_code: int, failed_avp: bytes, why: str
+    ) -> None:
+        kind = avps.get("CC-Request-Type")
+        is_charging = top.command == CREDIT_CONTROL_COMMAND and top.application == CREDIT_CONTROL
+        self._tally.refused(kind if kind in _REQUEST_TYPES else 0, int(result_code), charging=is_charging)
+        try:
+            octets = self._desk.answers.refuse(
+                top, avps, int(result_code), failed_avp=failed_avp, error_message=why
+            )
+        except Exception:
+            # Nothing readable can be said to this peer any more; silence would let it wait.
+            self._desk.log.exception("a refusal could not be written", **self._who())
+            self._tally.internal_fault()
+            self.cut("fault", "a refusal could not be written")
+            return
+        self._send(octets)
+
+    # ------------------------------------------------------------------ what goes out
+
+    def _send(self, octets: bytes) -> None:
+        if self._peer.closing:
+            self._last.append(octets)
+        else:
+            self._peer.send(octets)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _settle(self) -> None:
+        """Hear what the peer machine tells, and let go out what it said."""
+        events = self._peer.events()
+        if events:
+            self._hear(events)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write everything of this turn at once; close when the peer machine wants it and nothing is owed."""
+        self._flushing = False
+        if self._gone:
+            return
+        peer, transport = self._peer, self._transport
+        octets = peer.outgoing()
+        choked = self._read_octets > limits.READ_OCTETS_PER_TURN
+        self._read_octets = 0
+        if self._last:
+            octets += b"".join(self._last)
+            self._last.clear()
+        if octets:
+            transport.write(octets)
+            if transport.get_write_buffer_size() > self._desk.bounds.unsent_octets_max:
+                self.cut("unread", "too many octets unread")
+                return
+        if peer.closing:
+            if not self._closing_us:
+                self._closing_us = self._now_us() or 1
+                transport.pause_reading()
+            if not self._owed:
+                transport.close()
+        elif choked and not self._paused_us:
+            transport.resume_reading()
+
+    # ------------------------------------------------------------------ what the peer machine tells
+
+    def _allowed(self, identity: Identity) -> str | None:
+        return self._desk.allow.check(identity, self._security)
+
+    def _hear(self, events: list[Event]) -> None:
+        log = self._desk.log
+        for event in events:
+            if isinstance(event, Opened):
+                self._seat = self._desk.admission.seat(event.identity.origin_host)
+                self._tally.exchanged(ResultCode.SUCCESS)
+                log.info("peer open", product=event.capabilities.product_name[:64], **self._who())
+            elif isinstance(event, Refused):
+                self._reason = "refused"
+                self._tally.exchanged(event.result_code)
+                if event.result_code != ResultCode.UNKNOWN_PEER:  # else the allow list has told it already
+                    identity = self._peer.identity or Identity("", "", self.address)
+                    self._desk.allow.refused("capabilities", event.why, identity)
+            elif isinstance(event, Closing):
+                self._reason = self._reason or _closing(event.reason)
+                log.info("connection closes", reason=self._reason, why=event.reason, **self._who())
+            elif isinstance(event, Notice):
+                log.info("peer notice", why=event.reason, **self._who())
+            elif isinstance(event, Suspect):
+                log.warning("peer suspect", **self._who())
+            else:
+                log.info("peer okay", **self._who())
+
+    def _who(self) -> dict[str, str]:
+        """The peer, for a log line: its identity where it is known, its address always."""
+        identity = self._peer.identity
+        return {"origin_host": identity.origin_host if identity else "", "address": self.address}
+
+
+def _closing(why: str) -> str:
+    """What a reason of the peer machine is counted as."""
+    return next((word for begin, word in _CLOSINGS if why.startswith(begin)), "other")
+
+
+def _bare(address: str) -> str:
+    """An address without its zone, IPv4 as IPv4: what Host-IP-Address can carry."""
+    return address.partition("%")[0].removeprefix("::ffff:")
+
+
+def names_of(certificate: Any) -> frozenset[str]:
+    """Names in a peer's certificate, in lower case: its DNS names, and the CN, which is freeDiameter's identity (CLIENTS 4)."""
+    if not certificate:
+        return frozenset()
+    found = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    for part in certificate.get("subject", ()):
+        found.update(value.lower() for name, value in part if name == "commonName")
+    return frozenset(found)

@@ -1,0 +1,156 @@
+"""The keeper: the process of everything that must not run on a Diameter worker's loop: HTTP, and background jobs.
+
+Laws
+1. The roof builds the HTTP application and the jobs; the keeper keeps them running.
+2. A job that fails is told, counted and started again after a pause; it never takes another job or HTTP along.
+3. The listening socket is the supervisor's: it outlives a keeper that died.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvicorn
+
+from ocs.limits import JOB_PAUSE_MS
+from ocs.server import child
+from ocs.server.channel import READY, StartFault, say
+from ocs.server.counters import Counters
+from ocs.server.log import Log
+from ocs.server.worker import report_process
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperConfig:
+    """What the keeper is told; plain and picklable. `roof` is the roof's own, handed to `build` untouched."""
+
+    name: str = "keeper"
+    counters_folder: Path | None = None
+    stop_s: float = 5.0  # for HTTP requests under way
+    roof: Any = None
+
+
+Job = Callable[[], Awaitable[None]]
+"""A background job: runs until it is cancelled; one that returns is done for good."""
+
+
+async def _nothing() -> None:
+    """Close nothing."""
+
+
+class KeeperParts(NamedTuple):
+    """What the roof builds for the keeper, inside its process and its event loop: an ASGI application, and jobs by name."""
+
+    app: Any
+    log: Log
+    jobs: Mapping[str, Job]
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
+BuildKeeper = Callable[[KeeperConfig, Counters], Awaitable[KeeperParts]]
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none: the process has its own handler."""
+        yield
+
+
+@asynccontextmanager
+async def running(jobs: Mapping[str, Job], log: Log, counters: Counters) -> AsyncIterator[None]:
+    """Keep jobs running inside the block; each is cancelled and awaited at its end."""
+    faults = counters.index("ocs_job_faults_total")
+
+    async def keep(name: str, job: Job) -> None:
+        while True:
+            try:
+                await job()
+            except Exception:
+                counters.cells[faults] += 1
+                log.exception("a background job failed", job=name)
+                await asyncio.sleep(JOB_PAUSE_MS / 1_000)
+            else:
+                return
+
+    tasks = [asyncio.create_task(keep(name, job), name=name) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def keep(
+    config: KeeperConfig,
+    parts: KeeperParts,
+    counters: Counters,
+    doors: list[socket.socket],
+    channel: socket.socket,
+    stop: asyncio.Event,
+) -> None:
+    """Serve HTTP and run the jobs until `stop` is set or the supervisor has gone."""
+    settings = uvicorn.Config(
+        parts.app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(config.stop_s)),
+    )
+    server = _Server(settings)
+    ready = counters.index("ocs_process_ready")
+    counters.cells[counters.index("ocs_process_starts_total")] += 1
+    loop = asyncio.get_running_loop()
+    loop.add_reader(channel.fileno(), stop.set)  # nothing is ever said to the keeper: it is the end
+    async with running(parts.jobs, parts.log, counters):
+        serving = asyncio.create_task(server.serve(sockets=doors))
+        stopping = asyncio.create_task(stop.wait())
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(0.005)
+        counters.cells[ready] = 1
+        say(channel, READY)
+        while not stop.is_set() and not serving.done():
+            report_process(counters)
+            await asyncio.wait((serving, stopping), timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        loop.remove_reader(channel.fileno())
+        stopping.cancel()
+        await serving
+    counters.cells[ready] = 0
+
+
+def run_keeper(
+    config: KeeperConfig,
+    build: BuildKeeper,
+    doors: list[socket.socket],
+    channel: socket.socket,
+    parent_pid: int,
+) -> None:
+    """Be the keeper: the target of its process. `build` is importable, and runs in this process's event loop."""
+    child.begin(parent_pid)
+
+    async def serve(stop: asyncio.Event) -> None:
+        counters = Counters(config.counters_folder, config.name)
+        try:
+            parts = await build(config, counters)
+        except StartFault as fault:
+            say(channel, fault)
+            raise SystemExit(fault.exit_code) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to tell it
+            say(channel, StartFault(f"{config.name}: {type(error).__name__}: {error}"))
+            raise SystemExit(1) from None
+        try:
+            await keep(config, parts, counters, doors, channel, stop)
+        finally:
+            with suppress(Exception):
+                await parts.close()
+
+    child.run(serve)

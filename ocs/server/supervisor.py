@@ -1,0 +1,331 @@
+"""The supervisor: the first process. It listens, starts the workers and the keeper, keeps them alive, and ends them in order.
+
+Laws
+1. It charges nothing and serves no HTTP, so it has little to fail at; when it dies all the same, its children die with it.
+2. A process that died is started again, after a pause that doubles while it keeps dying.
+3. SIGTERM: stop accepting, drain the workers, then end the keeper (health and metrics are there to the last), exit 0.
+4. It prints nothing: what there is to tell goes to `on_ready`, to the log, and into the exit code.
+5. A start that fails ends the whole server, with the reason of the process that could not start.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import uvloop
+
+from ocs.limits import WORKER_READY_MS_MAX, WORKER_STARTS_MS_MAX, WORKER_STARTS_MS_MIN
+from ocs.server import counters
+from ocs.server.acceptor import Acceptor, Door, listen
+from ocs.server.channel import READY, Load, StartFault, hear, pair
+from ocs.server.child import widen
+from ocs.server.keeper import BuildKeeper, KeeperConfig, run_keeper
+from ocs.server.log import Log
+from ocs.server.worker import BuildWorker, WorkerConfig, run_worker
+
+_GRACE_S: Final = 5.0  # beyond the time to drain, before SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Where to listen, and which processes to keep; port 0 picks a free one, `tls_port` None is no TLS."""
+
+    host: str
+    port: int
+    tls_port: int | None
+    http_host: str
+    http_port: int
+    workers: tuple[WorkerConfig, ...]
+    keeper: KeeperConfig
+    counters_folder: Path
+    drain_s: float = 10.0
+
+
+class Places(NamedTuple):
+    """Where the server listens: (host, port) of each."""
+
+    diameter: tuple[str, int]
+    tls: tuple[str, int] | None
+    http: tuple[str, int]
+
+
+class Child:
+    """One process that is kept alive."""
+
+    __slots__ = ("channel", "name", "pause_ms", "process", "ready", "since_s", "target")
+
+    def __init__(self, name: str, target: Callable[[socket.socket], SpawnProcess]) -> None:
+        self.name = name
+        self.target = target
+        self.process: SpawnProcess | None = None
+        self.channel: socket.socket | None = None
+        self.ready = False
+        self.since_s = 0.0
+        self.pause_ms = WORKER_STARTS_MS_MIN
+
+    @property
+    def pid(self) -> int:
+        """The pid of the process, 0 when there is none."""
+        return (self.process.pid or 0) if self.process is not None and self.process.is_alive() else 0
+
+
+class Supervisor:
+    """Starts, watches and ends; one per server."""
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        *,
+        build_worker: BuildWorker,
+        build_keeper: BuildKeeper,
+        log: Log,
+        on_ready: Callable[[Places], None],
+        jobs: tuple[Callable[[], Awaitable[None]], ...] = (),
+    ) -> None:
+        self._config = config
+        self._build_worker = build_worker
+        self._build_keeper = build_keeper
+        self._log = log
+        self._on_ready = on_ready
+        self._jobs = jobs
+        self._spawn = multiprocessing.get_context("spawn")
+        self._stop: asyncio.Event | None = None
+        self._stopping = False
+        self._announced = False
+        self._places: Places | None = None
+        self._http: list[socket.socket] = []
+        self._acceptor: Acceptor | None = None
+        self.fault: StartFault | None = None
+        """Why the server could not start, for the command to tell."""
+        self._keeper = Child("keeper", self._new_keeper)
+        self.children: dict[str, Child] = {
+            each.name: Child(each.name, lambda channel, each=each: self._new_worker(each, channel))  # type: ignore[misc]
+            for each in config.workers
+        } | {"keeper": self._keeper}
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; returns the exit code: 0, or that of the start that failed."""
+
+        async def main() -> int:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            return await self.serve()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+
+    def stop(self) -> None:
+        """Ask for the end; safe to call more than once."""
+        self._stopping = True
+        if self._stop is not None:
+            self._stop.set()
+
+    async def serve(self) -> int:
+        """Listen, start everything, wait for `stop`, end everything; the exit code."""
+        self._stop = asyncio.Event()
+        if self._stopping:
+            self._stop.set()
+        widen()
+        try:
+            self._listen()
+        except OSError as error:
+            self.fault = StartFault(f"cannot listen: {error.strerror or error}", 2)
+            return self.fault.exit_code
+        self._config.counters_folder.mkdir(parents=True, exist_ok=True)
+        counters.forget(self._config.counters_folder)
+        tasks = [asyncio.ensure_future(job()) for job in self._jobs]
+        try:
+            for child in self.children.values():
+                self._start(child)
+            watch = asyncio.create_task(self._watch())
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait((stopped, watch), return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():  # nobody would start again what dies: better an end that is seen
+                why = watch.exception()
+                self.fault = self.fault or StartFault(f"the supervisor failed: {why!r}")
+            watch.cancel()
+            stopped.cancel()
+            self._stopping = True
+            await self._end()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._kill(tuple(self.children.values()))
+            for door in self._http:
+                door.close()
+        return self.fault.exit_code if self.fault is not None else 0
+
+    # ------------------------------------------------------------------ beginning
+
+    def _listen(self) -> None:
+        config = self._config
+        plain = listen(config.host, config.port)
+        try:
+            secured = listen(config.host, config.tls_port) if config.tls_port is not None else []
+        except OSError:
+            for door in plain:
+                door.close()
+            raise
+        doors = tuple(Door(door, secured=False) for door in plain)
+        self._acceptor = Acceptor(doors + tuple(Door(door, secured=True) for door in secured), self._log)
+        try:
+            self._http = listen(config.http_host, config.http_port)
+        except OSError:
+            self._acceptor.close()
+            raise
+        self._places = Places(_place(plain), _place(secured) if secured else None, _place(self._http))
+
+    def _new_worker(self, config: WorkerConfig, channel: socket.socket) -> SpawnProcess:
+        arguments: tuple[Any, ...] = (config, self._build_worker, channel, os.getpid())
+        return self._spawn.Process(target=run_worker, args=arguments, name=config.name, daemon=True)
+
+    def _new_keeper(self, channel: socket.socket) -> SpawnProcess:
+        arguments: tuple[Any, ...] = (
+            self._config.keeper,
+            self._build_keeper,
+            self._http,
+            channel,
+            os.getpid(),
+        )
+        # daemon: whatever ends this process, the interpreter ends its children instead of waiting for them.
+        return self._spawn.Process(target=run_keeper, args=arguments, name="keeper", daemon=True)
+
+    def _start(self, child: Child) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = pair()
+        child.ready = False
+        child.since_s = loop.time()
+        child.channel = ours
+        child.process = child.target(theirs)
+        child.process.start()
+        theirs.close()
+        loop.add_reader(ours.fileno(), self._hear, child)
+        self._log.info("process started", name=child.name, pid=child.process.pid)
+
+    # ------------------------------------------------------------------ watching
+
+    def _hear(self, child: Child) -> None:
+        """Hear what a process reports; the end of its channel is its end."""
+        assert child.channel is not None
+        try:
+            while (said := hear(child.channel)) is not None:
+                self._note(child, said)
+        except EOFError:
+            self._silence(child)
+
+    def _note(self, child: Child, said: bytes | Load | StartFault) -> None:
+        if isinstance(said, Load):
+            if self._acceptor is not None:
+                self._acceptor.report(child.name, said)
+        elif isinstance(said, StartFault):
+            self._log.error("a process could not start", name=child.name, why=said.reason)
+            if not self._announced:
+                self._fail(said)
+        elif said == READY:
+            child.ready = True
+            if child is not self._keeper and self._acceptor is not None and child.channel is not None:
+                self._acceptor.join(child.name, child.channel)
+            if not self._announced and all(each.ready for each in self.children.values()):
+                self._announced = True
+                assert self._places is not None
+                self._on_ready(self._places)
+
+    def _silence(self, child: Child) -> None:
+        """Let go of a channel whose other end is closed."""
+        if child.channel is not None:
+            asyncio.get_running_loop().remove_reader(child.channel.fileno())
+            child.channel.close()
+            child.channel = None
+        if self._acceptor is not None:
+            self._acceptor.leave(child.name)
+        child.ready = False
+
+    def _fail(self, fault: StartFault) -> None:
+        self.fault = self.fault or fault
+        self.stop()
+
+    async def _watch(self) -> None:
+        """Start again what has died, and end what does not become ready."""
+        while True:
+            await asyncio.sleep(0.02)
+            for child in self.children.values():
+                process = child.process
+                if process is None:
+                    continue
+                if not process.is_alive():
+                    self._died(child, process)
+                elif not child.ready and self._age_s(child) * 1_000 > WORKER_READY_MS_MAX:
+                    self._log.error("a process did not become ready", name=child.name, pid=process.pid)
+                    process.kill()
+
+    def _age_s(self, child: Child) -> float:
+        return asyncio.get_running_loop().time() - child.since_s
+
+    def _died(self, child: Child, process: SpawnProcess) -> None:
+        if child.channel is not None:
+            self._hear(child)  # its last words
+        self._silence(child)
+        self._log.error("a process died", name=child.name, pid=process.pid, exit_code=process.exitcode)
+        process.close()
+        child.process = None
+        if not self._announced:
+            self._fail(StartFault(f"{child.name} died while it started", 1))
+            return
+        if self._age_s(child) * 1_000 > WORKER_STARTS_MS_MAX:
+            child.pause_ms = WORKER_STARTS_MS_MIN
+        asyncio.get_running_loop().call_later(child.pause_ms / 1_000, self._again, child)
+        child.pause_ms = min(child.pause_ms * 2, WORKER_STARTS_MS_MAX)
+
+    def _again(self, child: Child) -> None:
+        if not self._stopping and child.process is None:
+            self._start(child)
+
+    # ------------------------------------------------------------------ the end
+
+    async def _end(self) -> None:
+        """Drain the workers, then end the keeper."""
+        self._log.info("stopping")
+        if self._acceptor is not None:
+            self._acceptor.close()
+        workers = tuple(child for child in self.children.values() if child is not self._keeper)
+        grace_s = self._config.drain_s + _GRACE_S if self._announced else 0.0
+        await self._terminate(workers, grace_s)
+        await self._terminate((self._keeper,), self._config.keeper.stop_s + _GRACE_S if grace_s else 0.0)
+
+    async def _terminate(self, children: tuple[Child, ...], grace_s: float) -> None:
+        for child in children:
+            if child.process is not None and child.process.is_alive():
+                child.process.terminate()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        while any(child.pid for child in children) and loop.time() < end:  # noqa: ASYNC110 - processes
+            await asyncio.sleep(0.01)
+        await self._kill(children)
+
+    async def _kill(self, children: tuple[Child, ...]) -> None:
+        for child in children:
+            if child.process is None:
+                continue
+            process, child.process = child.process, None
+            killed = process.is_alive()
+            if killed:
+                process.kill()
+                process.join()
+            self._silence(child)
+            if killed:
+                self._log.error("a process had to be killed", name=child.name, pid=process.pid)
+            process.close()
+
+
+def _place(doors: list[socket.socket]) -> tuple[str, int]:
+    name = doors[0].getsockname()
+    return str(name[0]), int(name[1])

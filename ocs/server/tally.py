@@ -1,0 +1,115 @@
+"""What a worker counts, bound to its cells once: one addition per thing that happens."""
+
+from ocs.outcomes import RESULT_CODES, Code, Note
+from ocs.server.counters import CLOSINGS, CODES, TYPES, Counters
+
+_NONE = len(TYPES) - 1
+
+
+class Tally:
+    """The hot path's side of the counters."""
+
+    __slots__ = (
+        "_cells",
+        "_closings",
+        "_connections",
+        "_dropped",
+        "_exchanged",
+        "_faults",
+        "_latencies",
+        "_noted",
+        "_notes",
+        "_others",
+        "_outcomes",
+        "_refusals",
+        "_shed",
+        "_stray",
+        "requests",
+    )
+
+    def __init__(self, counters: Counters) -> None:
+        at = counters.index
+        self._cells = counters.cells
+        self.requests = 0
+        # By CC-Request-Type 1 to 4 and Code: the cell of the answer's result code.
+        self._outcomes = [
+            [at("ocs_requests_total", "CCR", TYPES[kind - 1], str(RESULT_CODES[code])) for code in Code]
+            for kind in range(1, 5)
+        ]
+        self._refusals = [
+            {int(code): at("ocs_requests_total", "CCR", kind, code) for code in CODES} for kind in TYPES
+        ]
+        self._others = {int(code): at("ocs_requests_total", "other", "none", code) for code in CODES}
+        self._exchanged = {int(code): at("ocs_requests_total", "CER", "none", code) for code in CODES}
+        self._latencies = [counters.histogram("ocs_request_seconds", kind) for kind in TYPES[:_NONE]]
+        self._noted = [
+            (int(note), at("ocs_charging_notes_total", word))
+            for note, word in (
+                (Note.REPLAY, "replay"),
+                (Note.OVERRUN, "overrun"),
+                (Note.QUARANTINE, "quarantine"),
+                (Note.LATE, "late"),
+                (Note.STANDING, "standing"),
+            )
+        ]
+        # By Code, and a list: an enum's own hash and truth are Python calls.
+        self._notes = [-1] * (len(Code) + 1)
+        self._notes[Code.CONFLICT] = at("ocs_charging_notes_total", "conflict")
+        self._notes[Code.SEEN] = at("ocs_charging_notes_total", "seen")
+        self._closings = {word: at("ocs_connections_closed_total", word) for word in CLOSINGS}
+        self._shed = {word: at("ocs_requests_shed_total", word) for word in ("peer", "worker", "drain")}
+        self._connections = at("ocs_connections_total")
+        self._dropped = at("ocs_answers_dropped_total")
+        self._stray = at("ocs_answers_stray_total")
+        self._faults = at("ocs_internal_faults_total")
+
+    def charged(self, kind: int, code: int, notes: int, micros: int) -> None:
+        """Count a request that the book has answered, with the time it took in microseconds."""
+        cells = self._cells
+        self.requests += 1
+        cells[self._outcomes[kind - 1][code - 1]] += 1
+        self._latencies[kind - 1].observe(micros)
+        if notes != 0:
+            for note, noted in self._noted:
+                if notes & note:
+                    cells[noted] += 1
+        at = self._notes[code]
+        if at >= 0:
+            cells[at] += 1
+
+    def refused(self, kind: int, result_code: int, *, charging: bool) -> None:
+        """Count a request that was refused before the book saw it; kind 0 where it could not be read."""
+        row = self._refusals[kind - 1 if kind else _NONE] if charging else self._others
+        at = row.get(result_code)
+        if at is not None:
+            self._cells[at] += 1
+
+    def exchanged(self, result_code: int) -> None:
+        """Count a capabilities exchange."""
+        at = self._exchanged.get(result_code)
+        if at is not None:
+            self._cells[at] += 1
+
+    def shed(self, bound: str) -> None:
+        """Count a request that admission refused."""
+        self._cells[self._shed[bound]] += 1
+
+    def connected(self) -> None:
+        """Count a connection."""
+        self._cells[self._connections] += 1
+
+    def closed(self, reason: str) -> None:
+        """Count the end of a connection."""
+        self._cells[self._closings[reason]] += 1
+
+    def dropped(self) -> None:
+        """Count an answer whose connection had gone."""
+        self._cells[self._dropped] += 1
+
+    def stray(self) -> None:
+        """Count an answer that belongs to no request of ours."""
+        self._cells[self._stray] += 1
+
+    def internal_fault(self) -> None:
+        """Count a fault of our own."""
+        self._cells[self._faults] += 1

@@ -1,0 +1,301 @@
+"""A worker: one process that charges, with its own connections, its own links to the store, and its own book.
+
+Laws
+1. The roof builds what a worker works with (`build`); the worker only arranges it.
+2. Connections come as sockets over the channel; nothing listens here.
+3. Drain: peers are told (DPR), nothing new begins, what is under way is answered, then the process ends with 0.
+"""
+
+import asyncio
+import resource
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from ocs import limits
+from ocs.charging.ask import ask as read_ask
+from ocs.diameter.base import REBOOTING, Identity, Local
+from ocs.diameter.codec import Codec
+from ocs.server import child
+from ocs.server.admission import Admission
+from ocs.server.allow import AllowList, AllowRow
+from ocs.server.channel import READY, Load, StartFault, say, take
+from ocs.server.connection import Answers, Book, Bounds, Connection, Desk
+from ocs.server.counters import PEER_STATES, STORE_EVENTS, Counters
+from ocs.server.log import Log, Sparing
+from ocs.server.secure import TlsFiles, context
+from ocs.server.tally import Tally
+
+_TICK_S: Final = 0.1
+_REPORT_TICKS: Final = 10
+_HANDED_PER_TURN: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker is told; plain and picklable. `roof` is the roof's own, handed to `build` untouched."""
+
+    name: str  # "worker-0": of its counters and its log lines
+    local: Local  # without host_ips: the address that each peer has found us at
+    allow: tuple[AllowRow, ...]
+    counters_folder: Path | None = None
+    tls: TlsFiles | None = None
+    inflight_per_peer_max: int = 2_000
+    inflight_max: int = limits.INFLIGHT_PER_WORKER_MAX
+    connections_max: int = limits.CONNECTIONS_PER_WORKER_MAX
+    bounds: Bounds = field(default_factory=Bounds)
+    drain_s: float = 10.0
+    roof: Any = None
+
+
+async def _nothing() -> None:
+    """Close nothing."""
+
+
+def _no_counts() -> Mapping[str, int]:
+    return {}
+
+
+def micros() -> int:
+    """The machine's steady clock in microseconds."""
+    return time.monotonic_ns() // 1_000
+
+
+class WorkerParts(NamedTuple):
+    """What the roof builds for a worker, inside its process and its event loop.
+
+    `store_events` gives the book's running counts by counters.STORE_EVENTS; `store_retried` the store's.
+    """
+
+    book: Book
+    answers: Answers
+    log: Log
+    close: Callable[[], Awaitable[None]] = _nothing
+    store_events: Callable[[], Mapping[str, int]] = _no_counts
+    store_retried: Callable[[], int] = int
+    now_us: Callable[[], int] = micros
+
+
+BuildWorker = Callable[[WorkerConfig, Counters], Awaitable[WorkerParts]]
+
+
+class Worker:
+    """Takes sockets from the channel and serves them until it is told to drain."""
+
+    def __init__(
+        self, config: WorkerConfig, parts: WorkerParts, counters: Counters, channel: socket.socket
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._counters = counters
+        self._channel = channel
+        self._now_us = parts.now_us
+        self._roll: set[Connection] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._tls: ssl.SSLContext | None = context(config.tls) if config.tls is not None else None
+        self._admission = Admission(config.inflight_per_peer_max, config.inflight_max)
+        self._codec = Codec()
+        self._tally = Tally(counters)
+        self._ready_cell = counters.index("ocs_process_ready")
+        self._counted: dict[int, int] = {}
+        self._taken = 0
+        self._orphaned = asyncio.Event()
+        self._desk = Desk(
+            local=config.local,
+            codec=self._codec,
+            ask=read_ask,
+            book=parts.book,
+            answers=parts.answers,
+            admission=self._admission,
+            tally=self._tally,
+            allow=AllowList(config.allow, counters, parts.log, lambda: self._now_us() // 1_000),
+            log=parts.log,
+            sparing=Sparing(),
+            now_us=parts.now_us,
+            jitter_ms=lambda: secrets.randbelow(4_001) - 2_000,
+            bounds=config.bounds,
+        )
+
+    @property
+    def load(self) -> Load:
+        """What the acceptor needs to know."""
+        connections = len(self._roll) + len(self._arriving)
+        return Load(connections, self._admission.inflight, self._tally.requests, self._taken)
+
+    @property
+    def admission(self) -> Admission:
+        """Who is here, and what is under way."""
+        return self._admission
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set or the supervisor has gone, then drain."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.fileno(), self._accept)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            self._counters.cells[self._counters.index("ocs_process_starts_total")] += 1
+            self._counters.cells[self._ready_cell] = 1
+            self._report()
+            say(self._channel, READY)
+            waits = [asyncio.create_task(event.wait()) for event in (stop, self._orphaned)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            await self._drain()
+        finally:
+            ticking.cancel()
+            loop.remove_reader(self._channel.fileno())
+            self._counters.cells[self._ready_cell] = 0
+
+    # ------------------------------------------------------------------ connections
+
+    def _accept(self) -> None:
+        """Take the sockets that were handed over."""
+        for _ in range(_HANDED_PER_TURN):
+            try:
+                handed = take(self._channel)
+            except (EOFError, OSError):
+                asyncio.get_running_loop().remove_reader(self._channel.fileno())
+                self._orphaned.set()
+                return
+            if handed is None:
+                return
+            self._taken += 1
+            if len(self._roll) + len(self._arriving) >= self._config.connections_max:
+                self._turn_away(handed.socket, "full", "this worker has as many connections as it may have")
+            elif self._admission.draining:
+                self._turn_away(handed.socket, "drain", "this worker drains")
+            elif handed.secured and self._tls is None:
+                self._turn_away(handed.socket, "other", "no TLS is set up")
+            else:
+                arrival = asyncio.create_task(self._arrive(handed.socket, secured=handed.secured))
+                self._arriving.add(arrival)
+                arrival.add_done_callback(self._arriving.discard)
+
+    def _turn_away(self, accepted: socket.socket, reason: str, why: str) -> None:
+        self._tally.closed(reason)
+        self._parts.log.warning("connection turned away", reason=reason, why=why)
+        accepted.close()
+
+    async def _arrive(self, accepted: socket.socket, *, secured: bool) -> None:
+        """Make a connection of a socket; a task per connection, never per request."""
+        loop = asyncio.get_running_loop()
+        accepted.setblocking(False)
+        with suppress(OSError):  # not TCP, in a test
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = ""
+        try:
+            address = str(accepted.getpeername()[0])
+            await loop.connect_accepted_socket(
+                lambda: Connection(self._desk, self._roll, loop),
+                accepted,
+                ssl=self._tls if secured else None,
+                ssl_handshake_timeout=limits.TLS_HANDSHAKE_MS / 1_000 if secured else None,
+            )
+        except (OSError, ssl.SSLError, IndexError) as error:
+            accepted.close()
+            self._tally.closed("tls_handshake" if secured else "peer")
+            if secured:
+                why = f"TLS: {getattr(error, 'reason', None) or type(error).__name__}"
+                self._desk.allow.refused("tls", why, Identity("", "", address))
+
+    # ------------------------------------------------------------------ time
+
+    async def _tick(self) -> None:
+        """Let time pass for all connections, and report."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now_us = self._now_us()
+            for connection in tuple(self._roll):
+                connection.tick(now_us)
+            ticks += 1
+            if ticks % _REPORT_TICKS == 0:
+                self._report()
+
+    def _report(self) -> None:
+        """Write the gauges, and tell the supervisor our load."""
+        cells, at = self._counters.cells, self._counters.index
+        states = dict.fromkeys(PEER_STATES, 0)
+        for connection in self._roll:
+            states[connection.state] += 1
+        for state, count in states.items():
+            cells[at("ocs_peers", state)] = count
+        cells[at("ocs_requests_in_flight")] = self._admission.inflight
+        cells[at("ocs_process_store_ready")] = int(self._parts.book.ready)
+        self._advance(at("ocs_ignored_avps_total"), self._codec.ignored_in_service_information)
+        self._advance(at("ocs_store_retried_total"), self._parts.store_retried())
+        events = self._parts.store_events()
+        for event in STORE_EVENTS:
+            self._advance(at("ocs_store_events_total", event), events.get(event, 0))
+        report_process(self._counters)
+        say(self._channel, self.load)
+
+    def _advance(self, cell: int, counted: int) -> None:
+        """Add what somebody else has counted since the last report, so that a restart does not begin at zero."""
+        self._counters.cells[cell] += counted - self._counted.get(cell, 0)
+        self._counted[cell] = counted
+
+    # ------------------------------------------------------------------ the end
+
+    async def _drain(self) -> None:
+        """Take leave of every peer, and end when nothing is owed or the time is up."""
+        self._counters.cells[self._ready_cell] = 2
+        self._admission.draining = True
+        self._parts.log.info("draining", connections=len(self._roll), inflight=self._admission.inflight)
+        for arrival in tuple(self._arriving):
+            arrival.cancel()
+        for connection in tuple(self._roll):
+            connection.disconnect(REBOOTING)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._config.drain_s
+        while (self._roll or self._admission.inflight) and loop.time() < end:  # noqa: ASYNC110 - two counts
+            await asyncio.sleep(_TICK_S / 5)
+        for connection in tuple(self._roll):
+            connection.cut("drain", "had not gone when the time to drain was up")
+        await asyncio.sleep(0)
+        self._parts.log.info("drained", left=len(self._roll), inflight=self._admission.inflight)
+
+
+def report_process(counters: Counters) -> None:
+    """Write what a process says of itself: heartbeat, CPU time, memory."""
+    cells, at = counters.cells, counters.index
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cells[at("ocs_process_heartbeat_ms")] = time.time_ns() // 1_000_000
+    cells[at("ocs_process_cpu_micros")] = int((usage.ru_utime + usage.ru_stime) * 1_000_000)
+    with suppress(OSError, IndexError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        cells[at("ocs_process_resident_octets")] = pages * resource.getpagesize()
+
+
+def run_worker(config: WorkerConfig, build: BuildWorker, channel: socket.socket, parent_pid: int) -> None:
+    """Be a worker: the target of its process. `build` is importable, and runs in this process's event loop."""
+    child.begin(parent_pid)
+
+    async def serve(stop: asyncio.Event) -> None:
+        counters = Counters(config.counters_folder, config.name)
+        try:
+            parts = await build(config, counters)
+        except StartFault as fault:
+            say(channel, fault)
+            raise SystemExit(fault.exit_code) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to tell it
+            say(channel, StartFault(f"{config.name}: {type(error).__name__}: {error}"))
+            raise SystemExit(1) from None
+        try:
+            worker = Worker(config, parts, counters, channel)
+        except (OSError, ssl.SSLError) as error:
+            say(channel, StartFault(f"TLS files: {error}", 2))
+            raise SystemExit(2) from None
+        try:
+            await worker.serve(stop)
+        finally:
+            await parts.close()
+
+    child.run(serve)

@@ -1,0 +1,109 @@
+"""Supervision: sessions whose client fell silent end here, and so do top-ups whose channel died half-way.
+
+Laws
+1. A dead session's hold is released once, within its supervision time plus one sweep (DESIGN law 9): the function
+   ``expire`` looks again, inside the store, whether the session is still open and still due.
+2. A claim that nobody confirmed is credited under its own id and confirmed: the money was promised (DESIGN section 3).
+3. The due index says which sessions are open: a member without a session is removed by the same function.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+from ocs.balance.accounts import Accounts
+from ocs.balance.parts import Parts, ScriptFault, unpacked
+from ocs.balance.stored_session import SessionUnreadable, read_session
+from ocs.clock import Clock
+from ocs.outcomes import Code
+
+CLAIM_AGE_MS = 10_000
+"""Age at which a claim counts as left behind: ten times the deadline of the call that makes it."""
+
+_AT_ONCE = 200
+_TOGETHER = 50
+
+
+class Swept(NamedTuple):
+    """What one sweep did."""
+
+    expired: int
+    held_micros: int
+    claims_finished: int
+
+
+class Sweeper:
+    """Goes over all partitions; safe to run in several processes, and to kill anywhere."""
+
+    __slots__ = ("_accounts", "_clock", "_parts", "_tombstone_ms", "faults")
+
+    def __init__(self, parts: Parts, accounts: Accounts, clock: Clock, tombstone_ms: int) -> None:
+        self._parts = parts
+        self._accounts = accounts
+        self._clock = clock
+        self._tombstone_ms = tombstone_ms
+        self.faults = 0
+        """Sessions and claims that the store could not read, counted at every try."""
+
+    async def once(self) -> Swept:
+        """Go over all partitions once; raises the StoreFault that stopped it (the next sweep goes on)."""
+        expired = held = 0
+        for start in range(0, len(self._parts.keys), 32):
+            chunk = range(start, min(start + 32, len(self._parts.keys)))
+            found = await asyncio.gather(*(self._due(partition) for partition in chunk))
+            names = [each for due in found for each in due]
+            for first in range(0, len(names), _TOGETHER):
+                batch = names[first : first + _TOGETHER]
+                for micros in await asyncio.gather(*(self._expire_or_tell(*each) for each in batch)):
+                    if micros is not None:
+                        expired += 1
+                        held += micros
+        return Swept(expired, held, await self._claims())
+
+    async def _due(self, partition: int) -> list[tuple[int, str]]:
+        keys = self._parts.keys[partition]
+        part = await self._parts.epoch(partition)
+        now_ms = self._clock.now_ms() + part.offset_ms
+        names = await self._parts.store.execute(
+            keys.slot, "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", 0, _AT_ONCE
+        )
+        return [(partition, name.decode()) for name in names]
+
+    async def _expire_or_tell(self, partition: int, session_id: str) -> int | None:
+        """End one session; one that the store cannot read must not keep the others from their end (the audit shows it)."""
+        try:
+            return await self.expire(partition, session_id)
+        except (ScriptFault, SessionUnreadable):
+            self.faults += 1
+            return None
+
+    async def expire(self, partition: int, session_id: str, *, forced: bool = False) -> int | None:
+        """End one session that is due (or, forced, at an operator's word); micro-units set free, or None when it had ended."""
+        keys = self._parts.keys[partition]
+        text = await self._parts.store.execute(keys.slot, "GET", keys.session(session_id))
+        account = read_session(text, session_id, partition).account if text is not None else ""
+        reply = await self._parts.call(
+            partition, "expire",
+            (keys.part, keys.book(account), keys.session(session_id), keys.due, keys.stream),
+            session_id, self._tombstone_ms, int(forced),
+        )  # fmt: skip
+        return reply[1] if reply[0] == Code.SUCCESS else None
+
+    async def _claims(self) -> int:
+        finished = 0
+        for keys in self._parts.keys:
+            old_ms = self._clock.now_ms() - CLAIM_AGE_MS
+            names = await self._parts.store.execute(
+                keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
+            )
+            for name in names:
+                channel, _, topup_id = name.decode().partition(":")
+                text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
+                if text is None:
+                    continue
+                _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
+                try:
+                    await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
+                    finished += 1
+                except ScriptFault:
+                    self.faults += 1
+        return finished

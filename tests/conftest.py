@@ -1,0 +1,54 @@
+"""Real stores for every folder of tests: one server and one cluster per run, emptied before each test that asks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.real_valkey import RealValkey
+
+
+@pytest.fixture(scope="session")
+def _one_valkey() -> Iterator[RealValkey]:
+    with RealValkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _one_durable_valkey() -> Iterator[RealValkey]:
+    with RealValkey(settings={"appendfsync": "always"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _one_cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def valkey(_one_valkey: RealValkey) -> RealValkey:
+    """A real server, empty, that writes its append-only file without fsync."""
+    _one_valkey.empty()
+    return _one_valkey
+
+
+@pytest.fixture
+def durable_valkey(_one_durable_valkey: RealValkey) -> RealValkey:
+    """A real server, empty, that fsyncs before it replies, as durability `always` does."""
+    _one_durable_valkey.empty()
+    return _one_durable_valkey
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[RealValkey]:
+    """A real server for this test alone, to be killed and paused."""
+    with RealValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(_one_cluster: Cluster) -> Cluster:
+    """Three real masters, empty, every slot at home."""
+    _one_cluster.empty()
+    return _one_cluster

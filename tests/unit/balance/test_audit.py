@@ -1,0 +1,138 @@
+"""The audit sees what does not hold, and nothing else."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ocs.balance.accounts import _digest
+from ocs.balance.audit import Report, audit
+from ocs.balance.functions import function
+from ocs.balance.keys import home
+from ocs.balance.parts import packed, unpacked
+from ocs.charging.ask import INITIAL
+from tests.real_valkey import RealValkey
+from tests.unit.balance.books import MIB, Network, network
+
+
+@pytest.fixture
+def net(valkey: RealValkey) -> Iterator[Network]:
+    with network(valkey) as opened:
+        yield opened
+
+
+def _audit(net: Network) -> Report:
+    report: Report = net.run(audit(net.charged.parts))
+    return report
+
+
+def _change(net: Network, key: str, field: int, by: int) -> None:
+    """Do what no code of ours does: change one number behind the function's back."""
+    fields = list(unpacked(net.execute("GET", key)))
+    fields[field] += by
+    net.execute("SET", key, packed(*fields))
+
+
+def _keys(net: Network) -> tuple[str, str]:
+    keys = net.charged.parts.keys[net.partition]
+    return keys.book(net.account.profile.account), keys.session("s;1")
+
+
+def test_a_store_after_sessions_is_clean(net: Network) -> None:
+    net.session("s;0")
+    net.ask(INITIAL, 0, wants=2 * MIB)
+
+    report = _audit(net)
+
+    assert report.faults == []
+    assert (report.accounts, report.sessions) == (1, 1)
+    assert (report.balance_micros, report.pending_micros) == (980_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [(0, "the records lead to"), (1, "the records lead to"), (2, "its open sessions hold"), (4, "the records lead to"), (7, "counts 2 open sessions")],
+    ids=["credits", "posted", "pending", "sequence", "open"],
+)  # fmt: skip
+def test_a_book_that_was_changed_behind_the_function_is_seen(net: Network, field: int, what: str) -> None:
+    net.ask(INITIAL, 0, wants=2 * MIB)
+
+    _change(net, _keys(net)[0], field, 1)
+
+    assert any(what in fault.what for fault in _audit(net).faults)
+
+
+def test_a_session_that_is_missing_is_seen(net: Network) -> None:
+    net.ask(INITIAL, 0, wants=2 * MIB)
+
+    net.execute("DEL", _keys(net)[1])
+
+    subjects = {fault.subject for fault in _audit(net).faults}
+    assert subjects == {"due index", net.account.profile.account}
+
+
+def test_a_session_that_the_due_index_does_not_name_is_seen(net: Network) -> None:
+    net.ask(INITIAL, 0, wants=2 * MIB)
+
+    net.execute("ZREM", net.charged.parts.keys[net.partition].due, "s;1")
+
+    assert [fault.subject for fault in _audit(net).faults] == ["due index"]
+
+
+def test_a_record_that_is_missing_is_seen(net: Network) -> None:
+    net.session()
+    stream = net.charged.parts.keys[net.partition].stream
+    third = net.execute("XRANGE", stream, "-", "+")[3][0]
+
+    net.execute("XDEL", stream, third)
+
+    found = [fault.what for fault in _audit(net).faults]
+    assert any("records are missing" in what for what in found)
+    assert any("its own figures to" in what for what in found)
+
+
+def test_an_audit_writes_nothing(net: Network) -> None:
+    net.ask(INITIAL, 0, wants=2 * MIB)
+    before = net.execute("INFO", "stats").decode()
+    dirty = net.execute("INFO", "persistence").decode().split("rdb_changes_since_last_save:")[1].split()[0]
+
+    _audit(net)
+
+    after = net.execute("INFO", "persistence").decode().split("rdb_changes_since_last_save:")[1].split()[0]
+    assert "total_commands_processed" in before
+    assert dirty == after
+
+
+def test_a_topup_whose_caller_died_is_in_transit(net: Network) -> None:
+    accounts = net.charged.accounts
+    net.run(_claim_only(net))
+
+    report = _audit(net)
+
+    assert report.clean
+    assert (report.in_transit, report.in_transit_micros) == (1, 70_000)
+    assert accounts is not None
+
+
+async def _claim_only(net: Network) -> None:
+    """The first step of a top-up, as its caller would have made it before it died."""
+    charged, where = net.charged, net.account.profile
+    keys = charged.parts.keys[home("till:dying", len(charged.parts.keys))]
+    body = packed(
+        charged.clock.now_ms() - 60_000, _digest(where.account, 70_000), "till:dying", where.partition, where.account,
+        70_000, "till", "dying",
+    )  # fmt: skip
+    await charged.store.execute(
+        keys.slot, "FCALL", function("claim"), 2, keys.claim("till", "dying"), keys.claims, body
+    )
+
+
+def test_a_book_that_is_gone_is_seen(net: Network) -> None:
+    net.execute("DEL", _keys(net)[0])
+
+    assert [fault.subject for fault in _audit(net).faults] == [net.account.profile.account]
+
+
+def test_a_floor_that_was_moved_is_seen(net: Network) -> None:
+    _change(net, _keys(net)[0], 3, -9_000_000_000)
+
+    assert any("the book stands at" in fault.what for fault in _audit(net).faults)

@@ -1,0 +1,53 @@
+import re
+
+from ocs.balance.functions import NAME, VERSION, function, library
+from tests.real_valkey import RealValkey
+
+TEXT = library().decode()
+
+
+def test_the_library_and_all_its_functions_carry_the_version() -> None:
+    assert TEXT.startswith(f"#!lua name={NAME}\n")
+    names = re.findall(r"(?:register_function\(|function_name = )'(\w+)'", TEXT)
+    assert len(names) == TEXT.count("redis.register_function")
+    assert all(name.endswith(f"_{VERSION}") for name in names)
+    assert function("charge") in names
+
+
+def test_a_real_server_takes_the_library_and_shows_every_function(valkey: RealValkey) -> None:
+    with valkey.client(decode_responses=True) as client:
+        assert client.execute_command("FUNCTION", "LOAD", library()) == NAME
+        (loaded,) = client.function_list()
+        pairs = dict(zip(loaded[::2], loaded[1::2], strict=True))
+        told = {dict(zip(each[::2], each[1::2], strict=True))["name"] for each in pairs["functions"]}
+    assert told == set(re.findall(r"(?:register_function\(|function_name = )'(\w+)'", TEXT))
+
+
+def test_the_next_version_lives_beside_this_one(valkey: RealValkey) -> None:
+    following = TEXT.replace(f"name={NAME}", f"name=ocs_{VERSION + 1}").replace(
+        f"_{VERSION}'", f"_{VERSION + 1}'"
+    )
+    with valkey.client(decode_responses=True) as client:
+        client.execute_command("FUNCTION", "LOAD", library())
+        assert client.execute_command("FUNCTION", "LOAD", following) == f"ocs_{VERSION + 1}"
+
+
+def test_numbers_become_text_by_format_never_by_tostring() -> None:
+    code = [line.partition("--")[0] for line in TEXT.splitlines()]
+    assert [line for line in code if "tostring" in line] == []
+
+
+def test_nothing_is_drawn_by_lot_and_no_global_is_made() -> None:
+    code = "\n".join(line.partition("--")[0] for line in TEXT.splitlines())
+    assert "math.random" not in code
+    assert re.findall(r"^(?!local |end|redis|#)\w+.*=", code, re.MULTILINE) == []
+
+
+def test_every_function_is_local_and_at_most_seventy_lines() -> None:
+    lines = TEXT.splitlines()
+    starts = [number for number, line in enumerate(lines) if re.match(r"(local )?function ", line)]
+    assert starts
+    for start in starts:
+        assert lines[start].startswith("local function ")
+        length = next(n for n, line in enumerate(lines[start:]) if line == "end") + 1
+        assert length <= 70, f"{lines[start]}: {length} lines"

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+
+from ocs.server import counters
+from tests.house.source import ROOT
+from tests.served_processes import Processes
+from tests.serving import Client
+
+
+def connect(server: Processes, host: str = "pgw.example.net") -> Client:
+    client = Client(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+    client.exchange(host)
+    return client
+
+
+def get(server: Processes, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{server.http_port}{path}", timeout=20)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(0.01)
+
+
+def total(folder: Path, family: str, *labels: str) -> int:
+    return sum(reading.value(family, *labels) for reading in counters.read(folder))
+
+
+def test_connections_are_spread_over_workers_and_metrics_are_summed(tmp_path: Path) -> None:
+    with Processes(tmp_path, workers=2) as server:
+        peers = [connect(server, f"peer{number}.example.net") for number in range(4)]
+        assert [peer.ask().avps["Result-Code"] for peer in peers] == [2001] * 4
+        until(
+            lambda: (
+                [
+                    reading.value("ocs_peers", "open")
+                    for reading in counters.read(tmp_path)
+                    if reading.process != "keeper"
+                ]
+                == [2, 2]
+            )
+        )
+        page = get(server, "/metrics").text
+        assert 'ocs_requests_total{command="CCR",result_code="2001",type="initial"} 4.0' in page
+        assert 'ocs_request_seconds_count{type="initial"} 4.0' in page
+        for peer in peers:
+            peer.socket.close()
+
+
+def test_live_and_ready_say_so_and_ready_names_what_it_looked_at(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        assert get(server, "/health/live").json() == {"status": "alive"}
+        until(lambda: get(server, "/health/ready").status_code == 200)
+        assert get(server, "/health/ready").json()["checks"] == {"worker-0": True, "worker-0 store": True}
+        assert get(server, "/docs").status_code == 200
+
+
+def test_a_killed_worker_is_started_again_and_goes_on_counting(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        peer = connect(server)
+        peer.ask()
+        until(lambda: total(tmp_path, "ocs_requests_total", "CCR", "initial", "2001") == 1)
+        worker = next(
+            child
+            for child in server.children()
+            if child.net_connections(kind="tcp") and child.pid != _keeper(server).pid
+        )
+        os.kill(worker.pid, signal.SIGKILL)
+        assert peer.is_closed()
+        again = connect(server)
+        assert again.ask(2, 1).avps["Result-Code"] == 2001
+        until(lambda: total(tmp_path, "ocs_requests_total", "CCR", "update", "2001") == 1)
+        assert total(tmp_path, "ocs_requests_total", "CCR", "initial", "2001") == 1
+        again.socket.close()
+
+
+def _keeper(server: Processes) -> psutil.Process:
+    return next(
+        child
+        for child in server.children()
+        if any(each.laddr.port == server.http_port for each in child.net_connections(kind="tcp"))
+    )
+
+
+def test_a_killed_keeper_is_started_again_on_the_same_port(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        first = _keeper(server).pid
+        os.kill(first, signal.SIGKILL)
+        assert get(server, "/health/live").status_code == 200
+        assert _keeper(server).pid != first
+
+
+def test_sigterm_takes_leave_of_peers_and_ends_with_zero(tmp_path: Path) -> None:
+    with Processes(tmp_path, workers=2) as server:
+        peers = [connect(server, f"peer{number}.example.net") for number in range(2)]
+        family = server.children()
+        os.kill(server.pid, signal.SIGTERM)
+        asked = [peer.answered() for peer in peers]
+        assert [(each.command, each.avps["Disconnect-Cause"]) for each in asked] == [(282, 0)] * 2
+        for peer in peers:  # peers that just close, as Kamailio does (CLIENTS 23)
+            peer.socket.close()
+        assert server.terminate() == 0
+        assert [child for child in family if child.is_running()] == []
+
+
+def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        family = server.children()
+        assert len(family) == 2
+        for child in family:
+            child.suspend()  # so that it cannot see its channel end: the kernel alone ends it
+        server.kill()
+        psutil.wait_procs(family, timeout=30)
+        assert [child for child in family if child.is_running()] == []
+
+
+def test_a_start_that_fails_ends_the_server_with_the_reason(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.served_processes", str(tmp_path), "1", "no such tariff"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "worker-0: RuntimeError: no such tariff" in done.stderr
+
+
+def test_a_server_whose_log_has_no_reader_any_more_still_ends(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        family = server.children()
+        server.close_log()
+        os.kill(server.pid, signal.SIGTERM)
+        psutil.wait_procs(family, timeout=30)
+        server.wait()
+        assert [child for child in family if child.is_running()] == []
