@@ -100,7 +100,9 @@ class ChargedStore:
         self.clock.keep_up()
         keys = self.parts.keys[partition]
         names = (keys.part, keys.book(account), keys.session(session_id), keys.due, keys.stream)
-        reply = await self.parts.call(partition, "expire", names, session_id, tombstone_ms, int(forced))
+        reply = await self.parts.call(
+            partition, "expire", names, account, session_id, tombstone_ms, int(forced)
+        )
         return Code(reply[0])
 
     async def look(self, partition: int, names: list[str]) -> Seen:

@@ -84,7 +84,7 @@ class Sweeper:
         reply = await self._parts.call(
             partition, "expire",
             (keys.part, keys.book(account), keys.session(session_id), keys.due, keys.stream),
-            session_id, self._tombstone_ms, int(forced),
+            account, session_id, self._tombstone_ms, int(forced),
         )  # fmt: skip
         return reply[1] if reply[0] == Code.SUCCESS else None
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 
 from ocs.balance.clients import client
@@ -11,6 +12,8 @@ from ocs.balance.embedded import Embedded
 from ocs.balance.functions import NAME
 from tests.journey.conftest import Command, environment
 from tests.real_valkey import RealValkey
+
+pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
 
 Number = Callable[[], str]
 BALANCE = {"msisdn", "account", "currency", "balance", "available", "reserved", "credit_floor", "buckets"}

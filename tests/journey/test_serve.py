@@ -16,6 +16,8 @@ from ocs.balance.embedded import Embedded
 from ocs.roof.stage import Actor
 from tests.journey.conftest import ROOT, Command, environment
 
+pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
+
 FREE = ("--diameter-port", "0", "--http-port", "0")
 WHO: dict[str, Any] = {"msisdn": "491700000001", "imsi": "262010000000001", "rating_group": 10}
 MIB = 1_048_576

@@ -265,7 +265,7 @@ end
 -- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.
 local function expire(keys, args)
   local part = args[1]
-  local now, offset, skew, sid, tombstone, forced = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, sid, tombstone, forced = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(keys[1], part, now, offset, skew)
   if refused then return { refused, 0 } end
   local session_text, book_text = redis.call('GET', keys[3]), redis.call('GET', keys[2])
@@ -274,6 +274,7 @@ local function expire(keys, args)
     redis.call('ZREM', keys[4], sid)
     return { UNKNOWN_SESSION, 0 }
   end
+  if session[S_ACCOUNT] ~= account then return { CONFLICT, 0 } end
   if not book_text then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]

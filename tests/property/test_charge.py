@@ -1,0 +1,24 @@
+"""The Lua library and the executable model agree, step by step, whatever is asked in whatever order."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.charged_store import StoreRoom
+from tests.property.scripts import Opening, openings, play, scripts
+
+
+@settings(max_examples=130)
+@given(openings, scripts(20, 40))
+def test_the_store_does_what_the_model_says(room: StoreRoom, opening: Opening, script: list[Any]) -> None:
+    room.run(play(room, opening, script))
+
+
+@pytest.mark.long
+@settings(max_examples=5_000, derandomize=False)
+@given(openings, scripts(30, 120))
+def test_the_store_does_what_the_model_says_for_thousands_of_scripts(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, script))

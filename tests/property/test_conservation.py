@@ -1,0 +1,89 @@
+"""Conservation (DESIGN law 4), after random scripts, from what the store holds alone: no model is asked."""
+
+from collections import defaultdict
+from typing import Any
+
+from hypothesis import given, settings
+
+from ocs.balance.accounts import Book, read_book
+from ocs.balance.audit import audit
+from ocs.balance.parts import unpacked
+from ocs.records import Account, Charge, Expire, Record, SessionState, Topup, read
+from tests.charged_store import ChargedStore, StoreRoom
+from tests.property.lua_text import places
+from tests.property.scripts import Opening, openings, play, scripts
+
+SESSION, SERVICE = places("S_"), places("V_")
+
+
+async def all_of(charged: ChargedStore, pattern: str) -> dict[str, bytes]:
+    """Every key that matches, with its value."""
+    names = await charged.store.execute(0, "KEYS", pattern)
+    if not names:
+        return {}
+    values = await charged.store.execute(0, "MGET", *names)
+    return {name.decode(): value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+async def holds(charged: ChargedStore) -> dict[str, list[int]]:
+    """What every open session holds, by account."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for text in (await all_of(charged, "*:session:*")).values():
+        fields = unpacked(text)
+        held = sum(row[SERVICE["hold"]] for row in fields[SESSION["services"]])
+        if fields[SESSION["state"]] == SessionState.OPEN:
+            found[fields[SESSION["account"]]].append(held)
+        else:
+            assert held == 0, "a session that has ended holds nothing"
+    return found
+
+
+def replayed(account: str, records: list[Record], book: Book) -> None:
+    """Walk an account's records: every number, every movement, every sum, up to the book."""
+    credits_micros = posted_micros = 0
+    for sequence, record in enumerate(records, start=1):
+        assert record.sequence == sequence, f"{account}: the sequence is dense"
+        assert isinstance(record, Account | Topup | Charge | Expire)
+        if isinstance(record, Topup):
+            credits_micros += record.amount_micros
+        if isinstance(record, Charge):
+            posted_micros += sum(line.amount_micros for line in record.lines)
+        assert (record.credits_micros, record.posted_micros) == (credits_micros, posted_micros)
+    last = records[-1]
+    assert isinstance(last, Account | Topup | Charge | Expire)
+    told = (last.credits_micros, last.posted_micros, last.pending_micros, last.sequence)
+    assert told == (book.credits_micros, book.posted_micros, book.pending_micros, book.sequence)
+
+
+async def conserved(charged: ChargedStore) -> None:
+    """Prove that nothing was lost or made: holds, chains, due index."""
+    open_holds = await holds(charged)
+    texts = await all_of(charged, "*:book:*")
+    books = {name.rpartition(":")[2]: read_book(text) for name, text in texts.items()}
+    for name, book in books.items():
+        assert book.pending_micros == sum(open_holds[name]), f"{name}: pending is the sum of the holds"
+        assert book.sessions_open == len(open_holds[name])
+    told: dict[str, list[Record]] = defaultdict(list)
+    due = 0
+    for keys in charged.parts.keys:
+        due += await charged.store.execute(keys.slot, "ZCARD", keys.due)
+        for _, fields in await charged.store.execute(keys.slot, "XRANGE", keys.stream, "-", "+"):
+            record = read(unpacked(fields[1]))
+            told[record.account].append(record)
+    for name, book in books.items():
+        replayed(name, told[name], book)
+    assert due == sum(len(each) for each in open_holds.values()), "the due index is the open sessions"
+
+
+@settings(max_examples=30)
+@given(openings, scripts(20, 40))
+def test_after_any_script_nothing_is_lost_or_made_and_the_audit_agrees(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    async def run() -> None:
+        charged = (await play(room, opening, script)).charged
+        await conserved(charged)
+        report = await audit(charged.parts)
+        assert report.faults == []
+
+    room.run(run())

@@ -1,0 +1,230 @@
+"""Law 1 of the Lua library: it reads, computes and asserts first, and writes last; nothing can fail after a write."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import ocs.balance.parts
+from ocs.balance.functions import library
+from ocs.balance.link import StoreError, StoreFault
+from ocs.balance.parts import packed
+from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, AskedService, Units
+from ocs.outcomes import Code
+from tests.charged_store import StoreRoom
+from tests.property.lua_text import (
+    READS,
+    WRITES,
+    injected,
+    lua_functions,
+    registered,
+    renamed,
+    store_calls,
+    tails,
+    without_calls_of_the_store,
+)
+from tests.property.pair import OFFERS, TERMS, Pair
+
+BROKEN, WHOLE = 77, 78
+CLAIM_DIGEST = 7
+TEXT = library().decode()
+SERVICE = AskedService("10", 10, None, None, Units(octets=500))
+REPORT = AskedService("10", 10, None, Units(octets=400), None)
+
+
+async def everything(pair: Pair) -> dict[bytes, tuple[bytes, bool]]:
+    """All keys with their content, and whether they expire."""
+    store = pair.charged.store
+    names = sorted(await store.execute(0, "KEYS", "*"))
+    dumps = await asyncio.gather(*(store.execute(0, "DUMP", name) for name in names))
+    lives = await asyncio.gather(*(store.execute(0, "PTTL", name) for name in names))
+    return {name: (dump, life >= 0) for name, dump, life in zip(names, dumps, lives, strict=True)}
+
+
+async def opened(room: StoreRoom) -> Pair:
+    """An account with money in a store whose functions are whole."""
+    pair = await Pair.made(room, partitions=1)
+    await pair.open(OFFERS[0])
+    await pair.credit(0, "first", 1_000)
+    return pair
+
+
+async def in_session(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await pair.charge(0, pair.ask(0, "gw;1", INITIAL, 0, (SERVICE,)))
+    return pair
+
+
+async def expired(room: StoreRoom) -> Pair:
+    pair = await in_session(room)
+    await pair.expire(0, "gw;1", forced=True)
+    return pair
+
+
+async def orphaned(room: StoreRoom) -> Pair:
+    pair = await in_session(room)
+    keys = pair.charged.parts.keys[0]
+    await pair.charged.store.execute(keys.slot, "DEL", keys.session("gw;1"))
+    return pair
+
+
+async def claimed(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await claim(pair, WHOLE)
+    return pair
+
+
+def charge(kind: int, service: AskedService) -> "Act":
+    async def act(pair: Pair, version: int) -> Any:
+        pair.charged.book.charge_name = f"charge_{version}"
+        outcome = await pair.charged.charge(pair.ask(0, "gw;1", kind, 1, (service,)))
+        if outcome.code == Code.LIMIT:
+            raise StoreFault("the script ended in an error")
+        return outcome
+
+    return act
+
+
+def on_account(name: str, *arguments: Any) -> "Act":
+    async def act(pair: Pair, version: int) -> Any:
+        keys = pair.charged.parts.keys[0]
+        account = pair.homes[0][1].name
+        middle = {
+            "amend": (keys.profile(account),),
+            "open": (keys.profile("new"),),
+            "credit": (keys.credit("test", "second"),),
+            "expire": (keys.session("gw;1"), keys.due),
+        }[name]
+        book = keys.book("new" if name == "open" else account)
+        told = "new" if name == "open" else account
+        return await pair.charged.parts.call(
+            0, name, (keys.part, book, *middle, keys.stream), told, *arguments
+        )
+
+    return act
+
+
+async def raw(pair: Pair, name: str, version: int, keys: tuple[str, ...], *arguments: Any) -> Any:
+    slot = pair.charged.parts.keys[0].slot
+    return await pair.charged.store.execute(slot, "FCALL", f"{name}_{version}", len(keys), *keys, *arguments)
+
+
+async def epoch(pair: Pair, version: int) -> Any:
+    keys = pair.charged.parts.keys[0]
+    return await raw(pair, "epoch", version, (keys.part, keys.run, keys.stream), "another process")
+
+
+async def calendar(pair: Pair, version: int) -> Any:
+    return await raw(pair, "calendar", version, (pair.charged.parts.keys[0].part,), "5000")
+
+
+async def claim(pair: Pair, version: int) -> Any:
+    keys = pair.charged.parts.keys[0]
+    account = pair.homes[0][1].name
+    body = packed(pair.charged.now_ms, CLAIM_DIGEST, "test:second", 0, account, 100, "test", "second")
+    return await raw(pair, "claim", version, (keys.claim("test", "second"), keys.claims), body)
+
+
+def confirm(*, refused: bool) -> "Act":
+    async def act(pair: Pair, version: int) -> Any:
+        keys = pair.charged.parts.keys[0]
+        body = packed("test:second", CLAIM_DIGEST, "" if refused else "result", refused, 1_000)
+        return await raw(pair, "confirm", version, (keys.claim("test", "second"), keys.claims), body)
+
+    return act
+
+
+Act = Callable[[Pair, int], Coroutine[Any, Any, Any]]
+ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = {
+    "charge: an initial": (opened, charge(INITIAL, SERVICE)),
+    "charge: an update": (in_session, charge(UPDATE, REPORT)),
+    "charge: a termination": (in_session, charge(TERMINATION, REPORT)),
+    "charge: an initial that is refused": (opened, charge(INITIAL, SERVICE._replace(wanted=Units(0, 0, 0)))),
+    "charge: an update after expiry": (expired, charge(UPDATE, REPORT)),
+    "expire: a session": (in_session, on_account("expire", "gw;1", TERMS.tombstone_ms, 1)),
+    "expire: a session that is gone": (
+        orphaned,
+        on_account("expire", "gw;1", TERMS.tombstone_ms, 1),
+    ),
+    "epoch": (opened, epoch),
+    "calendar": (opened, calendar),
+    "open": (opened, on_account("open", 0, "{}", 0)),
+    "open: with credit": (opened, on_account("open", -100, "{}", 500)),
+    "amend": (opened, on_account("amend", 2, "")),
+    "claim": (opened, claim),
+    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000)),
+    "confirm: done": (claimed, confirm(refused=False)),
+    "confirm: refused": (claimed, confirm(refused=True)),
+}
+
+
+@pytest.fixture(scope="module")
+def versions(room: StoreRoom) -> None:
+    """The library twice more: broken before its first writes, and whole."""
+    room.run(room.load(injected(BROKEN)))
+    room.run(room.load(renamed(TEXT, WHOLE)))
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_an_error_before_the_first_write_leaves_no_trace(
+    room: StoreRoom, versions: None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, act = ACTS[name]
+    pair = room.run(setting(room))
+    before = room.run(everything(pair))
+    monkeypatch.setattr(ocs.balance.parts, "function", lambda each: f"{each}_{BROKEN}")
+    with pytest.raises(StoreFault):
+        room.run(act(pair, BROKEN))
+    assert room.run(everything(pair)) == before
+    monkeypatch.setattr(ocs.balance.parts, "function", lambda each: f"{each}_{WHOLE}")
+    room.run(act(pair, WHOLE))
+    assert room.run(everything(pair)) != before, (
+        "the error stood where nothing is written: this test cannot fail"
+    )
+
+
+def test_every_function_that_writes_is_among_the_acts() -> None:
+    writing = {name for name, may_write in registered(TEXT).items() if may_write}
+    assert {name.partition(":")[0] for name in ACTS} == writing
+
+
+def test_only_registered_functions_write_and_only_known_commands_are_used() -> None:
+    may_write = registered(TEXT)
+    for each in lua_functions(TEXT):
+        commands = {command for _, line in each.lines for command in store_calls(line)}
+        assert commands <= READS | set(WRITES), f"{each.name}: name them in tests/property/lua_text.py"
+        assert may_write.get(each.name, False) or not each.writes(), f"{each.name} writes"
+
+
+@pytest.mark.parametrize("name", [name for name, may_write in registered(TEXT).items() if may_write])
+def test_after_its_first_write_a_function_only_writes_branches_and_returns(name: str) -> None:
+    (each,) = (found for found in lua_functions(TEXT) if found.name == name)
+    ways = list(tails(each))
+    assert ways, "it writes nowhere"
+    for way in ways:
+        for number, line in way:
+            bare = without_calls_of_the_store(line).strip()
+            assert "redis.call" not in bare, f"line {number}: reads after a write: {line}"
+            starts = bare.startswith(("WRITE", "if ", "elseif ", "else", "end", "return "))
+            assert starts, f"line {number}: neither write, branch nor return: {line}"
+            first = (number, line) == way[0]  # its own arguments are computed before it writes
+            assert first or not computes(bare), f"line {number}: computes after a write: {line}"
+
+
+def computes(bare: str) -> bool:
+    """Whether a line calls a function or calculates, either of which may fail."""
+    return any(sign in bare for sign in ("(", "..", " + ", " - ", " * ", " / ", " % "))
+
+
+def test_the_static_test_sees_a_computation_after_a_write() -> None:
+    text = "local function f(keys)\n  redis.call('SET', keys[1], string.format('%.0f', 1))\n  return 1\nend\n"
+    (each,) = lua_functions(text)
+    ((first, *_),) = tails(each)
+    assert computes(without_calls_of_the_store(first[1]))
+
+
+def test_an_injected_error_is_an_error_of_the_store(room: StoreRoom, versions: None) -> None:
+    pair = room.run(opened(room))
+    with pytest.raises(StoreError, match="injected"):
+        room.run(calendar(pair, BROKEN))

@@ -1,0 +1,50 @@
+"""The properties can fail: a library without its replay check, without a void or with another wound is caught by them."""
+
+import pytest
+from hypothesis import Phase, given, settings
+
+from tests.charged_store import StoreRoom
+from tests.property.lua_text import mutated
+from tests.property.scripts import Opening, openings, play, scripts
+
+WOUNDED = 91
+VOID = "book[B_PENDING] = book[B_PENDING] - service[V_HOLD]\n        service[V_HOLD], service[V_NUMBER] = 0, number"
+WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "no replay check": (
+        ("if kept[1] == kind and kept[2] == number then", "if false then"),
+        ("if kind == INITIAL then return CONFLICT, '', 0 end", ""),
+        ("if kind == UPDATE then return SEEN, '', 0 end", ""),
+    ),
+    "no comparison of the content": (("if kept[3] == digest then return", "if true then return"),),
+    "no void": ((VOID, "service[V_NUMBER] = number"),),
+    "no void of the services that a termination does not name": (
+        ("book[B_PENDING] = book[B_PENDING] - void_all(session)\n    book[B_OPEN]", "book[B_OPEN]"),
+    ),
+    "a void by a lower number": (("(number >= service[V_NUMBER] and touches(asked))", "touches(asked)"),),
+    "everything is believed": (
+        ("if reported <= 4 * service[V_GRANT] then return true end", "do return true end"),
+    ),
+    "the floor is forgotten": (
+        ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_PENDING]"),
+    ),
+    "holds are not shared": (
+        ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_FLOOR]"),
+    ),
+    "a session of another account is charged": (
+        ("if session[S_ACCOUNT] ~= account then return { CONFLICT, '', 0 } end", ""),
+    ),
+    "interims are rounded": (("local amount = cost_now - service[V_POSTED]", "local amount = cost_now"),),
+}
+
+
+@pytest.mark.parametrize("wound", WOUNDS)
+def test_a_wounded_library_is_caught(room: StoreRoom, wound: str) -> None:
+    room.run(room.load(mutated(WOUNDED, *WOUNDS[wound])))
+
+    @settings(max_examples=400, phases=[Phase.generate])
+    @given(openings, scripts(20, 40))
+    def property_holds(opening: Opening, script: list[object]) -> None:
+        room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))
+
+    with pytest.raises(AssertionError):
+        property_holds()
