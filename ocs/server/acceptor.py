@@ -71,9 +71,14 @@ class _Seat:
 
 
 class Acceptor:
-    """Accepts and hands out; lives in the supervisor's loop."""
+    """Accepts and hands out; lives in the supervisor's loop.
 
-    def __init__(self, doors: tuple[Door, ...], log: Log) -> None:
+    It begins when the first `workers` have come: peers dial again at once after a restart and stay for long, so that the
+    worker that is up first would get them all.
+    """
+
+    def __init__(self, doors: tuple[Door, ...], log: Log, workers: int = 1) -> None:
+        self._awaited = workers
         self._doors = doors
         self._log = log
         self._seats: dict[str, _Seat] = {}
@@ -83,7 +88,9 @@ class Acceptor:
     def join(self, name: str, channel: socket.socket) -> None:
         """Begin to hand sockets to a worker."""
         self._seats[name] = _Seat(channel)
-        self._listen()
+        if len(self._seats) >= self._awaited:
+            self._awaited = 1
+            self._listen()
 
     def leave(self, name: str) -> None:
         """Stop handing sockets to a worker."""

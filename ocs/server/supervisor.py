@@ -176,7 +176,8 @@ class Supervisor:
                 door.close()
             raise
         doors = tuple(Door(door, secured=False) for door in plain)
-        self._acceptor = Acceptor(doors + tuple(Door(door, secured=True) for door in secured), self._log)
+        doors += tuple(Door(door, secured=True) for door in secured)
+        self._acceptor = Acceptor(doors, self._log, len(config.workers))
         try:
             self._http = listen(config.http_host, config.http_port)
         except OSError:

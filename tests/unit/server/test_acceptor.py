@@ -84,6 +84,31 @@ def test_connections_wait_while_there_is_no_worker() -> None:
     asyncio.run(run())
 
 
+def test_at_the_start_peers_are_spread_over_all_workers_however_late_one_comes() -> None:
+    async def run() -> None:
+        door = listen("127.0.0.1", 0)[0]
+        acceptor = Acceptor((Door(door, secured=False),), LOG, workers=2)
+        clients = [socket.create_connection(door.getsockname()) for _ in range(4)]
+        ends, taken = {}, {"early": 0, "late": 0}
+        for name in taken:
+            ours, ends[name] = pair()
+            acceptor.join(name, ours)
+            for _ in range(10):
+                await asyncio.sleep(0)
+        while sum(taken.values()) < 4:
+            await asyncio.sleep(0)
+            for name, end in ends.items():
+                while (handed := take(end)) is not None:
+                    handed.socket.close()
+                    taken[name] += 1
+        assert taken == {"early": 2, "late": 2}
+        acceptor.close()
+        for client in clients:
+            client.close()
+
+    asyncio.run(run())
+
+
 def test_a_worker_that_takes_nothing_any_more_is_passed_over() -> None:
     ours, theirs = pair()
     theirs.close()
