@@ -108,7 +108,7 @@ class AnswerWriter:
     def answer(self, frame_header: Header, message: Message, ask: Ask, outcome: Outcome) -> bytes:
         """Write the whole answer to a request that was charged or refused by the store.
 
-        Services come in the request's order, named as it named them. Where the outcome has none (conflict, unknown
+        Services come in the order of their keys (see Ask), named as the request named them. Where the outcome has none (conflict, unknown
         session or subscriber, store away), or says that nothing in it was looked at, no service is written.
         """
         code, _, decided = outcome

@@ -32,13 +32,21 @@ def read_amount(text: str, name: str) -> int:
         raise Ended(Exit.USAGE, f"{name}: {fault}") from fault
 
 
-def read_credit(text: str, name: str = "AMOUNT") -> int:
-    """Read money that comes in: above zero and at most what one top-up may be."""
-    micros = read_amount(text, name)
+def read_credit(text: str) -> int:
+    """Read a top-up: above zero and at most what one top-up may be."""
+    micros = read_amount(text, "AMOUNT")
     if not 0 < micros <= TOPUP_MICROS_MAX:
         raise Ended(
-            Exit.USAGE, f"{name}: {text} is not above 0 and at most {format_amount(TOPUP_MICROS_MAX)}"
+            Exit.USAGE, f"AMOUNT: {text} is not above 0 and at most {format_amount(TOPUP_MICROS_MAX)}"
         )
+    return micros
+
+
+def read_opening_credit(text: str) -> int:
+    """Read what an account is opened with: nothing, or at most what one top-up may be."""
+    micros = read_amount(text, "--credit")
+    if not 0 <= micros <= TOPUP_MICROS_MAX:
+        raise Ended(Exit.USAGE, f"--credit: {text} is not between 0 and {format_amount(TOPUP_MICROS_MAX)}")
     return micros
 
 

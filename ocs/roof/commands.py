@@ -256,11 +256,11 @@ def price(
     config: ConfigOption = None,
 ) -> None:
     """Tell what something would cost, step by step."""
+    from ocs.roof.price import Whither
     from ocs.roof.price import price as run
 
     del rating_group  # every rating group, and none, has the service's one price (INTERFACE, Diameter)
-    beyond = {"--to": to, "--at": at, "--roaming": roaming}
-    run(Place(store, data_dir, config), tariff, service.value, used, beyond, as_json=json)
+    run(Place(store, data_dir, config), tariff, service.value, used, Whither(to, at, roaming), as_json=json)
 
 
 @app.command()

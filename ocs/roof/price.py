@@ -1,8 +1,11 @@
 """What something would cost: the ladder itself, asked by hand, with every step explained."""
 
+import re
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from ocs.money import format_amount
+from ocs.names import e164
 from ocs.rating.ladder import ORIGIN, Ladder, Step, Walk, advance, total
 from ocs.rating.tariff import Tariff
 from ocs.roof import say
@@ -18,6 +21,29 @@ class Line(NamedTuple):
     step: Step | None
     blocks: int
     amount_micros: int
+
+
+class Whither(NamedTuple):
+    """The number called, the time of use and the network visited, as typed."""
+
+    to: str | None
+    at: str | None
+    roaming: str | None
+
+
+def _check(whither: Whither) -> None:
+    """Refuse what cannot be read, also where a tariff's prices do not depend on it."""
+    if whither.to is not None and e164(whither.to) is None:
+        raise Ended(Exit.USAGE, f"--to: not a number: {whither.to[:40]!r}; write it as 49301234567")
+    if whither.roaming is not None and not re.fullmatch(r"[0-9]{5,6}", whither.roaming):
+        raise Ended(Exit.USAGE, f"--roaming: {whither.roaming[:40]!r}; write MCC and MNC, such as 26201")
+    try:
+        if whither.at is not None:
+            datetime.fromisoformat(whither.at)
+    except ValueError as fault:
+        raise Ended(
+            Exit.USAGE, f"--at: {whither.at!r} is no time of ISO 8601, such as 2026-03-29T01:30:00Z"
+        ) from fault
 
 
 def explain(on: Ladder, units: int) -> list[Line]:
@@ -43,17 +69,12 @@ def explain(on: Ladder, units: int) -> list[Line]:
 
 
 def price(
-    place: Place, tariff: str, service: str, used: int | None, beyond: dict[str, str | None], *, as_json: bool
+    place: Place, tariff: str, service: str, used: int | None, whither: Whither, *, as_json: bool
 ) -> None:
-    """Price units of a service on a tariff's newest version; ``beyond`` holds options that its prices do not depend on."""
+    """Price units of a service on a tariff's newest version; it has no zones and windows, so the price is the same everywhere."""
+    _check(whither)
     settings = read_settings(place)
     found = find_tariff(settings, tariff)
-    for option, given in beyond.items():
-        if given is not None:
-            raise Ended(
-                Exit.USAGE,
-                f"{option}: tariff {found.key} has no zones and no time windows; its prices do not depend on it",
-            )
     priced = found.services.get(service)
     if priced is None:
         known = ", ".join(sorted(found.services))

@@ -13,7 +13,7 @@ from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.records import Status
 from ocs.roof import say
-from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn
+from ocs.roof.arguments import read_floor, read_imsi, read_msisdn, read_opening_credit
 from ocs.roof.build import Keepers, find_tariff, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
@@ -50,7 +50,7 @@ def _terms(settings: Settings, wanted: Wanted) -> _Terms:
             Exit.USAGE, f"tariff {tariff.name} is in {tariff.currency}, accounts are kept in {currency}"
         )
     floor = read_floor(wanted.credit_floor)
-    credit = read_credit(wanted.credit, "--credit") if wanted.credit else 0
+    credit = read_opening_credit(wanted.credit) if wanted.credit else 0
     return _Terms(tariff.name, wanted.kind, currency, floor, credit)
 
 

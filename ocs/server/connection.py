@@ -225,6 +225,8 @@ class Connection(asyncio.Protocol):
         """The peer sends no more; what it is owed still goes out."""
         self._peer.receive_eof(self._now_us() // 1_000)
         self._settle()
+        # What is ready leaves now: without anything owed the transport closes when we return, and takes no more.
+        self._flush()
         return self._owed > 0 and not self._security.tls
 
     def pause_writing(self) -> None:

@@ -295,3 +295,18 @@ def test_a_peer_that_ends_its_own_side_still_gets_what_it_is_owed(served: Served
         served.call(served.book.release)
         assert peer.answered().avps["Result-Code"] == 2001
         assert peer.read() is None
+
+
+def test_an_answer_that_is_ready_when_the_peer_ends_its_side_still_goes_out(served: Served) -> None:
+    with served.peer() as peer:
+        served.call(lambda: setattr(served.book, "hold", True))
+        peer.send(peer.ccr())
+        served.until(lambda: len(served.book.held) == 1)
+
+        def one_turn() -> None:
+            peer.socket.shutdown(socket.SHUT_WR)
+            served.book.release()  # charged in the very turn of the loop in which the end arrives
+
+        served.call(one_turn)
+        assert peer.answered().avps["Result-Code"] == 2001
+        assert peer.read() is None

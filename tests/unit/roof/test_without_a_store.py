@@ -43,7 +43,7 @@ def ocs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("balance", "49170x"),
         ("balance",),
         ("subscriber", "create", "4917", "--tariff", "flat", "--credit", "1,00"),
-        ("subscriber", "create", "4917", "--tariff", "flat", "--credit", "0.00"),
+        ("subscriber", "create", "4917", "--tariff", "flat", "--credit", "-1.00"),
         ("subscriber", "create", "4917", "--tariff", "flat", "--credit-floor", "1.00"),
         ("subscriber", "create", "4917", "--tariff", "flat", "--imsi", "26201-1"),
         ("subscriber", "create", "4917", "--tariff", "flat", "--kind", "barter"),
@@ -55,8 +55,9 @@ def ocs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("topup", "4917", "1.00"),
         ("price", "--tariff", "flat", "--service", "fax"),
         ("price", "--tariff", "flat", "--service", "voice", "--used", "-1"),
-        ("price", "--tariff", "flat", "--service", "voice", "--to", "49301234"),
-        ("price", "--tariff", "flat", "--service", "voice", "--at", "2026-01-01T00:00:00Z"),
+        ("price", "--tariff", "flat", "--service", "voice", "--to", "49301x34"),
+        ("price", "--tariff", "flat", "--service", "voice", "--at", "yesterday"),
+        ("price", "--tariff", "flat", "--service", "voice", "--roaming", "Spain"),
     ],
 )
 def test_what_cannot_be_read_is_a_usage_error(ocs: Run, words: tuple[str, ...]) -> None:
@@ -64,6 +65,13 @@ def test_what_cannot_be_read_is_a_usage_error(ocs: Run, words: tuple[str, ...]) 
     assert (said.code, said.out) == (2, "")
     assert said.remarks != ""
     assert "Traceback" not in said.remarks
+
+
+def test_a_tariff_without_zones_and_windows_prices_alike_everywhere(ocs: Run) -> None:
+    words = ("price", "--tariff", "flat", "--service", "voice", "--used", "61", "--json")
+    there = ("--to", "+49301234567", "--at", "2026-01-01T00:00:00Z", "--roaming", "21401")
+    assert ocs(*words).out == ocs(*words, *there).out
+    assert '"cost": "0.20"' in ocs(*words).out
 
 
 @pytest.mark.parametrize(
