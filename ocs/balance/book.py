@@ -31,7 +31,13 @@ from ocs.limits import (
 )
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
+from ocs.rating.ladder import Ladder
 from ocs.rating.tariff import Tariff
+
+PLAN_HEADER_OCTETS = 3
+"""What MessagePack puts before an array of 16 values and more; the library takes a plan without it (words.lua)."""
+
+LADDER_TEXTS_MAX = 10_000
 
 _WHERE, _REPLAY = int(Note.WHERE), int(Note.REPLAY)  # plain numbers here: an IntFlag's & costs 2 µs
 
@@ -87,6 +93,7 @@ class Book:
     """Charges requests against accounts; one per worker."""
 
     __slots__ = (
+        "_texts",
         "charge_name",
         "clock",
         "counts",
@@ -103,6 +110,7 @@ class Book:
         self, parts: Parts, tariffs: Tariffs, rules: Rules, clock: Clock, stopwatch: Stopwatch = _UNTIMED
     ) -> None:
         self.now_us, self.observe = stopwatch
+        self._texts: dict[int, tuple[Ladder, bytes]] = {}  # the ladder is held, so that its id stays its own
         self.parts = parts
         self.clock = clock
         self.charge_name = function("charge")
@@ -115,6 +123,15 @@ class Book:
             ("skew", "stale", "epoch", "replayed_unknown", "store_faults", "script_faults", "own_faults"), 0
         )
         """What went other than straight through, for metrics."""
+
+    def ladder_text(self, ladder: Ladder) -> bytes:
+        """Return a ladder as the library takes it; packed once, since a tariff's ladders never change."""
+        kept = self._texts.get(id(ladder))
+        if kept is None:
+            if len(self._texts) >= LADDER_TEXTS_MAX:
+                self._texts.clear()
+            kept = self._texts[id(ladder)] = (ladder, packed(*ladder))
+        return kept[1]
 
     @property
     def ready(self) -> bool:
@@ -250,7 +267,7 @@ class _Charging:
             key = tariff.key if tariff is not None else profile.tariff
         now_ms = book.clock.now_ms() + part.offset_ms
         made = plan(ask, profile, tariff, key, rules.quota, now_ms)
-        body = packed(
+        values: list[Any] = [
             now_ms,
             part.offset_ms,
             SKEW_MS_MAX,
@@ -268,8 +285,20 @@ class _Charging:
             SESSIONS_PER_SUBSCRIBER_MAX,
             SESSION_SERVICES_MAX,
             rules.where_ms // 2,
-            made.services,
-        )
+        ]
+        for each in made.services:
+            values += (
+                each.key,
+                each.refusal,
+                each.unit,
+                *each.used,
+                each.wants,
+                each.validity_s,
+                each.rate_max,
+            )
+            values += (each.ladder, len(each.ladders), *[book.ladder_text(ladder) for ladder in each.ladders])
+            values += (len(each.posts), *[number for piece in each.posts for number in piece])
+        body = packed(*values)[PLAN_HEADER_OCTETS:]
         keys = book.parts.keys[profile.partition]
         prefix, account = keys.prefix, profile.account
         command = pack(

@@ -1,6 +1,6 @@
 """A session as the store keeps it, read for people and for the audit (session.lua, S_... and V_...)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ocs.balance.entries import unpack
 from ocs.records import SessionState
@@ -37,17 +37,30 @@ class OpenSession(NamedTuple):
     services: tuple[SessionService, ...]
 
 
+FIXED, WIDTH, LAYOUT = 16, 12, 1
+"""Fields of a session, fields of each of its services behind them, and the version of that order (session.lua)."""
+
+
 class SessionUnreadable(ValueError):
     """The store holds something under a session's key that is no session."""
+
+
+def _service(row: tuple[Any, ...]) -> SessionService:
+    key, unit, position, _covered, _whole, _frac, posted, grant, hold, _number, _granted, _final = row
+    return SessionService(key, Unit(unit), position, posted, grant, hold)
 
 
 def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
     """Read a packed session (session.lua, S_... and V_...); raises SessionUnreadable."""
     try:
-        state, account, tariff, opened, due, *rest = unpack(text)
-        _last, _top, _high, _low, _where, route, services, indexed, *_outcomes = rest
+        flat = unpack(text)
+        state, account, tariff, opened, due, _last, _top, _high, _low, _where, route, count, indexed = flat[
+            :13
+        ]
         host, _, realm = route.partition(" ")
-        rows = tuple(SessionService(row[0], Unit(row[1]), row[2], row[6], row[7], row[8]) for row in services)
+        rows = tuple(_service(flat[start : start + WIDTH]) for start in range(FIXED, len(flat), WIDTH))
+        if len(rows) != count or flat[FIXED - 1] != LAYOUT:
+            raise ValueError(f"{len(rows)} services where {count} are told, layout {flat[FIXED - 1]}")  # noqa: TRY301 - as if unpacking had
         ended = SessionState(state)
     except (ValueError, TypeError, IndexError, AttributeError) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault

@@ -18,7 +18,7 @@ from ocs.records import Charge, Record, SessionState, Status
 from ocs.units import Unit
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.ladders import ladder_of, price_of
-from tests.property.lua_text import places
+from tests.property.lua_text import places, services_of
 
 TERMS = Terms(
     most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
@@ -254,7 +254,7 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
             "hold": row[_SERVICE["hold"]],
             "number": row[_SERVICE["number"]] if is_open else None,  # nothing depends on it any more
         }
-        for row in fields[_SESSION["services"]]
+        for row in services_of(fields)
     }
     due = due_ms if is_open else None
     return {"state": state, "account": account, "tariff": tariff, "due": due, "services": services}

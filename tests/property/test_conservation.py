@@ -10,7 +10,7 @@ from ocs.balance.audit import audit
 from ocs.balance.parts import unpacked
 from ocs.records import Account, Charge, Expire, Record, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
-from tests.property.lua_text import places
+from tests.property.lua_text import places, services_of
 from tests.property.scripts import Opening, openings, play, scripts
 
 SESSION, SERVICE = places("S_"), places("V_")
@@ -30,7 +30,7 @@ async def holds(charged: ChargedStore) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for text in (await all_of(charged, "*:session:*")).values():
         fields = unpacked(text)
-        held = sum(row[SERVICE["hold"]] for row in fields[SESSION["services"]])
+        held = sum(row[SERVICE["hold"]] for row in services_of(fields))
         if fields[SESSION["state"]] == SessionState.OPEN:
             found[fields[SESSION["account"]]].append(held)
         else:

@@ -74,7 +74,7 @@ local function amend(keys, args)
   if refused then return { refused } end
   local book_text = redis.call('GET', keys[2])
   if not book_text then return { UNKNOWN_SUBSCRIBER } end
-  local book = cmsgpack.unpack(book_text)
+  local book = read_short(book_text)
   if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   if status ~= 0 then book[B_STATUS] = status end
   if profile == '' then profile = redis.call('GET', keys[3]) or error('an account without a profile') end
@@ -139,7 +139,7 @@ local function credit(keys, args)
   end
   local book_text = redis.call('GET', keys[2])
   if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = cmsgpack.unpack(book_text)
+  local book = read_short(book_text)
   if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
   if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)

@@ -7,6 +7,24 @@
 -- A service of the plan.
 local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDERS, A_POSTS, A_LADDER = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
+-- A plan is one flat array without a header: PLAN_FIXED values, then for each service its fields, the texts of its ladders
+-- and the pieces of what was used, each list behind its count.
+local PLAN_FIXED = 17
+
+local function read_services(plan)
+  local services, i, last = {}, PLAN_FIXED + 1, #plan
+  while i <= last do
+    local ladders, posts, at = {}, {}, i + 11
+    for n = 1, plan[i + 10] do ladders[n] = ladder_of(plan[at + n - 1]) end
+    at = at + plan[i + 10]
+    for n = 1, plan[at] do posts[n] = { plan[at + 2 * n - 1], plan[at + 2 * n] } end
+    services[#services + 1] = { plan[i], plan[i + 1], plan[i + 2], { plan[i + 3], plan[i + 4], plan[i + 5] }, plan[i + 6],
+      plan[i + 7], plan[i + 8], ladders, posts, plan[i + 9] }
+    i = at + 1 + 2 * plan[at]
+  end
+  return services
+end
+
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
 local function believable(service, reported, rate, now)
   if reported <= 4 * service[V_GRANT] then return true end
@@ -65,7 +83,7 @@ local function new_session(account, tariff, now, where, route)
   session[S_STATE], session[S_ACCOUNT], session[S_TARIFF], session[S_OPENED] = OPEN, account, tariff, now
   session[S_DUE], session[S_LAST], session[S_TOP], session[S_HIGH], session[S_LOW] = 0, 0, 0, 0, 0
   session[S_WHERE], session[S_ROUTE], session[S_SERVICES] = now, route, {}
-  session[S_INDEXED], session[S_KEPT], session[S_OUTCOMES] = 0, 0, ''
+  session[S_INDEXED], session[S_KEPT], session[S_OUTCOMES], session[S_LAYOUT] = 0, 0, '', LAYOUT
   return session
 end
 
@@ -171,7 +189,7 @@ end
 -- Steps 1 to 3 of MONEY.md, which write nothing: the reply that ends the request, or nil with session (if any) and book.
 local function look(keys, kind, number, digest, account, version, tariff, sessions_max)
   local session_text, book_text = redis.call('GET', keys[3]), redis.call('GET', keys[2])
-  local session = session_text and cmsgpack.unpack(session_text)
+  local session = session_text and read_session(session_text)
   if session then
     if session[S_ACCOUNT] ~= account then return { CONFLICT, '', 0 } end
     local code, text, note = recall(session, kind, number, digest)
@@ -180,7 +198,7 @@ local function look(keys, kind, number, digest, account, version, tariff, sessio
     return { UNKNOWN_SESSION, '', 0 }
   end
   if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = cmsgpack.unpack(book_text)
+  local book = read_short(book_text)
   if book[B_VERSION] ~= version or (session and session[S_TARIFF] ~= tariff) then
     return { STALE, redis.call('GET', keys[6]) or '', book[B_VERSION], session and session[S_TARIFF] or '' }
   end
@@ -204,10 +222,12 @@ end
 
 local function charge(keys, args)
   local part = args[1]
+  local plan = { cmsgpack.unpack(args[2]) }
   local now, offset, skew, kind, number, digest, account, version, tariff, at, supervision, tombstone, route, sid,
-    sessions_max, services_max, where_half, asked_services = unpack(cmsgpack.unpack(args[2]))
+    sessions_max, services_max, where_half = unpack(plan, 1, PLAN_FIXED)
   local refused = guard(keys[1], part, now, offset, skew)
   if refused then return { refused, '', 0 } end
+  local asked_services = read_services(plan)
   local reply, session, book = look(keys, kind, number, digest, account, version, tariff, sessions_max)
   if reply then return reply end
 
@@ -245,7 +265,7 @@ local function charge(keys, args)
   check(book)
   local record = cmsgpack.pack({ RECORD_VERSION, R_CHARGE, account, book[B_SEQUENCE], now, at, sid, kind, number, code, notes,
     tariff, book[B_CREDITS], book[B_POSTED], book[B_PENDING], session[S_STATE], lines })
-  local kept, book_after, due = cmsgpack.pack(session), cmsgpack.pack(book), string.format('%.0f', session[S_DUE])
+  local kept, book_after, due = write_session(session), cmsgpack.pack(book), string.format('%.0f', session[S_DUE])
   local id, life = stream_id(part), life_of(tombstone)
 
   redis.call('XADD', keys[5], id, 'r', record)
@@ -269,7 +289,7 @@ local function expire(keys, args)
   local refused = guard(keys[1], part, now, offset, skew)
   if refused then return { refused, 0 } end
   local session_text, book_text = redis.call('GET', keys[3]), redis.call('GET', keys[2])
-  local session = session_text and cmsgpack.unpack(session_text)
+  local session = session_text and read_session(session_text)
   if not session or session[S_STATE] ~= OPEN then
     redis.call('ZREM', keys[4], sid)
     return { UNKNOWN_SESSION, 0 }
@@ -278,13 +298,13 @@ local function expire(keys, args)
   if not book_text then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
-    local kept, due = cmsgpack.pack(session), string.format('%.0f', session[S_DUE])
+    local kept, due = write_session(session), string.format('%.0f', session[S_DUE])
 
     redis.call('ZADD', keys[4], due, sid)
     redis.call('SET', keys[3], kept)
     return { STALE, 0 }
   end
-  local book = cmsgpack.unpack(book_text)
+  local book = read_short(book_text)
   local held = void_all(session)
   book[B_PENDING] = book[B_PENDING] - held
   book[B_OPEN] = book[B_OPEN] - 1
@@ -293,7 +313,7 @@ local function expire(keys, args)
   check(book)
   local record = cmsgpack.pack({ RECORD_VERSION, R_EXPIRE, session[S_ACCOUNT], book[B_SEQUENCE], now, sid, held, forced,
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local kept, book_after, id, life = cmsgpack.pack(session), cmsgpack.pack(book), stream_id(part), life_of(tombstone)
+  local kept, book_after, id, life = write_session(session), cmsgpack.pack(book), stream_id(part), life_of(tombstone)
 
   redis.call('XADD', keys[5], id, 'r', record)
   redis.call('ZREM', keys[4], sid)

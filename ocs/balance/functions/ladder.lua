@@ -98,3 +98,17 @@ local function affordable(on, position, covered, whole, frac, wanted, posted, bu
   end
   return low, best
 end
+
+-- Ladders come as text, the same for every request on a tariff: each is unpacked once and known by its text from then on.
+local known_ladders, known_count = {}, 0
+local KNOWN_MAX = 1000
+
+local function ladder_of(text)
+  local on = known_ladders[text]
+  if not on then
+    if known_count >= KNOWN_MAX then known_ladders, known_count = {}, 0 end
+    on = cmsgpack.unpack(text)
+    known_ladders[text], known_count = on, known_count + 1
+  end
+  return on
+end

@@ -1,13 +1,37 @@
 -- A session's memory: which requests it has seen, what it answered, and what each of its services has used and holds.
 
 local S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH, S_LOW = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local S_WHERE, S_ROUTE, S_SERVICES, S_INDEXED, S_KEPT, S_OUTCOMES = 10, 11, 12, 13, 14, 15
+local S_WHERE, S_ROUTE, S_SERVICES, S_INDEXED, S_KEPT, S_OUTCOMES, S_LAYOUT = 10, 11, 12, 13, 14, 15, 16
 -- A service of a session; walk = position, covered, whole, frac on its ladder; posted = the rounded total of it.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
 local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL = 8, 9, 10, 11, 12
-local OUTCOMES_KEPT, WINDOW = 8, 64
+local OUTCOMES_KEPT, WINDOW, LAYOUT = 8, 64, 1
 -- Outcomes are one string of packed rows {kind, number, digest, text}, S_KEPT of them: a request whose number is new, as
 -- nearly all are, never looks into it.
+
+-- In the store a session is one flat array: its own fields (with the number of services in the place of the services),
+-- then the fields of each service.
+local function read_session(text)
+  local flat = read_long(text)
+  local services = {}
+  for i = S_LAYOUT + 1, #flat, V_FINAL do
+    services[#services + 1] = { flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6],
+      flat[i + 7], flat[i + 8], flat[i + 9], flat[i + 10], flat[i + 11] }
+  end
+  flat[S_SERVICES] = services
+  return flat
+end
+
+local function write_session(session)
+  local services = session[S_SERVICES]
+  local flat = { unpack(session, 1, S_LAYOUT) }
+  flat[S_SERVICES] = #services
+  for _, service in ipairs(services) do
+    local last = #flat
+    for i = 1, V_FINAL do flat[last + i] = service[i] end
+  end
+  return cmsgpack.pack(flat)
+end
 
 -- Bit `age` (0 = the newest number) of the two words that say which of the last 64 numbers were seen.
 local function seen(session, number)
