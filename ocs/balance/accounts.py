@@ -158,8 +158,14 @@ class Accounts:
             raise StoreFault(
                 f"{key.split(':')[1]} identity: another create has claimed it; try again in a minute"
             )
-        await self._parts.store.execute(slot, "SET", key, text)
+        if not await self._swap(key, standing, text):
+            raise StoreFault("another create has just claimed the identity; try again")
         return None
+
+    async def _swap(self, key: str, known: bytes, text: str) -> bool:
+        """Put a text in the place of the one that was read; False when something else stands there by now."""
+        reply = await self._parts.store.execute(slot_of(key), "FCALL", function("swap"), 1, key, known, text)
+        return bool(reply)
 
     async def _open(self, profile: Profile, new: NewSubscriber, credit_micros: int) -> tuple[Code, Account]:
         keys = self._parts.keys[profile.partition]
@@ -175,7 +181,7 @@ class Accounts:
         for identity in _identities(new.msisdn, new.imsi):
             held = await self._parts.store.execute(slot_of(identity.key), "GET", identity.key)
             if held is not None and read_place(held)[1] == profile.account:
-                await self._parts.store.execute(slot_of(identity.key), "SET", identity.key, place)
+                await self._swap(identity.key, held, place)
         found = await self.read(profile.partition, profile.account)
         if found is None:
             raise StoreFault("the account was opened and is not there")
@@ -188,7 +194,7 @@ class Accounts:
             key = identity.key
             held = await self._parts.store.execute(slot_of(key), "GET", key)
             if held is not None and read_place(held)[1] == account:
-                await self._parts.store.execute(slot_of(key), "DEL", key)
+                await self._swap(key, held, "")
 
     async def amend(
         self, account: Account, *, status: Status | None = None, profile: Profile | None = None

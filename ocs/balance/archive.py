@@ -120,11 +120,11 @@ class Archiver:
         told = told or await self._parts.store.execute(slot, "GET", STORE_KEY)
         name = self._folder / "archiver"
         if not name.exists():
-            name.write_text(secrets.token_hex(8))
+            _write_durably(name, secrets.token_hex(8).encode())
         self._name = name.read_text()
         noted = self._folder / "store"
         if not noted.exists():
-            noted.write_bytes(told)
+            _write_durably(noted, told)
         elif noted.read_bytes() != told:
             raise ArchiveFault(
                 f"{self._folder}: holds the archive of another store; give this one an archive folder of its own"
@@ -330,13 +330,18 @@ def read_places(folder: Path) -> dict[int, Place]:
 
 def write_places(folder: Path, places: dict[int, Place]) -> None:
     """Note how far each partition has come, by one atomic rename."""
-    draft = folder / "place.json.new"
-    with draft.open("w", encoding="utf-8") as out:
-        json.dump(places, out)
+    _write_durably(folder / "place.json", json.dumps(places).encode())
+
+
+def _write_durably(path: Path, octets: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whenever the machine dies."""
+    draft = path.with_name(f"{path.name}.new")
+    with draft.open("wb") as out:
+        out.write(octets)
         out.flush()
         os.fsync(out.fileno())
-    draft.rename(folder / "place.json")
-    _sync_folder(folder)
+    draft.rename(path)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -39,6 +39,7 @@ PLAN_HEADER_OCTETS = 3
 
 LADDER_TEXTS_MAX = 10_000
 
+_ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
 _WHERE, _REPLAY = int(Note.WHERE), int(Note.REPLAY)  # plain numbers here: an IntFlag's & costs 2 µs
 
 Answered = Callable[[Outcome], None]
@@ -164,6 +165,7 @@ class _Charging:
         "_over",
         "_plans",
         "_profile",
+        "_refusal",
         "_sent_us",
         "_tariff_key",
         "opens",
@@ -179,6 +181,7 @@ class _Charging:
         self._tariff_key = ""
         self._fresh = False
         self._looked_where = False
+        self._refusal = Code.UNKNOWN_SESSION
         self._over = False
         self._profile: Profile | None = None
         self.opens = False
@@ -215,6 +218,7 @@ class _Charging:
         elif profile is not None:
             self._faulted(profile, self._find)
         elif self._ask.kind != INITIAL and not self._looked_where:
+            self._refusal = Code.UNKNOWN_SUBSCRIBER
             self._find_where()
         else:
             self._end(Code.UNKNOWN_SUBSCRIBER if self._ask.ids else Code.UNKNOWN_SESSION)
@@ -223,9 +227,8 @@ class _Charging:
         self._guarded(self._take_where, profile)
 
     def _take_where(self, profile: Any) -> None:
-        """Take the account for which the session was opened, when it is another than the identities name now."""
-        known = self._profile
-        if isinstance(profile, Profile) and (known is None or profile.account != known.account):
+        """Take the account for which the session was opened: identities that name another by now have to have been its own."""
+        if isinstance(profile, Profile) and self._was_asked_by(profile):
             self._profile = profile
             # what was learned of the other account's session does not hold here
             self._tariff_key, self._plans = "", 0
@@ -233,7 +236,13 @@ class _Charging:
         elif isinstance(profile, StoreFault):
             self._faulted(profile, self._find_where)
         else:
-            self._end(Code.UNKNOWN_SUBSCRIBER if known is None else Code.UNKNOWN_SESSION)
+            self._end(self._refusal)
+
+    def _was_asked_by(self, profile: Profile) -> bool:
+        known = self._profile
+        if known is None:
+            return True  # named by nobody, or by identities that have gone
+        return profile.account != known.account and any(profile.owns(each) for each in self._ask.ids)
 
     # -- the call
 
@@ -338,7 +347,8 @@ class _Charging:
             # the account has ended; the number may be another's by now
             book.profiles.forget(self._ask.ids)
             self._find()
-        elif code == Code.UNKNOWN_SESSION and not reply[1] and not self._looked_where:
+        elif code in _ELSEWHERE and not reply[1] and not self._looked_where and self._ask.kind != INITIAL:
+            self._refusal = Code(code)  # unless the session is another account's: the number may have moved
             self._find_where()
         else:
             if code == Code.SKEW:
@@ -416,9 +426,11 @@ class _Charging:
         self._over = True
         if self.opens:
             waiting = self._book.opening.pop(self._ask.session_id)
-            self._done(outcome)
-            for each in waiting:
-                each.start()
+            try:
+                self._done(outcome)
+            finally:
+                for each in waiting:
+                    each.start()
         else:
             self._done(outcome)
 

@@ -54,6 +54,10 @@ class Displaced(StoreFault):
     """The slot is served by another process than the call was made for; it was not executed. Learn the epoch, call again."""
 
 
+class StoreUnreadable(StoreFault):
+    """The store holds something that this version cannot read; nothing was moved."""
+
+
 class StoreRefused(StoreFault):
     """The server answers, but money must not be kept there; the text says which setting would be right."""
 

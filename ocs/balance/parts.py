@@ -16,7 +16,7 @@ import msgpack
 from ocs.balance.entries import unpack as unpacked
 from ocs.balance.functions import function
 from ocs.balance.keys import Keys, layout
-from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
+from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, StoreUnreadable, pack
 from ocs.balance.store import Store
 from ocs.clock import Clock
 from ocs.limits import SKEW_MS_MAX
@@ -81,9 +81,13 @@ class Parts:
             if isinstance(reply, StoreFault):
                 done(reply)
                 return
-            text = reply.decode()
-            epoch, offset = text.split(" ")
-            part = Part(incarnation, text, int(epoch), int(offset))
+            try:
+                text = reply.decode()
+                epoch, offset = text.split(" ")
+                part = Part(incarnation, text, int(epoch), int(offset))
+            except ValueError:
+                done(StoreUnreadable(f"partition {partition} has no epoch that can be read"))
+                return
             self._known[partition] = part
             done(part)
 

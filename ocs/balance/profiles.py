@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ocs.balance.keys import slot_of, where
-from ocs.balance.link import StoreFault, pack
+from ocs.balance.link import StoreFault, StoreUnreadable, pack
 from ocs.balance.parts import Parts, unpacked
 from ocs.charging.plan import Profile
 from ocs.limits import PROFILES_CACHED_MAX
@@ -45,6 +45,13 @@ def read_place(text: bytes) -> tuple[int, str]:
     """Read where an account lives."""
     partition, account, *_claim = text.decode().split(" ")  # a claim says more behind it (accounts.py)
     return int(partition), account
+
+
+def _profile(text: bytes, book: bytes, account: str, partition: int) -> Profile | StoreUnreadable:
+    try:
+        return read_profile(text, account, partition, unpacked(book)[BOOK_VERSION])
+    except (ValueError, TypeError, IndexError):
+        return StoreUnreadable(f"partition {partition}: account {account} has no profile that can be read")
 
 
 class Profiles:
@@ -91,7 +98,11 @@ class Profiles:
             if isinstance(place, StoreFault):
                 done(place)
                 return
-        named = {read_place(place) for place in places if place is not None}
+        try:
+            named = {read_place(place) for place in places if place is not None}
+        except ValueError:
+            done(StoreUnreadable("an identity names no place"))
+            return
         if len(named) > 1:
             self.disagreements += 1
         if len(named) != 1:
@@ -118,7 +129,7 @@ class Profiles:
             elif reply[0] is None or reply[1] is None:
                 done(None)
             else:
-                done(read_profile(reply[0], account, partition, unpacked(reply[1])[BOOK_VERSION]))
+                done(_profile(reply[0], reply[1], account, partition))
 
         # one command: profile and version are of one instant
         self._parts.store.call(keys.slot, pack("MGET", keys.profile(account), keys.book(account)), told)

@@ -34,13 +34,14 @@ class Swept(NamedTuple):
 class Sweeper:
     """Goes over all partitions; safe to run in several processes, and to kill anywhere."""
 
-    __slots__ = ("_accounts", "_clock", "_parts", "_tombstone_ms", "faults")
+    __slots__ = ("_accounts", "_clock", "_parts", "_passed", "_tombstone_ms", "faults")
 
     def __init__(self, parts: Parts, accounts: Accounts, clock: Clock, tombstone_ms: int) -> None:
         self._parts = parts
         self._accounts = accounts
         self._clock = clock
         self._tombstone_ms = tombstone_ms
+        self._passed = [0] * len(parts.keys)
         self.faults = 0
         """Sessions and claims that the store could not read, counted at every try."""
 
@@ -64,8 +65,10 @@ class Sweeper:
         part = await self._parts.epoch(partition)
         now_ms = self._clock.now_ms() + part.offset_ms
         names = await self._parts.store.execute(
-            keys.slot, "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", 0, _AT_ONCE
+            keys.slot, "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", self._passed[partition], _AT_ONCE
         )
+        if len(names) < _AT_ONCE:
+            self._passed[partition] = 0
         return [(partition, name.decode()) for name in names]
 
     async def _expire_or_tell(self, partition: int, session_id: str) -> int | None:
@@ -74,6 +77,7 @@ class Sweeper:
             return await self.expire(partition, session_id)
         except (ScriptFault, SessionUnreadable):
             self.faults += 1
+            self._passed[partition] += 1  # the next sweep looks behind it, should there be many of its kind
             return None
 
     async def expire(self, partition: int, session_id: str, *, forced: bool = False) -> int | None:
@@ -100,10 +104,10 @@ class Sweeper:
                 text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
                 if text is None:
                     continue
-                _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
                 try:
+                    _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
                     await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
                     finished += 1
-                except ScriptFault:
+                except (ScriptFault, ValueError, TypeError):
                     self.faults += 1
         return finished

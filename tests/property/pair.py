@@ -155,11 +155,11 @@ class Pair:
         return expected
 
     def _expected(self, index: int, ask: Ask) -> tuple[Outcome, int]:
-        """What the model says: of the account named, else of the one for which the session was opened."""
+        """What the model says: of the account named, or, where none is, of the one for which the session was opened."""
         opened_for = self.where.get(ask.session_id)
         nothing = Outcome(Code.UNKNOWN_SESSION, Note(0), ())
         expected = self._modelled(index, ask) if ask.ids else nothing
-        if expected == nothing and opened_for is not None and (opened_for != index or not ask.ids):
+        if opened_for is not None and not ask.ids:
             return self._modelled(opened_for, ask), opened_for
         return expected, index
 

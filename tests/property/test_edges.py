@@ -127,7 +127,7 @@ def test_a_service_named_twice_in_one_request_holds_once(room: StoreRoom) -> Non
     room.run(play())
 
 
-def test_a_session_opened_elsewhere_is_charged_there_whatever_was_learned_here(room: StoreRoom) -> None:
+def test_a_session_opened_elsewhere_is_not_charged_by_somebody_elses_identities(room: StoreRoom) -> None:
     async def play() -> None:
         pair = await Pair.made(room)
         for offer in (OFFERS[0], OFFERS[0], OFFERS[1]):
@@ -137,7 +137,7 @@ def test_a_session_opened_elsewhere_is_charged_there_whatever_was_learned_here(r
         assert refused.code == Code.CREDIT_LIMIT
         await pair.amend(2)
         outcome = await pair.charge(2, pair.ask(2, "gw;1", UPDATE, 1, ()))
-        assert outcome.code == Code.SUCCESS
+        assert outcome.code == Code.UNKNOWN_SESSION
         await pair.agree()
 
     room.run(play())

@@ -135,6 +135,16 @@ def confirm(*, refused: bool) -> "Act":
     return act
 
 
+def swap(text: str) -> "Act":
+    async def act(pair: Pair, version: int) -> Any:
+        keys = pair.charged.parts.keys[0]
+        key = keys.profile(pair.homes[0][1].name)
+        known = await pair.charged.store.execute(keys.slot, "GET", key)
+        return await raw(pair, "swap", version, (key,), known, text)
+
+    return act
+
+
 Act = Callable[[Pair, int], Coroutine[Any, Any, Any]]
 ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = {
     "charge: an initial": (opened, charge(INITIAL, SERVICE)),
@@ -156,6 +166,8 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000)),
     "confirm: done": (claimed, confirm(refused=False)),
     "confirm: refused": (claimed, confirm(refused=True)),
+    "swap: another text": (opened, swap("another")),
+    "swap: nothing": (opened, swap("")),
 }
 
 

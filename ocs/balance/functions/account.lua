@@ -155,6 +155,14 @@ local function credit(keys, args)
   return { SUCCESS, result, 0 }
 end
 
+-- swap: put another text in the place of one that is known ('' removes it); 0 when something else stands there by now.
+local function swap(keys, args)
+  if redis.call('GET', keys[1]) ~= args[1] then return 0 end
+
+  if args[2] == '' then redis.call('DEL', keys[1]) else redis.call('SET', keys[1], args[2]) end
+  return 1
+end
+
 -- snapshot: one instant of a partition, for the audit: the due index, the last id of the stream, and the values of keys.
 local function snapshot(keys, _)
   local values = {}
@@ -186,6 +194,7 @@ redis.register_function('amend_VERSION', amend)
 redis.register_function('claim_VERSION', claim)
 redis.register_function('confirm_VERSION', confirm)
 redis.register_function('credit_VERSION', credit)
+redis.register_function('swap_VERSION', swap)
 redis.register_function({ function_name = 'snapshot_VERSION', callback = snapshot, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'ladder_VERSION', callback = ladder, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'arithmetic_VERSION', callback = arithmetic, flags = { 'no-writes' } })

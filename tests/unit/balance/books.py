@@ -39,7 +39,7 @@ class Network:
         """Where the account lives."""
         return int(self.account.profile.partition)
 
-    def ask(
+    def asked(
         self,
         kind: int,
         number: int,
@@ -47,8 +47,8 @@ class Network:
         used: int | None = None,
         wants: int | None = None,
         session: str = "s;1",
-    ) -> Outcome:
-        """One request of the session for rating group 10."""
+    ) -> Ask:
+        """One request of the session for rating group 10, not sent yet."""
         service = AskedService(
             "10",
             10,
@@ -58,7 +58,7 @@ class Network:
         )
         digest = hash((kind, number, used, wants)) & 0xFFFF_FFFF_FFFF
         context = "32251@3gpp.org"
-        asked = Ask(
+        return Ask(
             kind,
             session,
             number,
@@ -71,6 +71,18 @@ class Network:
             "gw.example.org",
             "example.org",
         )
+
+    def ask(
+        self,
+        kind: int,
+        number: int,
+        *,
+        used: int | None = None,
+        wants: int | None = None,
+        session: str = "s;1",
+    ) -> Outcome:
+        """One request of the session for rating group 10."""
+        asked = self.asked(kind, number, used=used, wants=wants, session=session)
         outcome: Outcome = self.run(self.charged.charge(asked))
         return outcome
 

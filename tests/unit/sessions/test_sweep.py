@@ -100,3 +100,14 @@ def test_a_session_that_is_unreadable_keeps_no_other_from_its_end(net: Network) 
 
     assert net.run(sweeper.once()).expired == 1
     assert sweeper.faults == 1
+
+
+def test_a_claim_that_is_unreadable_keeps_no_other_from_its_end(net: Network) -> None:
+    net.run(_claim_only(net))
+    keys = net.charged.parts.keys[net.partition]
+    net.execute("ZADD", keys.claims, 1, "till:garbled")
+    net.execute("SET", keys.claim("till", "garbled"), b"\xc1")
+    sweeper = _sweeper(net)
+
+    assert net.run(sweeper.once()).claims_finished == 1
+    assert sweeper.faults == 1
