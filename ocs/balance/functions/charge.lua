@@ -265,8 +265,9 @@ local function charge(keys, args)
   check(book)
   local record = cmsgpack.pack({ RECORD_VERSION, R_CHARGE, account, book[B_SEQUENCE], now, at, sid, kind, number, code, notes,
     tariff, book[B_CREDITS], book[B_POSTED], book[B_PENDING], session[S_STATE], lines })
-  local kept, book_after, due = write_session(session), cmsgpack.pack(book), string.format('%.0f', session[S_DUE])
-  local id, life = stream_id(part), life_of(tombstone)
+  local kept, book_after = write_session(session), cmsgpack.pack(book)
+  local due = index and string.format('%.0f', session[S_DUE]) or ''
+  local id, life = stream_id(part), session[S_STATE] ~= OPEN and life_of(tombstone) or ''
 
   redis.call('XADD', keys[5], id, 'r', record)
   if session[S_STATE] == OPEN then
