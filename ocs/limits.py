@@ -130,6 +130,13 @@ STREAM_ENTRIES_MAX = 100_000
 CONNECTIONS_PER_WORKER_MAX = 4_096
 """Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
 
+DESCRIPTORS_KEPT = 64
+"""Descriptors that a worker keeps for all but its connections (store links, files, the loop): CONNECTIONS_PER_WORKER_MAX is at most
+what the machine lets a process open, less these."""
+
+STRANGERS_PER_WORKER_MAX = 256
+"""Connections of one worker before their capabilities exchange, which takes milliseconds. Beyond: the oldest is closed, and counted."""
+
 INFLIGHT_PER_WORKER_MAX = 8_000
 """Requests under way in one worker: half of what its link to the store lets wait. Beyond: 3004 at once."""
 
@@ -155,7 +162,7 @@ LISTEN_BACKLOG = 1_024
 """Connections that wait to be accepted, for instance while all workers restart; the kernel refuses those beyond."""
 
 PEER_LINES_PER_S = 10
-"""Log lines a second and worker about refused peers, and as many about refused requests, so that a stranger cannot fill the disk. Beyond: counted, not logged."""
+"""Log lines of one event a second and worker about what peers do, so that a stranger cannot fill the disk. Beyond: counted, not logged."""
 
 WORKER_STARTS_MS_MIN = 50
 """First pause before a process that died is started again; it doubles up to WORKER_STARTS_MS_MAX."""
@@ -166,8 +173,23 @@ WORKER_STARTS_MS_MAX = 5_000
 WORKER_READY_MS_MAX = 60_000
 """Time that a process has to become ready after its start. Beyond: it is ended, and started again."""
 
+WORKER_SILENT_MS_MAX = 15_000
+"""Silence of a worker that reports its load every second: its loop hangs, and its peers are not served. Beyond: killed, started again."""
+
+HTTP_CONNECTIONS_MAX = 256
+"""HTTP connections at once; probes, scrapers and a browser need a few. Beyond: 503."""
+
+HTTP_IDLE_S = 10
+"""Time that an HTTP connection has for its next request's head. Beyond: it is closed."""
+
 JOB_PAUSE_MS = 1_000
-"""Pause before a background job that failed is started again."""
+"""First pause before a background job that failed is started again; it doubles up to JOB_PAUSE_MS_MAX."""
+
+JOB_PAUSE_MS_MAX = 60_000
+"""Longest pause before a background job that failed is started again."""
+
+LOG_LINES_MAX = 4_096
+"""Lines of the log that wait for a reader that is slow. Beyond: a line is dropped and counted."""
 
 TOPUP_ID_OCTETS_MAX = 128
 """Length of a top-up's id; voucher platforms use UUIDs or shorter. Beyond: refused as a usage error."""

@@ -4,20 +4,30 @@ Laws of this room:
 - A subscriber's number or name is never a field of a line: the fields below are dropped wherever they stand. This
   is a net under the rule, not the rule: whoever logs names an account or a session.
 - A level that is off costs one empty call: nothing is formatted.
+- A reader that stalls costs lines, never time: they wait in a bounded queue, and those dropped are counted and told.
 - Lines of the standard library's loggers (uvicorn, asyncio) come out in the same shape through the same net.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
+import json
 import logging
+import os
+import queue
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Literal, TextIO, cast
+from datetime import UTC, datetime
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from ocs.limits import LOG_LINES_MAX
 
 # As words of a name: `msisdn`, `payer_msisdn` and `Subscription-Id-Data` are all met.
 PERSONAL_FIELDS = frozenset(
@@ -27,6 +37,12 @@ PERSONAL_FIELDS = frozenset(
         "subscription_id_data", "user_equipment_info", "user_name",
     }
 )  # fmt: skip
+FLUSH_S: Final = 1.0
+"""Time that the end of a process gives a slow reader for the lines that wait."""
+
+TELL_S: Final = 1.0
+"""Pause between two lines that tell how many were dropped, while more are."""
+
 DEPTH_MAX = 6  # of nested fields; what lies deeper is not shown at all
 
 
@@ -61,7 +77,7 @@ def drop_personal(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 class _Sink(io.TextIOBase):
-    """A stream whose end may go away (a closed pipe, a full disk): a line is lost then, never a request."""
+    """A stream of this process's own (a test's, a captured one): a line that it refuses is lost, never a request."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -76,6 +92,91 @@ class _Sink(io.TextIOBase):
             self._out.flush()
 
 
+class _Outlet(io.TextIOBase):
+    """A file descriptor whose other end may stall or go away: one thread writes, whoever logs never waits.
+
+    Past the stream's buffers: a thread that is stuck in them at the end of the process would have it aborted.
+    """
+
+    def __init__(self, descriptor: int, told: Callable[[int], str]) -> None:
+        self._descriptor = descriptor
+        self._told = told
+        self._lines: queue.Queue[str | None] = queue.Queue(LOG_LINES_MAX)
+        self._dropping = threading.Lock()
+        self._dropped = 0
+        threading.Thread(target=self._work, name="log", daemon=True).start()
+
+    def write(self, text: str) -> int:
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            with self._dropping:
+                self._dropped += 1
+        return len(text)
+
+    def settle(self, limit_s: float) -> None:
+        """Wait until everything is written, so long at most."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, limit_s)
+
+    def end(self) -> None:
+        """Write what waits, and end the thread."""
+        self.settle(FLUSH_S)
+        with suppress(queue.Full):  # stalled: the thread stays where it is, and ends with the process
+            self._lines.put_nowait(None)
+
+    def _work(self) -> None:
+        counted, last_s = 0, -TELL_S
+        while (text := self._lines.get()) is not None:
+            self._put(text)
+            dropped = self._dropped
+            if dropped > counted and (self._lines.empty() or time.monotonic() - last_s >= TELL_S):
+                self._put(self._told(dropped - counted))
+                counted, last_s = dropped, time.monotonic()
+            self._lines.task_done()
+
+    def _put(self, text: str) -> None:
+        octets = text.encode("utf-8", "backslashreplace")
+        with suppress(OSError):
+            while octets:
+                octets = octets[os.write(self._descriptor, octets) :]
+
+
+_outlets: list[_Outlet] = []
+"""The one in use, if any."""
+
+
+def flush(limit_s: float = FLUSH_S) -> None:
+    """Wait until every line so far is written, so long at most: for tests, and for the end of the process."""
+    for outlet in _outlets:
+        outlet.settle(limit_s)
+
+
+atexit.register(flush)
+
+
+def _sink(out: TextIO, told: Callable[[int], str]) -> TextIO:
+    for old in _outlets:
+        old.end()
+    _outlets.clear()
+    try:
+        descriptor = out.fileno()
+    except (OSError, ValueError):
+        return cast("TextIO", _Sink(out))
+    _outlets.append(_Outlet(descriptor, told))
+    return cast("TextIO", _outlets[0])
+
+
+def _told_json(lines: int) -> str:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"event": "log lines dropped", "level": "warning", "lines": lines, "timestamp": now}
+    return json.dumps(line) + "\n"
+
+
+def _told_plain(lines: int) -> str:
+    return f"{datetime.now(UTC).isoformat()} [warning] log lines dropped lines={lines}\n"
+
+
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["json", "console"] = "json",
@@ -87,7 +188,7 @@ def configure(
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     out = stream or sys.stderr
-    sink = cast("TextIO", _Sink(out))
+    sink = _sink(out, _told_json if form == "json" else _told_plain)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -8,19 +8,21 @@ Laws
 """
 
 import asyncio
+import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
 from ocs.balance.accounts import Accounts
 from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
 from ocs.balance.book import Book, Rules, Stopwatch, Tariffs
-from ocs.balance.embedded import Embedded
+from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.functions import library
 from ocs.balance.keys import LAYOUT, slot_of
 from ocs.balance.link import Demands, StoreFault, StoreRefused
@@ -150,14 +152,49 @@ def _show_loading(share: float) -> None:
         print(f"loading the store: {share:.0%}", end=end, file=sys.stderr, flush=True)  # noqa: T201 - the roof speaks
 
 
+def keep_private() -> None:
+    """Let whatever this process writes be for its user alone: it holds balances and numbers."""
+    os.umask(0o077)
+
+
+def tighten(folder: Path) -> None:
+    """Close a data folder of ours that others can look into; one that belongs to somebody else is left as it is."""
+    with suppress(FileNotFoundError):
+        known = folder.stat()
+        if known.st_uid == os.geteuid() and stat.S_IMODE(known.st_mode) & 0o077:
+            folder.chmod(0o700)
+
+
 @contextmanager
-def embedded_store(settings: Settings, *, serving: bool = False) -> Iterator[Embedded]:
-    """Use the living store of the data folder, or start one; it ends with the last who uses it, or with its owner."""
-    folder = settings.server.data_dir
+def embedded_store(
+    settings: Settings, *, serving: bool = False, go_on: Callable[[], None] | None = None
+) -> Iterator[Embedded]:
+    """Use the living store of the data folder, or start one; it ends with the last who uses it, or with its owner.
+
+    `go_on` is asked while the store loads; whatever it raises ends the start, and the store.
+    """
+    folder, durability = settings.server.data_dir, settings.store.durability
+    halted: list[Exception] = []
+
+    def watch(share: float) -> None:
+        _show_loading(share)
+        try:
+            if go_on is not None:
+                go_on()
+        except Exception as halt:
+            halted.append(halt)
+            raise
+
     try:
-        embedded = Embedded.start_or_adopt(folder, settings.store.durability, _show_loading, serving=serving)
+        tighten(folder)
+        embedded = Embedded.start_or_adopt(folder, durability, watch, serving=serving)
     except OSError as fault:
         raise StoreFault(f"the data folder {folder} cannot be used: {fault.strerror or fault}") from fault
+    except Exception:
+        if halted:  # what was begun to start lives on without an owner; one that has an owner is the owner's
+            with suppress(EmbeddedFault):
+                Embedded(folder, durability, None).stop()
+        raise
     with embedded:
         yield embedded
 
@@ -215,6 +252,17 @@ def keepers_on(settings: Settings, store: Store, clock: Clock) -> Keepers:
     return Keepers(settings, clock, store, parts, Accounts(parts, clock))
 
 
+def store_facts(keepers: Keepers) -> dict[str, Any]:
+    """Tell the greatest epoch that is known, and the calendar offset (0 but in demonstrations and tests)."""
+    known = [
+        part for number in range(len(keepers.parts.keys)) if (part := keepers.parts.known(number)) is not None
+    ]
+    return {
+        "store_epoch": max((part.epoch for part in known), default=0),
+        "calendar_offset_ms": max((part.offset_ms for part in known), default=0, key=abs),
+    }
+
+
 @asynccontextmanager
 async def opened(settings: Settings, address: Address, *, serving: bool = False) -> AsyncIterator[Keepers]:
     """Open the store and give what works on it."""
@@ -230,6 +278,7 @@ async def opened(settings: Settings, address: Address, *, serving: bool = False)
 
 def run(place: Place, work: Callable[[Keepers], Awaitable[T]]) -> T:
     """Run one command on the store that its options mean; a store that cannot serve ends it with that exit code."""
+    keep_private()
     settings = read_settings(place)
     try:
         with located(settings) as address:

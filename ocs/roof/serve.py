@@ -12,10 +12,9 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 import uvloop
@@ -36,14 +35,18 @@ from ocs.roof.build import (
     book_on,
     check_layout,
     embedded_store,
+    keep_private,
     keepers_on,
     opened,
     read_settings,
     read_tariffs,
     store_at,
+    store_facts,
+    tighten,
 )
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.roof.signals import AskedToEnd, Ending
 from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import StartFault
@@ -63,7 +66,6 @@ FAILURE_HANDLING = {"TERMINATE": 0, "CONTINUE": 1, "RETRY_AND_TERMINATE": 2}
 """Credit-Control-Failure-Handling (RFC 8506 section 8.14)."""
 
 _LOOK_S = 0.1
-_LEARN_S = 1.0
 
 
 class Inside(NamedTuple):
@@ -77,21 +79,30 @@ class Inside(NamedTuple):
 
 def serve(place: Place, options: Mapping[str, Mapping[str, object]]) -> int:
     """Run the server until SIGTERM; returns the exit code."""
+    with Ending() as ending:
+        try:
+            return _served(place, options, ending)
+        except AskedToEnd:
+            return Exit.DONE
+        except StoreFault as fault:
+            raise Ended(Exit.STORE_UNAVAILABLE, f"the store is not available: {fault}") from fault
+
+
+def _served(place: Place, options: Mapping[str, Mapping[str, object]], ending: Ending) -> int:
+    keep_private()
     settings = read_settings(place, options)
     read_tariffs(settings.tariffs_folder)
     log.configure(settings.log.level, settings.log.format)
     address = address_of(settings)
-    try:
-        if address.scheme is not Scheme.EMBEDDED:
-            return _supervise(settings, address, None)
-        with embedded_store(settings, serving=True) as embedded:
-            return _supervise(settings, embedded.address, embedded)
-    except StoreFault as fault:
-        raise Ended(Exit.STORE_UNAVAILABLE, f"the store is not available: {fault}") from fault
+    tighten(settings.server.data_dir)
+    if address.scheme is not Scheme.EMBEDDED:
+        return _supervise(settings, address, None, ending)
+    with embedded_store(settings, serving=True, go_on=ending.check) as embedded:
+        return _supervise(settings, embedded.address, embedded, ending)
 
 
-def _supervise(settings: Settings, address: Address, embedded: Embedded | None) -> int:
-    uvloop.run(_judged(settings, address))
+def _supervise(settings: Settings, address: Address, embedded: Embedded | None, ending: Ending) -> int:
+    uvloop.run(_judged(settings, address, ending))
     folder = _run_folder(settings.server.data_dir)
     try:
         config = configuration(settings, address, folder)
@@ -104,19 +115,34 @@ def _supervise(settings: Settings, address: Address, embedded: Embedded | None) 
             on_ready=_announce,
             jobs=jobs,
         )
-        code = supervisor.run()
+        ending.then(supervisor.stop)
+        # not supervisor.run(): at its end an event loop takes its signal handlers along, before the store is stopped
+        code = uvloop.run(supervisor.serve())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if ending.asked:
+        return Exit.DONE  # a process that the same signal ended while it started is no fault
     if supervisor.fault is not None:
         known = {each.value for each in Exit}
         raise Ended(Exit(code) if code in known else Exit.FOUND_WRONG, supervisor.fault.reason)
     return code
 
 
-async def _judged(settings: Settings, address: Address) -> None:
+async def _judged(settings: Settings, address: Address, ending: Ending) -> None:
     """Open the store once, so that what would be refused is refused before anything listens."""
-    async with opened(settings, address, serving=True):
-        pass
+
+    async def once() -> None:
+        async with opened(settings, address, serving=True):
+            pass
+
+    judging = asyncio.ensure_future(once())
+    while not judging.done() and not ending.asked:
+        await asyncio.wait((judging,), timeout=_LOOK_S)
+    if ending.asked:
+        judging.cancel()
+        await asyncio.gather(judging, return_exceptions=True)
+    ending.check()
+    judging.result()
 
 
 def _announce(places: Places) -> None:
@@ -297,6 +323,7 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
 async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
+    from ocs.roof.jobs import jobs_of  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = config.roof
@@ -316,70 +343,6 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     )
     logger = structlog.get_logger().bind(process=config.name)
     return KeeperParts(app=app, log=logger, jobs=jobs_of(keepers, counters), close=parts.store.close)
-
-
-def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Give the keeper its background jobs, by name: each runs until it is cancelled."""
-    from ocs.balance.archive import Archiver  # noqa: PLC0415 - the keeper alone archives
-    from ocs.sessions.sweep import Sweeper  # noqa: PLC0415
-
-    settings = keepers.settings
-    tombstone_ms = settings.charging.tombstone_s * 1000
-    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
-
-    async def archive() -> None:
-        archiver = Archiver(keepers.parts, settings.archive_folder, keepers.clock)
-        await archiver.open()
-        archived = archiver.done
-        gauges: dict[str, Callable[[], int]] = {
-            "ocs_archive_records_total": lambda: archived.records,
-            "ocs_archive_octets_total": lambda: archived.octets,
-            "ocs_archive_holes_total": lambda: archived.holes,
-            "ocs_archive_groups_cut_total": lambda: archived.groups_cut,
-            "ocs_archive_partitions_behind": lambda: len(archived.behind),
-            "ocs_archive_waiting_records": lambda: sum(archived.lag.values()),
-        }
-        try:
-            while True:
-                with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
-                    await archiver.once()
-                for family, value in gauges.items():
-                    counters.cells[counters.index(family)] = value()
-                await asyncio.sleep(settings.archive.every_s)
-        finally:
-            archiver.close()
-
-    async def sweep() -> None:
-        expired = counters.index("ocs_sessions_expired_total")
-        claims = counters.index("ocs_topups_finished_total")
-        while True:
-            with suppress(StoreFault):  # the next sweep goes on
-                swept = await sweeper.once()
-                counters.cells[expired] += swept.expired
-                counters.cells[claims] += swept.claims_finished
-            counters.cells[counters.index("ocs_sweep_faults_total")] = sweeper.faults
-            await asyncio.sleep(settings.charging.sweep_s)
-
-    async def learn_epochs() -> None:
-        cell = counters.index("ocs_store_epoch")
-        while True:
-            with suppress(StoreFault):  # asked again in a second
-                await keepers.accounts.learn_all()
-            counters.cells[cell] = store_facts(keepers)["store_epoch"]
-            await asyncio.sleep(_LEARN_S)
-
-    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs}
-
-
-def store_facts(keepers: Keepers) -> dict[str, Any]:
-    """Tell the greatest epoch that is known, and the calendar offset (0 but in demonstrations and tests)."""
-    known = [
-        part for number in range(len(keepers.parts.keys)) if (part := keepers.parts.known(number)) is not None
-    ]
-    return {
-        "store_epoch": max((part.epoch for part in known), default=0),
-        "calendar_offset_ms": max((part.offset_ms for part in known), default=0, key=abs),
-    }
 
 
 def version() -> str:

@@ -4,7 +4,8 @@ Laws
 1. Peers are few and live long, so the kernel's own spreading may load one worker only: here load decides.
 2. Load is a worker's share of all connections plus its share of all requests of the last report; a relay that carries
    most of the traffic on one connection weighs as much as it is.
-3. While no worker takes sockets, connections wait in the kernel's queue; they are not refused.
+3. While no worker takes sockets, connections wait in the kernel's queue; they are not refused. One that was accepted before
+   that was known is kept, and handed over first.
 """
 
 import asyncio
@@ -82,6 +83,8 @@ class Acceptor:
         self._doors = doors
         self._log = log
         self._seats: dict[str, _Seat] = {}
+        self._kept: tuple[socket.socket, bool] | None = None  # accepted, and nobody took it yet; secured
+        self._again: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
 
@@ -109,6 +112,11 @@ class Acceptor:
         """Stop listening for good."""
         self._pause()
         self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+        if self._kept is not None:
+            self._kept[0].close()
+            self._kept = None
         for door in self._doors:
             door.socket.close()
 
@@ -127,6 +135,10 @@ class Acceptor:
     def _listen(self) -> None:
         if self._open or self._closed or not self._seats:
             return
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            if not self._hand(kept[0], secured=kept[1]):
+                return
         self._open = True
         loop = asyncio.get_running_loop()
         for door in self._doors:
@@ -139,7 +151,17 @@ class Acceptor:
             for door in self._doors:
                 loop.remove_reader(door.socket.fileno())
 
+    def _rest(self, why: str) -> None:
+        """Accept nothing for a moment: trying again at once would only burn the processor."""
+        self._log.warning("accepting pauses", why=why)
+        self._pause()
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(_PAUSE_S, self._listen)
+
     def _accept(self, door: Door) -> None:
+        if not self._open:
+            return
         for _ in range(_ACCEPTED_PER_TURN):
             try:
                 accepted, _address = door.socket.accept()
@@ -148,17 +170,18 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in _SPENT:
                     raise
-                # Out of descriptors or memory: accepting again at once would only burn the processor.
-                self._log.error("accepting pauses", error=error.strerror)
-                self._pause()
-                asyncio.get_running_loop().call_later(_PAUSE_S, self._listen)
+                self._rest(error.strerror or str(error))
                 return
-            self._hand(accepted, secured=door.secured)
+            if not self._hand(accepted, secured=door.secured):
+                return
 
-    def _hand(self, accepted: socket.socket, *, secured: bool) -> None:
-        with accepted:
-            for name in self.least_loaded():
-                if hand(self._seats[name].channel, accepted, secured=secured):
-                    self._seats[name].handed += 1
-                    return
-            self._log.warning("connection turned away", reason="full", why="no worker takes it now")
+    def _hand(self, accepted: socket.socket, *, secured: bool) -> bool:
+        """Hand a socket to the least loaded worker that takes it; when none does, keep it and rest."""
+        for name in self.least_loaded():
+            if hand(self._seats[name].channel, accepted, secured=secured):
+                self._seats[name].handed += 1
+                accepted.close()
+                return True
+        self._kept = accepted, secured
+        self._rest("no worker takes a connection now")
+        return False

@@ -80,6 +80,11 @@ class AllowList:
             return Refusal("certificate", "the certificate does not name this Origin-Host")
         return None
 
+    def near(self, address: str) -> bool:
+        """Tell whether any row has this address: whoever comes from elsewhere is refused whatever it says."""
+        judged = _address(address)
+        return judged is not None and any(judged in row.network for row in self._rows)
+
     def check(self, identity: Identity, security: Security = PLAIN) -> str | None:
         """Judge as the peer machine asks it; a refusal is counted and told."""
         refusal = self.judge(identity, security)

@@ -41,6 +41,10 @@ class StartFault(Exception):
         return StartFault, (self.reason, self.exit_code)
 
 
+class NotTaken(Exception):
+    """A socket was handed over and did not come: this process has no descriptor left for it, and the kernel has closed it."""
+
+
 class Handed(NamedTuple):
     """A socket that was accepted elsewhere, and whether its peer speaks TLS."""
 
@@ -69,13 +73,18 @@ def hand(channel: socket.socket, accepted: socket.socket, *, secured: bool) -> b
 
 
 def take(channel: socket.socket) -> Handed | None:
-    """Take the next socket that was handed over; None when there is none now. Raises EOFError when the supervisor has gone."""
+    """Take the next socket that was handed over; None when there is none now.
+
+    Raises EOFError when the supervisor has gone, NotTaken when there was no descriptor left for the socket.
+    """
     try:
         kind, descriptors, _flags, _address = socket.recv_fds(channel, 1, 1)
     except (BlockingIOError, InterruptedError):
         return None
-    if not kind or not descriptors:
+    if not kind:
         raise EOFError("the supervisor has gone")
+    if not descriptors:  # MSG_CTRUNC
+        raise NotTaken("no descriptor left")
     return Handed(socket.socket(fileno=descriptors[0]), kind == SECURED)
 
 

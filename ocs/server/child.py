@@ -10,6 +10,7 @@ from typing import Final
 
 import uvloop
 
+from ocs.limits import DESCRIPTORS_KEPT
 from ocs.server.channel import StartFault
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -21,6 +22,7 @@ def begin(parent_pid: int) -> None:
     A signal of the terminal is the parent's business: it ends its children in order.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise StartFault(f"prctl: {os.strerror(ctypes.get_errno())}")
@@ -33,6 +35,12 @@ def widen() -> None:
     """Let this process open as many sockets as the machine allows it."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connections_max(wanted: int) -> int:
+    """Return how many connections this process can hold, at most `wanted`."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(min(wanted, soft - DESCRIPTORS_KEPT), 1)
 
 
 def run(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:

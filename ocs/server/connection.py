@@ -26,7 +26,7 @@ from ocs.diameter.states import OPEN_STATES, State
 from ocs.diameter.watchdog import WatchdogState
 from ocs.server.admission import Admission, Seat
 from ocs.server.allow import PLAIN, AllowList, Security
-from ocs.server.log import Log, Sparing
+from ocs.server.log import SparingLog
 from ocs.server.tally import Tally
 
 CREDIT_CONTROL_COMMAND: Final = 272
@@ -97,8 +97,7 @@ class Desk(NamedTuple):
     admission: Admission
     tally: Tally
     allow: AllowList
-    log: Log
-    sparing: Sparing
+    log: SparingLog
     now_us: Callable[[], int]
     jitter_ms: Callable[[], int]
     bounds: Bounds = Bounds()
@@ -121,6 +120,14 @@ class Waiting:
     def done(self, outcome: Outcome) -> None:
         """Take the Outcome, exactly once."""
         self.connection.charged(self, outcome)
+
+
+class Roll(set["Connection"]):
+    """All connections of a worker; `strangers` are those before their capabilities exchange, the oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strangers: dict[Connection, asyncio.Task[None]] = {}
 
 
 class Connection(asyncio.Protocol):
@@ -150,7 +157,7 @@ class Connection(asyncio.Protocol):
         "address",
     )
 
-    def __init__(self, desk: Desk, roll: "set[Connection]", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, desk: Desk, roll: Roll, loop: asyncio.AbstractEventLoop) -> None:
         self._desk = desk
         self._roll = roll
         self._loop = loop
@@ -246,6 +253,7 @@ class Connection(asyncio.Protocol):
         self._hear(self._peer.events())
         self._gone = True
         self._roll.discard(self)
+        self._roll.strangers.pop(self, None)
         if self._seat is not None:
             self._seat.leave()
         self._tally.closed(self._reason or "other")
@@ -352,15 +360,8 @@ class Connection(asyncio.Protocol):
         if not top.flags & REQUEST or not ours:
             self._misfit(top, fault.avps)
             return
-        desk = self._desk
-        if desk.sparing.may(self._now_us() // 1_000):
-            desk.log.info(
-                "request refused",
-                result_code=int(fault.result_code),
-                why=fault.reason,
-                unsaid=desk.sparing.unsaid(),
-                **self._who(),
-            )
+        code = int(fault.result_code)
+        self._desk.log.info("request refused", result_code=code, why=fault.reason, **self._who())
         self._refuse(top, fault.avps, fault.result_code, fault.failed_avp, fault.reason)
 
     def _blunder(self, frame: bytes, avps: dict[str, Any], error: Exception) -> None:
@@ -444,6 +445,7 @@ class Connection(asyncio.Protocol):
         log = self._desk.log
         for event in events:
             if isinstance(event, Opened):
+                self._roll.strangers.pop(self, None)
                 self._seat = self._desk.admission.seat(event.identity.origin_host)
                 self._tally.exchanged(ResultCode.SUCCESS)
                 log.info("peer open", product=event.capabilities.product_name[:64], **self._who())

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ocs.limits import JOB_PAUSE_MS
+from ocs.limits import HTTP_CONNECTIONS_MAX, HTTP_IDLE_S, JOB_PAUSE_MS, JOB_PAUSE_MS_MAX
 from ocs.server import child
 from ocs.server.channel import READY, StartFault, say
 from ocs.server.counters import Counters
@@ -54,6 +55,36 @@ class KeeperParts(NamedTuple):
 BuildKeeper = Callable[[KeeperConfig, Counters], Awaitable[KeeperParts]]
 
 
+class Http(H11Protocol):
+    """HTTP that bounds the wait for every request's head; uvicorn bounds only the silence after an answer."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait no more when the head is whole; octets one by one win no time."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _wait(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(HTTP_IDLE_S, self.transport.close)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, which leaves signals to us."""
 
@@ -69,13 +100,19 @@ async def running(jobs: Mapping[str, Job], log: Log, counters: Counters) -> Asyn
     faults = counters.index("ocs_job_faults_total")
 
     async def keep(name: str, job: Job) -> None:
+        pause_ms = JOB_PAUSE_MS
+        loop = asyncio.get_running_loop()
         while True:
+            since_s = loop.time()
             try:
                 await job()
             except Exception:
                 counters.cells[faults] += 1
                 log.exception("a background job failed", job=name)
-                await asyncio.sleep(JOB_PAUSE_MS / 1_000)
+                if (loop.time() - since_s) * 1_000 > JOB_PAUSE_MS_MAX:
+                    pause_ms = JOB_PAUSE_MS  # it had come to work
+                await asyncio.sleep(pause_ms / 1_000)
+                pause_ms = min(pause_ms * 2, JOB_PAUSE_MS_MAX)
             else:
                 return
 
@@ -103,6 +140,9 @@ async def keep(
         access_log=False,
         lifespan="off",
         server_header=False,
+        http=Http,
+        limit_concurrency=HTTP_CONNECTIONS_MAX,
+        timeout_keep_alive=HTTP_IDLE_S,
         timeout_graceful_shutdown=max(1, int(config.stop_s)),
     )
     server = _Server(settings)

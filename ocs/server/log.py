@@ -1,5 +1,6 @@
 """What the server needs of a log; structlog's loggers are such, and the roof hands one in."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ocs.limits import PEER_LINES_PER_S
@@ -45,3 +46,38 @@ class Sparing:
         """Return how many lines were left out since the last one, and begin to count anew."""
         unsaid, self._unsaid = self._unsaid, 0
         return unsaid
+
+
+class SparingLog:
+    """A log for what peers do: each event by itself is limited, and its next line tells how many were left unsaid."""
+
+    __slots__ = ("_log", "_now_ms", "_sparings")
+
+    def __init__(self, log: Log, now_ms: Callable[[], int]) -> None:
+        self._log = log
+        self._now_ms = now_ms
+        self._sparings: dict[str, Sparing] = {}  # by event: words of this code, so they are few
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Tell what is normal."""
+        self._tell(self._log.info, event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Tell what somebody should look at."""
+        self._tell(self._log.warning, event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Tell what is broken."""
+        self._tell(self._log.error, event, facts)
+
+    def exception(self, event: str, **facts: Any) -> None:
+        """Tell what is broken, with the exception that is being handled."""
+        self._tell(self._log.exception, event, facts)
+
+    def _tell(self, write: Callable[..., Any], event: str, facts: dict[str, Any]) -> None:
+        sparing = self._sparings.get(event)
+        if sparing is None:
+            sparing = self._sparings[event] = Sparing()
+        if sparing.may(self._now_ms()):
+            unsaid = sparing.unsaid()
+            write(event, **facts, **({"unsaid": unsaid} if unsaid else {}))

@@ -21,7 +21,12 @@ from typing import Any, Final, NamedTuple
 
 import uvloop
 
-from ocs.limits import WORKER_READY_MS_MAX, WORKER_STARTS_MS_MAX, WORKER_STARTS_MS_MIN
+from ocs.limits import (
+    WORKER_READY_MS_MAX,
+    WORKER_SILENT_MS_MAX,
+    WORKER_STARTS_MS_MAX,
+    WORKER_STARTS_MS_MIN,
+)
 from ocs.server import counters
 from ocs.server.acceptor import Acceptor, Door, listen
 from ocs.server.channel import READY, Load, StartFault, hear, pair
@@ -31,6 +36,7 @@ from ocs.server.log import Log
 from ocs.server.worker import BuildWorker, WorkerConfig, run_worker
 
 _GRACE_S: Final = 5.0  # beyond the time to drain, before SIGKILL
+_WATCH_MS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Places(NamedTuple):
 class Child:
     """One process that is kept alive."""
 
-    __slots__ = ("channel", "name", "pause_ms", "process", "ready", "since_s", "target")
+    __slots__ = ("channel", "name", "pause_ms", "process", "ready", "silent_ms", "since_s", "target")
 
     def __init__(self, name: str, target: Callable[[socket.socket], SpawnProcess]) -> None:
         self.name = name
@@ -68,6 +74,8 @@ class Child:
         self.channel: socket.socket | None = None
         self.ready = False
         self.since_s = 0.0
+        # Since its last report, in turns of the watch: a time for which the supervisor itself stood still is no silence.
+        self.silent_ms = 0
         self.pause_ms = WORKER_STARTS_MS_MIN
 
     @property
@@ -203,14 +211,21 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
         ours, theirs = pair()
+        try:
+            process = child.target(theirs)
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         child.ready = False
         child.since_s = loop.time()
+        child.silent_ms = 0
         child.channel = ours
-        child.process = child.target(theirs)
-        child.process.start()
-        theirs.close()
+        child.process = process
         loop.add_reader(ours.fileno(), self._hear, child)
-        self._log.info("process started", name=child.name, pid=child.process.pid)
+        self._log.info("process started", name=child.name, pid=process.pid)
 
     # ------------------------------------------------------------------ watching
 
@@ -225,6 +240,7 @@ class Supervisor:
 
     def _note(self, child: Child, said: bytes | Load | StartFault) -> None:
         if isinstance(said, Load):
+            child.silent_ms = 0
             if self._acceptor is not None:
                 self._acceptor.report(child.name, said)
         elif isinstance(said, StartFault):
@@ -255,9 +271,9 @@ class Supervisor:
         self.stop()
 
     async def _watch(self) -> None:
-        """Start again what has died, and end what does not become ready."""
+        """Start again what has died, and end what does not become ready or reports no more."""
         while True:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_WATCH_MS / 1_000)
             for child in self.children.values():
                 process = child.process
                 if process is None:
@@ -267,6 +283,16 @@ class Supervisor:
                 elif not child.ready and self._age_s(child) * 1_000 > WORKER_READY_MS_MAX:
                     self._log.error("a process did not become ready", name=child.name, pid=process.pid)
                     process.kill()
+                elif child.ready and child is not self._keeper:
+                    self._mind_silence(child, process)
+
+    def _mind_silence(self, child: Child, process: SpawnProcess) -> None:
+        """End a worker that hangs: its connections look alive, so that its peers would not go elsewhere."""
+        child.silent_ms += _WATCH_MS
+        if child.silent_ms > WORKER_SILENT_MS_MAX:
+            self._log.error("a worker reports no more", name=child.name, pid=process.pid)
+            child.silent_ms = 0
+            process.kill()
 
     def _age_s(self, child: Child) -> float:
         return asyncio.get_running_loop().time() - child.since_s
@@ -283,12 +309,20 @@ class Supervisor:
             return
         if self._age_s(child) * 1_000 > WORKER_STARTS_MS_MAX:
             child.pause_ms = WORKER_STARTS_MS_MIN
+        self._start_later(child)
+
+    def _start_later(self, child: Child) -> None:
         asyncio.get_running_loop().call_later(child.pause_ms / 1_000, self._again, child)
         child.pause_ms = min(child.pause_ms * 2, WORKER_STARTS_MS_MAX)
 
     def _again(self, child: Child) -> None:
-        if not self._stopping and child.process is None:
+        if self._stopping or child.process is not None:
+            return
+        try:
             self._start(child)
+        except OSError as error:  # no descriptor, no memory, no process: that passes
+            self._log.error("a process could not be started again", name=child.name, error=error.strerror)
+            self._start_later(child)
 
     # ------------------------------------------------------------------ the end
 

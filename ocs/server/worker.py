@@ -25,16 +25,17 @@ from ocs.diameter.codec import Codec
 from ocs.server import child
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList, AllowRow
-from ocs.server.channel import READY, Load, StartFault, say, take
-from ocs.server.connection import Answers, Book, Bounds, Connection, Desk
+from ocs.server.channel import READY, Handed, Load, NotTaken, StartFault, say, take
+from ocs.server.connection import Answers, Book, Bounds, Connection, Desk, Roll
 from ocs.server.counters import PEER_STATES, STORE_EVENTS, Counters
-from ocs.server.log import Log, Sparing
+from ocs.server.log import Log, SparingLog
 from ocs.server.secure import TlsFiles, context
 from ocs.server.tally import Tally
 
 _TICK_S: Final = 0.1
 _REPORT_TICKS: Final = 10
 _HANDED_PER_TURN: Final = 64
+_CROWDED: Final = "too many connections before their capabilities exchange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class WorkerConfig:
     inflight_per_peer_max: int = 2_000
     inflight_max: int = limits.INFLIGHT_PER_WORKER_MAX
     connections_max: int = limits.CONNECTIONS_PER_WORKER_MAX
+    strangers_max: int = limits.STRANGERS_PER_WORKER_MAX
     bounds: Bounds = field(default_factory=Bounds)
     drain_s: float = 10.0
     roof: Any = None
@@ -96,7 +98,7 @@ class Worker:
         self._counters = counters
         self._channel = channel
         self._now_us = parts.now_us
-        self._roll: set[Connection] = set()
+        self._roll = Roll()
         self._arriving: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = context(config.tls) if config.tls is not None else None
         self._admission = Admission(config.inflight_per_peer_max, config.inflight_max)
@@ -106,6 +108,8 @@ class Worker:
         self._counted: dict[int, int] = {}
         self._taken = 0
         self._orphaned = asyncio.Event()
+        self._connections_max = child.connections_max(config.connections_max)
+        self._log = SparingLog(parts.log, lambda: self._now_us() // 1_000)
         self._desk = Desk(
             local=config.local,
             codec=self._codec,
@@ -115,8 +119,7 @@ class Worker:
             admission=self._admission,
             tally=self._tally,
             allow=AllowList(config.allow, counters, parts.log, lambda: self._now_us() // 1_000),
-            log=parts.log,
-            sparing=Sparing(),
+            log=self._log,
             now_us=parts.now_us,
             jitter_ms=lambda: secrets.randbelow(4_001) - 2_000,
             bounds=config.bounds,
@@ -160,6 +163,10 @@ class Worker:
         for _ in range(_HANDED_PER_TURN):
             try:
                 handed = take(self._channel)
+            except NotTaken as why:
+                self._taken += 1
+                self._turn_away(None, "full", str(why))
+                continue
             except (EOFError, OSError):
                 asyncio.get_running_loop().remove_reader(self._channel.fileno())
                 self._orphaned.set()
@@ -167,23 +174,66 @@ class Worker:
             if handed is None:
                 return
             self._taken += 1
-            if len(self._roll) + len(self._arriving) >= self._config.connections_max:
+            if not self._is_near(handed.socket):
+                continue
+            if len(self._roll) + len(self._arriving) >= self._connections_max:
                 self._turn_away(handed.socket, "full", "this worker has as many connections as it may have")
             elif self._admission.draining:
                 self._turn_away(handed.socket, "drain", "this worker drains")
             elif handed.secured and self._tls is None:
                 self._turn_away(handed.socket, "other", "no TLS is set up")
             else:
-                arrival = asyncio.create_task(self._arrive(handed.socket, secured=handed.secured))
-                self._arriving.add(arrival)
-                arrival.add_done_callback(self._arriving.discard)
+                self._adopt(handed)
 
-    def _turn_away(self, accepted: socket.socket, reason: str, why: str) -> None:
-        self._tally.closed(reason)
-        self._parts.log.warning("connection turned away", reason=reason, why=why)
+    def _is_near(self, accepted: socket.socket) -> bool:
+        """Tell whether the allow list has a row for this address; else the connection is closed before it costs anything."""
+        try:
+            address = str(accepted.getpeername()[0])
+        except (OSError, IndexError):  # it has gone already, or is not TCP, in a test
+            self._tally.closed("peer")
+            accepted.close()
+            return False
+        if self._desk.allow.near(address):
+            return True
+        who = Identity("", "", address)
+        self._desk.allow.refused("address", "no row of the allow list has this address", who)
+        self._tally.closed("refused")
         accepted.close()
+        return False
 
-    async def _arrive(self, accepted: socket.socket, *, secured: bool) -> None:
+    def _adopt(self, handed: Handed) -> None:
+        """Begin a connection; where there are too many strangers, the oldest makes room for it."""
+        strangers = self._roll.strangers
+        while len(strangers) >= self._config.strangers_max:
+            oldest = next(iter(strangers))
+            arrival = strangers.pop(oldest)
+            if oldest in self._roll:
+                oldest.cut("full", _CROWDED)
+            else:
+                arrival.cancel()
+        connection = Connection(self._desk, self._roll, asyncio.get_running_loop())
+        arrival = asyncio.create_task(self._arrive(connection, handed.socket, secured=handed.secured))
+        strangers[connection] = arrival
+        self._arriving.add(arrival)
+        arrival.add_done_callback(lambda done: self._arrived(done, connection, handed.socket))
+
+    def _arrived(self, arrival: asyncio.Task[None], connection: Connection, accepted: socket.socket) -> None:
+        self._arriving.discard(arrival)
+        if connection in self._roll:
+            if arrival.cancelled():
+                connection.cut("full", _CROWDED)
+            return
+        self._roll.strangers.pop(connection, None)
+        if arrival.cancelled() and not self._admission.draining:
+            self._turn_away(accepted, "full", _CROWDED)
+
+    def _turn_away(self, accepted: socket.socket | None, reason: str, why: str) -> None:
+        self._tally.closed(reason)
+        self._log.warning("connection turned away", reason=reason, why=why)
+        if accepted is not None:
+            accepted.close()
+
+    async def _arrive(self, connection: Connection, accepted: socket.socket, *, secured: bool) -> None:
         """Make a connection of a socket; a task per connection, never per request."""
         loop = asyncio.get_running_loop()
         accepted.setblocking(False)
@@ -193,7 +243,7 @@ class Worker:
         try:
             address = str(accepted.getpeername()[0])
             await loop.connect_accepted_socket(
-                lambda: Connection(self._desk, self._roll, loop),
+                lambda: connection,
                 accepted,
                 ssl=self._tls if secured else None,
                 ssl_handshake_timeout=limits.TLS_HANDSHAKE_MS / 1_000 if secured else None,

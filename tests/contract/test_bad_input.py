@@ -115,6 +115,7 @@ def test_a_ccr_before_the_capabilities_exchange_ends_that_connection(
 def test_a_tls_handshake_on_the_plain_port_is_closed_with_a_reason(served: Served, bystander: Client) -> None:
     before = served.count("ocs_connections_closed_total", "tls_on_plain")
     client_hello = bytes.fromhex("160301008f0100008b0303") + bytes(132)
+    served.shift_ms += 1_000  # the tests before this one may have used up this second's lines
     with served.connect() as stranger:
         stranger.send(client_hello)
         assert stranger.is_closed()
@@ -229,13 +230,42 @@ def test_a_peer_that_sends_nothing_is_closed_when_its_time_is_up() -> None:
 
 
 def test_a_thousand_idle_connections_leave_a_peer_alone() -> None:
-    with Served() as served, served.peer() as peer:
+    with Served(strangers_max=1_000) as served, served.peer() as peer:
         idle = [served.connect() for _ in range(1_000)]
         served.until(lambda: served.count("ocs_connections_total") == 1_001)
         assert all(is_served(peer, number) for number in range(20))
         for each in idle:
             each.socket.close()
         served.until(lambda: served.count("ocs_connections_closed_total", "peer") == 1_000)
+        assert is_served(peer)
+
+
+def test_the_oldest_of_too_many_connections_without_capabilities_makes_room() -> None:
+    with Served(strangers_max=3) as served, served.peer() as peer:
+        idle = [served.connect() for _ in range(20)]
+        assert [each.is_closed() for each in idle[:17]] == [True] * 17
+        served.until(lambda: served.count("ocs_connections_closed_total", "full") == 17)
+        idle[-1].exchange("late.example.net")
+        assert is_served(idle[-1])
+        assert is_served(peer)
+        for each in idle:
+            each.socket.close()
+
+
+def test_a_flood_of_closing_connections_and_unknown_commands_writes_few_lines() -> None:
+    with Served() as served, served.peer() as peer:
+        for _ in range(100):
+            with served.connect() as stranger:
+                stranger.send(b"\0" * 20)
+                assert stranger.is_closed()
+        served.until(lambda: served.count("ocs_connections_closed_total", "frame") == 100)
+        closings = [line for line in served.lines if line["event"] == "connection closes"]
+        assert len(closings) < 100
+        served.shift_ms += 1_000
+        with served.connect() as stranger:
+            stranger.send(b"\0" * 20)
+            assert stranger.is_closed()
+        assert any(line.get("unsaid") for line in served.lines)
         assert is_served(peer)
 
 

@@ -152,6 +152,8 @@ def test_health_and_metrics_are_told(served: Served) -> None:
     )
     until(lambda: json.loads(served.http("/health/ready"))["facts"]["store_epoch"] > 0)
     assert json.loads(served.http("/health/ready"))["checks"] == {"worker-0": True, "worker-0 store": True}
+    for process in ("worker-0", "keeper"):
+        until(lambda: f'ocs_process_store_ready{{process="{process}"}} 1.0' in served.http("/metrics"))  # noqa: B023 - at once
 
 
 def test_a_silent_session_is_ended_and_sets_its_hold_free(folder: Path) -> None:
@@ -219,3 +221,52 @@ def test_a_tariff_that_cannot_be_read_is_told_with_its_line_before_anything_list
     said = ocs("serve", *FREE)
     assert (said.code, "odd.yaml:4" in said.remarks) == (2, True)
     assert not folder.exists()
+
+
+def _begun(folder: Path, *options: str) -> "subprocess.Popen[bytes]":
+    words = Command("--data-dir", str(folder)).arguments("serve", *FREE, *options)
+    return subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("trace", ["store.conf", "store.sock", "run"])
+def test_a_signal_while_it_starts_ends_it_in_order_and_orphans_no_store(
+    folder: Path, trace: str, number: signal.Signals
+) -> None:
+    server = _begun(folder)
+    until((folder / trace).exists)
+    server.send_signal(number)
+    assert server.wait(40) == 0
+    assert not Embedded(folder, "always", None).alive()
+
+
+def test_a_signal_while_its_store_is_looked_for_ends_it_in_order(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = _begun(folder, "--store", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        link, _ = silent.accept()
+        server.terminate()
+        assert server.wait(40) == 0
+        link.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_are_repeated_while_it_ends_change_nothing(
+    served: Served, number: signal.Signals
+) -> None:
+    while served.server.poll() is None:
+        served.server.send_signal(number)
+        time.sleep(0.01)
+    assert served.server.returncode == 0
+    assert served.logged("a process died") == []
+    assert not Embedded(served.folder, "always", None).alive()
+
+
+def test_what_it_writes_is_for_its_user_alone(folder: Path) -> None:
+    with Served(folder) as served:
+        assert served.ready
+        assert folder.stat().st_mode & 0o777 == 0o700  # it was made before, for all to read
+        served.log.chmod(0o600)  # the test's own
+        assert [str(each) for each in folder.rglob("*") if each.stat().st_mode & 0o077] == []

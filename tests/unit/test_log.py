@@ -4,13 +4,15 @@ import io
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import structlog
 
-from ocs.log import configure, is_personal
+from ocs.limits import LOG_LINES_MAX
+from ocs.log import configure, flush, is_personal
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -116,6 +118,37 @@ def test_a_log_whose_reader_has_gone_loses_its_lines_and_nothing_else() -> None:
     configure("info", "json", closed_pipe)
     structlog.get_logger().info("nobody reads this")
     logging.getLogger("uvicorn").info("nor this")
+    flush()
 
-    with pytest.raises(BrokenPipeError):
-        closed_pipe.close()
+    closed_pipe.close()
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_log_whose_reader_stalls_holds_nobody_up_and_tells_later_what_was_dropped() -> None:
+    read_end, write_end = os.pipe()
+    stalled = os.fdopen(write_end, "w")
+    configure("info", "json", stalled)
+    sent = 2 * LOG_LINES_MAX
+    for number in range(
+        sent
+    ):  # more than the pipe and the queue hold: whoever waited here would wait for ever
+        structlog.get_logger().info("nobody reads this yet", number=number)
+
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.extend(iter(lambda: os.read(read_end, 65_536), b"")))
+    reader.start()
+    flush(30)
+    structlog.get_logger().info("it flows again")
+    flush(30)
+    configure("info", "json", io.StringIO())
+    stalled.close()
+    reader.join()
+    os.close(read_end)
+
+    lines = [json.loads(line) for line in b"".join(received).splitlines()]
+    read = [line["number"] for line in lines if line["event"] == "nobody reads this yet"]
+    dropped = sum(line["lines"] for line in lines if line["event"] == "log lines dropped")
+    assert read == sorted(read)
+    assert dropped > 0
+    assert len(read) + dropped == sent
+    assert lines[-1]["event"] == "it flows again"

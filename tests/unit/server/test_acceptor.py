@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 
+import pytest
 import structlog
 
+from ocs import limits
+from ocs.server import child
 from ocs.server.acceptor import Acceptor, Door, listen
-from ocs.server.channel import Load, StartFault, hand, hear, pair, say, take
+from ocs.server.channel import Load, NotTaken, StartFault, hand, hear, pair, say, take
 
 LOG = structlog.get_logger()
 
@@ -136,3 +140,73 @@ def test_a_listener_on_both_families_uses_one_port() -> None:
     assert len({door.getsockname()[1] for door in doors}) == 1
     for door in doors:
         door.close()
+
+
+def test_a_socket_for_which_no_descriptor_is_left_is_lost_and_the_supervisor_is_not() -> None:
+    ours, theirs = pair()
+    near, far = socket.socketpair()
+    assert hand(ours, near, secured=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(NotTaken):
+            take(theirs)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert take(theirs) is None
+    ours.close()
+    with pytest.raises(EOFError):
+        take(theirs)
+    for end in (theirs, near, far):
+        end.close()
+
+
+def test_a_process_holds_no_more_connections_than_it_has_descriptors_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1_024, 1_024))
+    assert child.connections_max(4_096) == 1_024 - limits.DESCRIPTORS_KEPT
+    assert child.connections_max(100) == 100
+
+
+def test_a_connection_that_no_worker_takes_now_is_kept_until_one_does() -> None:
+    async def run() -> None:
+        door = listen("127.0.0.1", 0)[0]
+        acceptor = Acceptor((Door(door, secured=False),), LOG)
+        ours, theirs = pair()
+        while _is_writable(ours):
+            pass
+        acceptor.join("busy", ours)
+        with socket.create_connection(door.getsockname()) as client:
+            client.setblocking(False)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+            while _is_filler(theirs):
+                pass
+            while (handed := take(theirs)) is None:  # noqa: ASYNC110 - the acceptor has its turn
+                await asyncio.sleep(0.01)
+            handed.socket.sendall(b"y")
+            assert client.recv(1) == b"y"
+            handed.socket.close()
+        acceptor.close()
+        ours.close()
+        theirs.close()
+
+    asyncio.run(run())
+
+
+def _is_writable(channel: socket.socket) -> bool:
+    try:
+        channel.send(b"x")
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_filler(channel: socket.socket) -> bool:
+    try:
+        return channel.recv(1) == b"x"
+    except BlockingIOError:
+        return False

@@ -11,9 +11,9 @@ from ocs.diameter.base import BaseMessages
 from ocs.diameter.codec import Codec
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
-from ocs.server.connection import Bounds, Connection, Desk
+from ocs.server.connection import Bounds, Connection, Desk, Roll
 from ocs.server.counters import Counters
-from ocs.server.log import Sparing
+from ocs.server.log import SparingLog
 from ocs.server.tally import Tally
 from tests.serving import LOCAL, LOOPBACK, Client, GrantingBook, answer_writer
 
@@ -66,13 +66,12 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         admission=Admission(10_000, 10_000),
         tally=Tally(counters),
         allow=AllowList(LOOPBACK, counters, log, lambda: 0),
-        log=log,
-        sparing=Sparing(),
+        log=SparingLog(log, lambda: 0),
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
         bounds=bounds or Bounds(),
     )
-    connection, wire = Connection(desk, set(), asyncio.get_running_loop()), Wire()
+    connection, wire = Connection(desk, Roll(), asyncio.get_running_loop()), Wire()
     connection.connection_made(wire)
     client = Client.__new__(Client)
     client.host, client._ids = "pgw.example.net", 0

@@ -85,3 +85,30 @@ def test_the_origin_state_id_is_kept_in_the_folder(tmp_path: Path) -> None:
     assert origin_state_id(tmp_path / "new", 1_800_000_000) == first
     (tmp_path / "new" / FILE).write_text("spoilt")
     assert origin_state_id(tmp_path / "new", 1_800_000_000) == 1_800_000_000
+
+
+def test_a_job_that_goes_on_failing_is_started_ever_less_often_but_at_least_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    wait = asyncio.sleep
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await wait(0)
+
+    async def run() -> None:
+        enough = asyncio.Event()
+
+        async def weak() -> None:
+            if len(pauses) >= 8:
+                enough.set()
+            raise RuntimeError("made up")
+
+        quiet = structlog.wrap_logger(None, processors=[_drop])
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        async with keeper.running({"weak": weak}, quiet, Counters()):
+            await enough.wait()
+
+    asyncio.run(run())
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]

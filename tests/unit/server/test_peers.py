@@ -115,6 +115,16 @@ def test_a_peer_that_is_not_listed_is_refused_by_name_and_told_to_the_log() -> N
         assert served.count("ocs_requests_total", "CER", "none", "3010") == 1
 
 
+def test_an_address_that_no_row_has_is_closed_before_it_says_anything() -> None:
+    rows = (AllowRow("*", "*", ip_network("192.0.2.0/24")),)
+    with Served(allow=rows) as served, served.connect() as peer:
+        assert peer.is_closed()
+        served.until(lambda: served.count("ocs_connections_closed_total", "refused") == 1)
+        assert served.count("ocs_peers_refused_total", "address") == 1
+        assert served.count("ocs_connections_total") == 0
+        assert [line["reason"] for line in served.lines if line["event"] == "peer refused"] == ["address"]
+
+
 def test_peers_come_over_ipv6_too_and_are_told_the_address_that_they_found_us_at() -> None:
     served = Served()
     served.host = "::1"

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ocs import limits
 from ocs.server import counters
 from tests.house.source import ROOT
 from tests.served_processes import Processes
@@ -64,6 +65,29 @@ def test_live_and_ready_say_so_and_ready_names_what_it_looked_at(tmp_path: Path)
         until(lambda: get(server, "/health/ready").status_code == 200)
         assert get(server, "/health/ready").json()["checks"] == {"worker-0": True, "worker-0 store": True}
         assert get(server, "/docs").status_code == 200
+
+
+def test_an_http_connection_that_asks_nothing_or_half_is_closed(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        place = ("127.0.0.1", server.http_port)
+        with (
+            socket.create_connection(place, timeout=40) as silent,
+            socket.create_connection(place, timeout=40) as half,
+        ):
+            half.sendall(b"GET /health/live HTTP/1.1\r\n")
+            assert silent.recv(1) == b""
+            assert half.recv(1) == b""
+        assert get(server, "/health/live").status_code == 200
+
+
+def test_http_connections_beyond_the_bound_are_answered_with_503(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        place = ("127.0.0.1", server.http_port)
+        idle = [socket.create_connection(place, timeout=20) for _ in range(limits.HTTP_CONNECTIONS_MAX)]
+        assert get(server, "/health/live").status_code == 503
+        for each in idle:
+            each.close()
+        until(lambda: get(server, "/health/live").status_code == 200)
 
 
 def test_a_killed_worker_is_started_again_and_goes_on_counting(tmp_path: Path) -> None:

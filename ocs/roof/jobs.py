@@ -1,0 +1,128 @@
+"""The keeper's background jobs: the archive, the sweep, the epochs; each runs until it is cancelled.
+
+Laws
+1. A counter only advances: what an object has counted since its own start is added, whichever keeper it lives in.
+2. The archive's folder is given back when nothing writes in it any more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+
+from ocs.balance.archive import ArchiveFault, Archiver
+from ocs.balance.link import StoreFault
+from ocs.roof.build import Keepers, store_facts
+from ocs.server.counters import Counters
+from ocs.sessions.sweep import Sweeper
+
+ARCHIVER_LOOK_S: Final = 10.0
+"""Pause before a folder that another archiver has is asked for again."""
+
+_LEARN_S: Final = 1.0
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Advance:
+    """Adds to counters what one object has counted since its start; make one with each such object."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._counted: dict[str, int] = {}
+
+    def __call__(self, family: str, counted: int) -> None:
+        """Take the object's total of now."""
+        self._counters.cells[self._counters.index(family)] += counted - self._counted.get(family, 0)
+        self._counted[family] = counted
+
+
+def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
+    """Give the keeper its background jobs, by name."""
+    settings = keepers.settings
+    tombstone_ms = settings.charging.tombstone_s * 1000
+    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+    advance = Advance(counters)
+
+    async def archive() -> None:
+        archiver = Archiver(keepers.parts, settings.archive_folder, keepers.clock)
+        await keep_archive(archiver, counters, settings.archive.every_s)
+
+    async def sweep() -> None:
+        expired = counters.index("ocs_sessions_expired_total")
+        claims = counters.index("ocs_topups_finished_total")
+        while True:
+            try:
+                with suppress(StoreFault):  # the next sweep goes on
+                    swept = await sweeper.once()
+                    counters.cells[expired] += swept.expired
+                    counters.cells[claims] += swept.claims_finished
+            finally:
+                advance("ocs_sweep_faults_total", sweeper.faults)
+            await asyncio.sleep(settings.charging.sweep_s)
+
+    async def learn_epochs() -> None:
+        epoch = counters.index("ocs_store_epoch")
+        ready = counters.index("ocs_process_store_ready")
+        while True:
+            counters.cells[ready] = int(keepers.store.ready)
+            with suppress(StoreFault):  # asked again in a second
+                await keepers.accounts.learn_all()
+            counters.cells[epoch] = store_facts(keepers)["store_epoch"]
+            await asyncio.sleep(_LEARN_S)
+
+    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs}
+
+
+async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -> None:
+    """Archive until cancelled; what is being written then is written first."""
+    archived, advance = archiver.done, Advance(counters)
+
+    def tell() -> None:
+        advance("ocs_archive_records_total", archived.records)
+        advance("ocs_archive_octets_total", archived.octets)
+        advance("ocs_archive_holes_total", archived.holes)
+        advance("ocs_archive_groups_cut_total", archived.groups_cut)
+        counters.cells[counters.index("ocs_archive_partitions_behind")] = len(archived.behind)
+        counters.cells[counters.index("ocs_archive_waiting_records")] = sum(archived.lag.values())
+
+    try:
+        await _opened_in_turn(archiver)
+        while True:
+            try:
+                with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
+                    await _to_its_end(archiver.once())
+            finally:
+                tell()
+            await asyncio.sleep(every_s)
+    finally:
+        archiver.close()
+
+
+async def _opened_in_turn(archiver: Archiver) -> None:
+    """Open the archiver; a folder that another one has is waited for, and told once."""
+    told = False
+    while True:
+        try:
+            await _to_its_end(archiver.open())
+        except ArchiveFault as fault:
+            if not isinstance(fault.__cause__, BlockingIOError):  # a folder that no waiting makes right
+                raise
+            if not told:
+                structlog.get_logger().warning("the archive waits", why=str(fault))
+                told = True
+            await asyncio.sleep(ARCHIVER_LOOK_S)
+        else:
+            return
+
+
+async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
+    """Wait for work that must not be left half-way: cancelled, we go once it has ended (its thread writes until then)."""
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise

@@ -1,0 +1,120 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from ocs.balance.archive import Archived, ArchiveFault
+from ocs.roof import jobs
+from ocs.roof.jobs import Advance, keep_archive
+from ocs.server.counters import Counters
+
+RECORDS = "ocs_archive_records_total"
+
+
+class MadeUp:
+    """An archiver of which the test says what opening and a pass do."""
+
+    def __init__(self, tell: Callable[[str], None] = lambda _: None, **does: Any) -> None:
+        self.done = Archived()
+        self._tell = tell
+        self._does = does
+
+    async def open(self) -> None:
+        if "open" in self._does:
+            await self._does["open"]()
+
+    async def once(self) -> int:
+        if "once" in self._does:
+            await self._does["once"](self)
+        return 0
+
+    def close(self) -> None:
+        self._tell("close")
+
+
+def test_a_counter_goes_on_from_where_the_one_before_stopped() -> None:
+    counters = Counters()
+    first, second = Advance(counters), Advance(counters)
+    for counted in (3, 5, 5):
+        first(RECORDS, counted)
+    for counted in (1, 2):
+        second(RECORDS, counted)
+    assert counters.cells[counters.index(RECORDS)] == 7
+
+
+def test_a_restart_of_the_archive_makes_no_counter_fall_back() -> None:
+    counters = Counters()
+
+    async def once(archiver: MadeUp) -> None:
+        archiver.done.records += 4
+        archiver.done.lag = {0: 9}
+        raise RuntimeError("made up")
+
+    async def run() -> None:
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                await keep_archive(MadeUp(once=once), counters, 0)  # type: ignore[arg-type]
+
+    asyncio.run(run())
+    assert counters.cells[counters.index(RECORDS)] == 8
+    assert counters.cells[counters.index("ocs_archive_waiting_records")] == 9
+
+
+@pytest.mark.parametrize("where", ["open", "once"])
+def test_the_folder_is_given_back_when_nothing_writes_in_it_any_more(where: str) -> None:
+    said: list[str] = []
+
+    async def run() -> None:
+        begun, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(*_archiver: MadeUp) -> None:
+            begun.set()
+            await go.wait()
+            said.append("written")
+
+        job = asyncio.create_task(keep_archive(MadeUp(said.append, **{where: slow}), Counters(), 60))  # type: ignore[arg-type]
+        await begun.wait()
+        job.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+
+    asyncio.run(run())
+    assert said == ["written", "close"]
+
+
+def test_a_folder_that_another_archiver_has_is_waited_for_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "ARCHIVER_LOOK_S", 0)
+    tries: list[int] = []
+
+    async def run() -> None:
+        taken = asyncio.Event()
+
+        async def open_fourth() -> None:
+            tries.append(1)
+            if len(tries) < 4:
+                raise ArchiveFault("another archiver is at work here") from BlockingIOError()
+            taken.set()
+
+        job = asyncio.create_task(keep_archive(MadeUp(open=open_fourth), Counters(), 60))  # type: ignore[arg-type]
+        await taken.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(run())
+    assert [line["event"] for line in told] == ["the archive waits"]
+
+
+def test_a_folder_of_another_store_is_not_waited_for() -> None:
+    async def refused() -> None:
+        raise ArchiveFault("holds the archive of another store")
+
+    with pytest.raises(ArchiveFault):
+        asyncio.run(keep_archive(MadeUp(open=refused), Counters(), 60))  # type: ignore[arg-type]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from ocs.server import supervisor as supervising
+from ocs.server.channel import READY, Load, pair, say
+from ocs.server.keeper import KeeperConfig
+from ocs.server.supervisor import Child, ServeConfig, Supervisor
+from ocs.server.worker import WorkerConfig
+from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
+
+
+class Stand:
+    """Stands in for a process: alive until it is killed."""
+
+    pid = 4_711
+    exitcode = -9
+
+    def __init__(self) -> None:
+        self.alive = False
+
+    def start(self) -> None:
+        self.alive = True
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def kill(self) -> None:
+        self.alive = False
+
+    def close(self) -> None:
+        pass
+
+
+class Watched:
+    """A supervisor of one worker that is a stand-in; `ends` are the worker's ends of its channels, oldest first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.ends: list[socket.socket] = []
+        config = ServeConfig(
+            "127.0.0.1",
+            0,
+            None,
+            "127.0.0.1",
+            0,
+            (WorkerConfig("worker-0", LOCAL, LOOPBACK),),
+            KeeperConfig(),
+            folder,
+        )
+        self.supervisor = Supervisor(
+            config,
+            build_worker=build_worker,
+            build_keeper=build_keeper,
+            log=structlog.wrap_logger(None, processors=[self._note]),
+            on_ready=lambda _places: None,
+        )
+        self.supervisor._announced = True
+        self.child: Child = self.supervisor.children["worker-0"]
+        self.child.target = self._made
+
+    def _note(self, _logger: Any, _method: str, event: Any) -> Any:
+        self.lines.append(dict(event))
+        raise structlog.DropEvent
+
+    def _made(self, channel: socket.socket) -> Any:
+        self.ends.append(channel.dup())
+        return Stand()
+
+    def said(self, event: str) -> int:
+        return sum(line["event"] == event for line in self.lines)
+
+    def close(self) -> None:
+        self.supervisor._silence(self.child)
+        for end in self.ends:
+            end.close()
+
+
+def test_a_process_that_cannot_be_started_again_now_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def weak() -> tuple[socket.socket, socket.socket]:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return pair()
+
+    async def run() -> None:
+        monkeypatch.setattr(supervising, "pair", weak)
+        monkeypatch.setattr(supervising, "WORKER_STARTS_MS_MAX", 1)
+        watched = Watched(tmp_path)
+        watched.supervisor._again(watched.child)
+        while watched.child.process is None:  # noqa: ASYNC110 - the supervisor has its turn
+            await asyncio.sleep(0.001)
+        assert watched.said("a process could not be started again") == 2
+        watched.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_reports_no_more_is_killed_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "WORKER_SILENT_MS_MAX", 100)
+
+    async def run() -> None:
+        watched = Watched(tmp_path)
+        watched.supervisor._start(watched.child)
+        say(watched.ends[0], READY)
+        watch = asyncio.create_task(watched.supervisor._watch())
+        for _ in range(20):
+            say(watched.ends[0], Load(0, 0, 0, 0))
+            await asyncio.sleep(0.02)
+        assert watched.said("a worker reports no more") == 0
+        while len(watched.ends) < 2:  # noqa: ASYNC110 - the supervisor has its turn
+            await asyncio.sleep(0.01)
+        assert watched.said("a worker reports no more") == 1
+        assert watched.said("a process died") == 1
+        watch.cancel()
+        watched.close()
+
+    asyncio.run(run())
