@@ -7,6 +7,7 @@ Laws
 """
 
 import asyncio
+import gc
 import resource
 import secrets
 import socket
@@ -343,6 +344,11 @@ def run_worker(config: WorkerConfig, build: BuildWorker, channel: socket.socket,
         except (OSError, ssl.SSLError) as error:
             say(channel, StartFault(f"TLS files: {error}", 2))
             raise SystemExit(2) from None
+        # What is there now stays for the process's life; what requests make has no cycles and dies by its count. Seldom is
+        # often enough for the collector: by default it walked every request under way again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         try:
             await worker.serve(stop)
         finally:
