@@ -42,6 +42,9 @@ FIRST = 491_700_000_001
 CREDIT_MICROS = 10_000_000
 SAID = [each for each in conversations() if any(said.name.startswith("CCR") for said in each.messages)]
 CHARGED = frozenset({2001, 4010, 4012, 5031})
+POSTED = CHARGED | {
+    5002
+}  # an update that its session's end has overtaken posts what it reports (MONEY.md, ended sessions)
 """Result-Codes of answers to requests whose usage may have been posted (INTERFACE); all others move nothing."""
 STRANGER = LOCAL._replace(origin_host="fuzz.example.net", host_ips=("127.0.0.1",))
 PROBE = BaseMessages(STRANGER).dwr(0x5EED5EED, 0x5EED5EED)
@@ -187,7 +190,7 @@ def assert_money_is_justified(
     refused = Counter(
         Frame(answer.frame).ids
         for answer in answers
-        if Frame(answer.frame).command == 272 and answer.value(268) not in CHARGED
+        if Frame(answer.frame).command == 272 and answer.value(268) not in POSTED
     )
     asked = asked_in(stream)
     justified: dict[bytes, int] = {}

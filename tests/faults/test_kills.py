@@ -45,8 +45,6 @@ def test_the_whole_server_killed_goes_on_with_the_same_data_folder(tmp_path: Pat
             await on.traffic.until(250)
 
             assert await on.verdict() == []
-
-            assert on.ledger.counts["unanswered"] >= 2
             assert await on.server.stop() == 0
 
     asyncio.run(play())
