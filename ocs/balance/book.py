@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ocs.balance.functions import function
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
-from ocs.balance.parts import Part, Parts, packed, unpacked
+from ocs.balance.parts import Part, Parts, pack_plan, packed, unpacked
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
@@ -29,13 +29,9 @@ from ocs.limits import (
     SESSIONS_PER_SUBSCRIBER_MAX,
     SKEW_MS_MAX,
 )
-from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.ladder import Ladder
 from ocs.rating.tariff import Tariff
-
-PLAN_HEADER_OCTETS = 3
-"""What MessagePack puts before an array of 16 values and more; the library takes a plan without it (words.lua)."""
 
 LADDER_TEXTS_MAX = 10_000
 
@@ -188,14 +184,15 @@ class _Charging:
 
     def start(self) -> None:
         """Send the request for the profile that is remembered, or find out who is asking."""
-        self._guarded(self._begin, self._ask.ids)
-
-    def _begin(self, ids: tuple[SubscriberId, ...]) -> None:
-        self._profile = self._book.profiles.recall(ids) if ids else None
-        if self._profile is None:
-            self._find()
-        else:
-            self._send()
+        try:
+            ids = self._ask.ids
+            self._profile = self._book.profiles.recall(ids) if ids else None
+            if self._profile is None:
+                self._find()
+            else:
+                self._send()
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
 
     # -- who is asking
 
@@ -275,48 +272,38 @@ class _Charging:
             tariff = book.tariffs.newest(profile.tariff)
             key = tariff.key if tariff is not None else profile.tariff
         now_ms = book.clock.now_ms() + part.offset_ms
-        made = plan(ask, profile, tariff, key, rules.quota, now_ms)
-        values: list[Any] = [
-            now_ms,
-            part.offset_ms,
-            SKEW_MS_MAX,
-            made.kind,
-            made.number,
-            made.digest,
-            made.account,
-            made.version,
-            made.tariff,
-            made.at_ms,
-            rules.supervision_ms,
-            rules.tombstone_ms,
-            f"{ask.origin_host} {ask.origin_realm}",
-            made.session_id,
-            SESSIONS_PER_SUBSCRIBER_MAX,
-            SESSION_SERVICES_MAX,
-            rules.where_ms // 2,
-        ]
-        for each in made.services:
-            values += (
-                each.key,
-                each.refusal,
-                each.unit,
-                *each.used,
-                each.wants,
-                each.validity_s,
-                each.rate_max,
-            )
-            values += (each.ladder, len(each.ladders), *[book.ladder_text(ladder) for ladder in each.ladders])
-            values += (len(each.posts), *[number for piece in each.posts for number in piece])
-        body = packed(*values)[PLAN_HEADER_OCTETS:]
+        account, session_id = profile.account, ask.session_id
+        body = pack_plan(
+            [
+                now_ms,
+                part.offset_ms,
+                SKEW_MS_MAX,
+                ask.kind,
+                ask.number,
+                ask.digest,
+                account,
+                profile.version,
+                key,
+                now_ms,
+                rules.supervision_ms,
+                rules.tombstone_ms,
+                f"{ask.origin_host} {ask.origin_realm}",
+                session_id,
+                SESSIONS_PER_SUBSCRIBER_MAX,
+                SESSION_SERVICES_MAX,
+                rules.where_ms // 2,
+                *plan(ask, tariff, rules.quota, book.ladder_text),
+            ]
+        )
         keys = book.parts.keys[profile.partition]
-        prefix, account = keys.prefix, profile.account
+        prefix = keys.prefix
         command = pack(
             "FCALL",
             book.charge_name,
-            6,
+            "6",
             keys.part,
             f"{prefix}book:{account}",
-            f"{prefix}session:{made.session_id}",
+            f"{prefix}session:{session_id}",
             keys.due,
             keys.stream,
             f"{prefix}profile:{account}",
@@ -328,7 +315,10 @@ class _Charging:
         book.parts.store.call(keys.slot, command, self._replied, part.incarnation)
 
     def _replied(self, reply: Any) -> None:
-        self._guarded(self._take_reply, reply)
+        try:
+            self._take_reply(reply)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
 
     def _take_reply(self, reply: Any) -> None:
         if isinstance(reply, StoreFault):
@@ -435,16 +425,20 @@ class _Charging:
             self._done(outcome)
 
     def _guarded(self, step: Callable[[Any], None], value: Any) -> None:
-        """Take one step; a defect of ours ends the request with 3004 instead of leaving it without an answer (law 3)."""
+        """Take one step."""
         try:
             step(value)
-        except Exception as error:
-            if self._over:
-                raise
-            self._book.counts["own_faults"] += 1
-            told = {"message": "a request met a defect of ours", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(told)
-            self._end(Code.EPOCH)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """End the request with 3004 after a defect of ours, instead of leaving it without an answer (law 3)."""
+        if self._over:
+            raise error
+        self._book.counts["own_faults"] += 1
+        told = {"message": "a request met a defect of ours", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
+        self._end(Code.EPOCH)
 
 
 def _ignore(_reply: Any) -> None:
