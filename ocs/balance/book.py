@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 from ocs.balance.functions import function
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
-from ocs.balance.parts import Part, Parts, pack_plan, packed, unpacked
+from ocs.balance.parts import Part, Parts, packed
+from ocs.balance.plan_text import PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, Ask
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules, plan
 from ocs.clock import Clock
 from ocs.limits import (
@@ -100,6 +101,7 @@ class Book:
         "parts",
         "profiles",
         "rules",
+        "rules_text",
         "tariffs",
     )
 
@@ -114,6 +116,13 @@ class Book:
         self.profiles = Profiles(parts)
         self.tariffs = tariffs
         self.rules = rules
+        self.rules_text = packed(
+            rules.supervision_ms,
+            rules.tombstone_ms,
+            SESSIONS_PER_SUBSCRIBER_MAX,
+            SESSION_SERVICES_MAX,
+            rules.where_ms // 2,
+        )
         self.opening: dict[str, list[_Charging]] = {}
         """Sessions whose Initial is under way here, each with the requests that wait for it."""
         self.counts: dict[str, int] = dict.fromkeys(
@@ -273,8 +282,10 @@ class _Charging:
             key = tariff.key if tariff is not None else profile.tariff
         now_ms = book.clock.now_ms() + part.offset_ms
         account, session_id = profile.account, ask.session_id
+        ladders, services, pieces = plan(ask, tariff, rules.quota, book.ladder_text)
         body = pack_plan(
             [
+                PLAN_LAYOUT,
                 now_ms,
                 part.offset_ms,
                 SKEW_MS_MAX,
@@ -285,14 +296,14 @@ class _Charging:
                 profile.version,
                 key,
                 now_ms,
-                rules.supervision_ms,
-                rules.tombstone_ms,
                 f"{ask.origin_host} {ask.origin_realm}",
                 session_id,
-                SESSIONS_PER_SUBSCRIBER_MAX,
-                SESSION_SERVICES_MAX,
-                rules.where_ms // 2,
-                *plan(ask, tariff, rules.quota, book.ladder_text),
+                book.rules_text,
+                len(ladders),
+                len(ask.services),
+                *ladders,
+                *services,
+                *pieces,
             ]
         )
         keys = book.parts.keys[profile.partition]
@@ -394,11 +405,11 @@ class _Charging:
         if not text:
             self._end(Code(code), Note(notes))
             return
-        kept, rows = unpacked(text)
+        kept, services = read_outcome(text)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
-        self._done_with(Outcome(kept, notes, tuple([ServiceOutcome(*row) for row in rows])))
+        self._done_with(Outcome(kept, notes, services))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""

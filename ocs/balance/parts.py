@@ -22,7 +22,7 @@ from ocs.clock import Clock
 from ocs.limits import SKEW_MS_MAX
 from ocs.outcomes import Code
 
-__all__ = ["Part", "Parts", "ScriptFault", "awaited", "pack_plan", "packed", "script_fault", "unpacked"]
+__all__ = ["Part", "Parts", "ScriptFault", "awaited", "packed", "script_fault", "unpacked"]
 
 
 class Part(NamedTuple):
@@ -46,14 +46,6 @@ _pack = msgpack.Packer(
 def packed(*values: Any) -> bytes:
     """Pack arguments as the Lua library reads them."""
     return _pack(values)  # type: ignore[no-any-return]
-
-
-def pack_plan(values: list[Any]) -> bytes:
-    """Pack a plan, of 16 values and more, as the library reads it: without the array's header (words.lua)."""
-    return _pack(values)[_PLAN_HEADER_OCTETS:]  # type: ignore[no-any-return]
-
-
-_PLAN_HEADER_OCTETS = 3
 
 
 class Parts:

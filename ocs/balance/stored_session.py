@@ -37,7 +37,7 @@ class OpenSession(NamedTuple):
     services: tuple[SessionService, ...]
 
 
-FIXED, WIDTH, LAYOUT = 16, 12, 1
+FIXED, WIDTH, LAYOUT = 16, 12, 2
 """Fields of a session, fields of each of its services behind them, and the version of that order (session.lua)."""
 
 
@@ -54,13 +54,26 @@ def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
     """Read a packed session (session.lua, S_... and V_...); raises SessionUnreadable."""
     try:
         flat = unpack(text)
-        state, account, tariff, opened, due, _last, _top, _high, _low, _where, route, count, indexed = flat[
-            :13
-        ]
+        (
+            layout,
+            state,
+            account,
+            tariff,
+            opened,
+            due,
+            _last,
+            _top,
+            _high,
+            _low,
+            _where,
+            route,
+            count,
+            indexed,
+        ) = flat[:14]
         host, _, realm = route.partition(" ")
         rows = tuple(_service(flat[start : start + WIDTH]) for start in range(FIXED, len(flat), WIDTH))
-        if len(rows) != count or flat[FIXED - 1] != LAYOUT:
-            raise ValueError(f"{len(rows)} services where {count} are told, layout {flat[FIXED - 1]}")  # noqa: TRY301 - as if unpacking had
+        if len(rows) != count or layout != LAYOUT:
+            raise ValueError(f"{len(rows)} services where {count} are told, layout {layout}")  # noqa: TRY301 - as if unpacking had
         ended = SessionState(state)
     except (ValueError, TypeError, IndexError, AttributeError) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault

@@ -50,31 +50,43 @@ _NOTHING = Units()
 _REFUSED = int(Code.UNRATED)
 
 
-def plan(
-    ask: Ask, tariff: Tariff | None, rules: QuotaRules, ladder_text: Callable[[Ladder], bytes]
-) -> list[Any]:
-    """Make the services of a request's plan on a tariff; one that is not known (None) refuses every service.
+class Plan(NamedTuple):
+    """A request's services as the store reads them (charge.lua, A_KEY and the rest), each list flat.
 
-    They come one after the other in one flat list, as the store reads them (charge.lua, A_KEY and the rest): key, refusal, unit,
-    used of each kind, wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on; then
-    the ladders (``ladder_text`` packs them) and the pieces of what was used (ladder, units), each list behind its count.
+    ``ladders`` are packed, each once. ``services`` holds WIDTH values for each service: key, refusal, unit, used of each kind (-1:
+    not told), wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on (counted from 1; 0: none),
+    and how many of the ``pieces`` are its own: pairs of a ladder and the units used on it, in the services' order.
     """
+
+    ladders: list[bytes]
+    services: list[Any]
+    pieces: list[int]
+
+
+WIDTH = 11
+
+
+def plan(ask: Ask, tariff: Tariff | None, rules: QuotaRules, ladder_text: Callable[[Ladder], bytes]) -> Plan:
+    """Make the plan of a request on a tariff; one that is not known (None) refuses every service. ``ladder_text`` packs a ladder."""
     priced = tariff.services.get(ask.family) if tariff is not None and ask.family is not None else None
     services: list[Any] = []
+    pieces: list[int] = []
+    if priced is None:
+        for key, _, _, used, wanted in ask.services:
+            refusal = _REFUSED if wanted is not None else 0
+            services += (key, refusal, 1, *(_NOTHING if used is None else used), 0, 0, 0, 0, 0)
+        return Plan([], services, pieces)
+    at = priced.unit - 1
+    most, rate = rules[at], rules[at + 4]
     for key, _, _, used, wanted in ask.services:
         octets, seconds, events = reported = _NOTHING if used is None else used
-        if priced is None:
-            refusal = _REFUSED if wanted is not None else 0
-            services += (key, refusal, 1, octets, seconds, events, 0, 0, 0, 0, 0, 0)
-            continue
-        at = priced.unit - 1
         wants = 0
         if wanted is not None:
             # nothing asked, zero asked, or another kind asked than the tariff measures: the server chooses (INTERFACE, Grants)
-            wants, asked = rules[at], wanted[at]
-            if 0 < asked < wants:
-                wants = asked
-        services += (key, 0, at + 1, octets, seconds, events, wants, rules.validity_s, rules[at + 4], 1)
-        services += (1, ladder_text(priced.ladder))
-        services += (1, 1, reported[at]) if reported[at] >= 0 else (0,)
-    return services
+            wants = wanted[at] if 0 < wanted[at] < most else most
+        count = 0
+        if reported[at] >= 0:
+            pieces += (1, reported[at])
+            count = 1
+        services += (key, 0, at + 1, octets, seconds, events, wants, rules.validity_s, rate, 1, count)
+    return Plan([ladder_text(priced.ladder)], services, pieces)

@@ -3,11 +3,11 @@
 import zlib
 from typing import Any
 
-from ocs.balance.accounts import read_book
 from ocs.balance.book import Rules
 from ocs.balance.model import Account, Model, Offer, Session, Terms
 from ocs.balance.parts import unpacked
 from ocs.balance.profiles import write_profile
+from ocs.balance.stored_book import read_book
 from ocs.charging.ask import INITIAL, Ask, AskedService
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules

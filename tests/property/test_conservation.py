@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from ocs.balance.accounts import Book, read_book
 from ocs.balance.audit import audit
 from ocs.balance.parts import unpacked
+from ocs.balance.stored_book import Book, read_book
 from ocs.records import Account, Charge, Expire, Record, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places, services_of
