@@ -32,6 +32,7 @@ from ocs.balance.functions import function, library
 from ocs.balance.keys import where
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts
+from ocs.balance.plan_text import CODE_AT
 from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome
@@ -169,6 +170,8 @@ class Bench:
                 return
             if isinstance(reply, list):
                 replies[reply[0]] += 1
+            elif len(reply) > CODE_AT:  # an outcome; less is the OK of a SET
+                replies[reply[CODE_AT]] += 1
             following = next(source, None)
             if following is not None:
                 call(*following, done)

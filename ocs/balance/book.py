@@ -18,7 +18,7 @@ from ocs.balance.functions import function
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, Parts, packed
-from ocs.balance.plan_text import PLAN_LAYOUT, pack_plan, read_outcome
+from ocs.balance.plan_text import NOTES_AT, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, Ask
 from ocs.charging.outcome import Outcome
@@ -337,6 +337,9 @@ class _Charging:
             return
         book = self._book
         book.observe(book.now_us() - self._sent_us)
+        if reply.__class__ is bytes:  # charged: an outcome says everything itself
+            self._decided(reply, reply[NOTES_AT])
+            return
         code = reply[0]
         if code == Code.SUCCESS or code > Code.STALE:
             self._finish(reply)
@@ -405,6 +408,9 @@ class _Charging:
         if not text:
             self._end(Code(code), Note(notes))
             return
+        self._decided(text, notes)
+
+    def _decided(self, text: bytes, notes: Any) -> None:
         kept, services = read_outcome(text)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):

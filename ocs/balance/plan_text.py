@@ -24,12 +24,13 @@ def pack_plan(values: list[Any]) -> bytes:
 
 def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:
     """Read what a session remembers of a request: the command's code (a plain number), and a row for each service."""
-    code = text[_CODE_AT]
+    code = text[CODE_AT]
     if len(text) == _ONE_OCTETS:  # one service, as nearly always
         return code, (_made(_ROW.unpack_from(text, _HEAD.size)),)
     return code, tuple(map(_made, _ROW.iter_unpack(memoryview(text)[_HEAD.size :])))
 
 
 _made = ServiceOutcome._make
-_CODE_AT = _HEAD.size - 3
+CODE_AT, NOTES_AT = _HEAD.size - 3, _HEAD.size - 2
+"""Where an outcome has its code and its notes, one octet each."""
 _ONE_OCTETS = _HEAD.size + _ROW.size

@@ -1,8 +1,8 @@
 """The function library as text: where it writes first, and the same library broken on purpose under another name."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ocs.balance.functions import NAME, VERSION, loadable, source
 
@@ -111,9 +111,3 @@ def places(prefix: str) -> dict[str, int]:
             if name not in {"S_FIXED", "V_WIDTH"}:
                 found[name.removeprefix(prefix).lower()] = int(number) - 1
     return found
-
-
-def services_of(session: Sequence[Any]) -> list[Sequence[Any]]:
-    """Return the services of a stored session: they stand behind its own fields, one after the other."""
-    fixed, width = len(places("S_")), len(places("V_"))
-    return [session[start : start + width] for start in range(fixed, len(session), width)]

@@ -256,10 +256,8 @@ local function check(book)
 end
 
 local function new_session(plan)
-  local session, now = { LAYOUT, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], plan[P_NOW], 0, 0, 0, 0, 0 }, plan[P_NOW]
-  session[S_WHERE], session[S_ROUTE], session[S_COUNT] = now, plan[P_ROUTE], 0
-  session[S_INDEXED], session[S_KEPT], session[S_OUTCOMES] = 0, 0, ''
-  return session
+  local now = plan[P_NOW]
+  return { LAYOUT, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], 0, 0, '' }
 end
 
 -- A record to be filled in: a table that has its size from the beginning costs less than one that grows.
@@ -324,7 +322,7 @@ local function charge(keys, args)
     RECORD_VERSION, R_CHARGE, plan[P_ACCOUNT], book[B_SEQUENCE], now, at, plan[P_SID], kind
   record[9], record[10], record[11], record[12], record[13], record[14], record[15], record[16] =
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
-  local record_text, session_text, book_text = pack(record), pack(session), write_book(book)
+  local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
 
@@ -341,7 +339,7 @@ local function charge(keys, args)
     end
     call('SET', keys[2], book_text)
   end
-  return { code, outcome, notes }
+  return outcome -- it tells the code and the notes itself; every other reply is a table
 end
 
 -- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.
@@ -361,7 +359,8 @@ local function expire(keys, args)
   if not book_text then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
-    local kept, due = pack(session), format('%.0f', session[S_DUE])
+    local due = format('%.0f', session[S_DUE])
+    local kept = write_session(session)
 
     call('ZADD', keys[4], due, sid)
     call('SET', keys[3], kept)
@@ -376,7 +375,7 @@ local function expire(keys, args)
   check(book)
   local record = pack({ RECORD_VERSION, R_EXPIRE, session[S_ACCOUNT], book[B_SEQUENCE], now, sid, held, forced,
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local kept, book_after, id, life = pack(session), write_book(book), stream_id(part), life_of(tombstone)
+  local kept, book_after, id, life = write_session(session), write_book(book), stream_id(part), life_of(tombstone)
 
   call('XADD', keys[5], id, 'r', record)
   call('ZREM', keys[4], sid)

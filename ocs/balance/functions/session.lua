@@ -1,15 +1,18 @@
 -- A session's memory: which requests it has seen, what it answered, and what each of its services has used and holds.
 
--- A session is one flat array, in the store and at work: S_FIXED fields of its own, then V_WIDTH fields for each of its
--- S_COUNT services. A service is told by its base `s`, the place before its first field: session[s + V_HOLD].
-local S_LAYOUT, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH, S_LOW = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local S_WHERE, S_ROUTE, S_COUNT, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16
+-- A session is one flat array: S_FIXED fields of its own, then V_WIDTH fields for each of its S_COUNT services. A service
+-- is told by its base `s`, the place before its first field: session[s + V_HOLD]. In the store it is these fields in the
+-- formats below, one behind the other, and then the outcomes, whose own place holds nothing there. Money and units are
+-- doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX); the second octet is the count.
+local S_LAYOUT, S_COUNT, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local S_LOW, S_WHERE, S_ROUTE, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16
 local S_FIXED = 16
 -- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
 local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL = 8, 9, 10, 11, 12
 local V_WIDTH = 12
-local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 2
+local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 3
+local SESSION_FORMAT, SERVICE_FORMAT = '<BBBssI6I6I6I4I4I4I6sI6BB', 'sBdddI5dddI4I6B'
 
 -- An outcome is a head {kind, number, digest, code, notes, count} and count rows {code, unit, units, validity, final}, all
 -- of fixed width: what the session remembers, and word for word what the caller gets. Remembered outcomes stand one behind
@@ -17,10 +20,33 @@ local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 2
 local O_HEAD_OCTETS, O_ROW_OCTETS = 14, 15
 local HEAD_FORMAT, ROW_FORMAT = '<BI4I6BBB', '<BBi8I4B'
 
+-- Formats by the number of services, made once each.
+local session_formats = {}
+
+local function session_format(count)
+  local made = session_formats[count]
+  if not made then
+    made = SESSION_FORMAT .. SERVICE_FORMAT:rep(count)
+    session_formats[count] = made
+  end
+  return made
+end
+
 local function read_session(text)
-  local session = read_array(text)
-  session[S_LAYOUT] = LAYOUT
+  local count = byte(text, S_COUNT)
+  local session = { struct_unpack(session_format(count), text) }
+  local behind = S_FIXED + count * V_WIDTH + 1
+  session[S_OUTCOMES] = sub(text, session[behind])
+  session[behind] = nil
   return session
+end
+
+-- The session as text, once: its outcomes leave the array.
+local function write_session(session)
+  local outcomes = session[S_OUTCOMES]
+  session[S_OUTCOMES] = 0
+  local count = session[S_COUNT]
+  return struct_pack(session_format(count), values_of(session, 1, S_FIXED + count * V_WIDTH)) .. outcomes
 end
 
 -- Whether the bit of `age` (0 = the newest number) is set in the two words that say which of the last 64 numbers were
@@ -62,7 +88,7 @@ end
 
 -- Octets of the outcome that begins at `from`.
 local function outcome_octets(outcomes, from)
-  return O_HEAD_OCTETS + O_ROW_OCTETS * outcomes:byte(from + O_HEAD_OCTETS - 1)
+  return O_HEAD_OCTETS + O_ROW_OCTETS * byte(outcomes, from + O_HEAD_OCTETS - 1)
 end
 
 -- What is known of this request already: a code with the remembered outcome and a note, or nil when it is new.
@@ -74,7 +100,7 @@ local function recall(session, kind, number, digest)
     local was_kind, was_number, was_digest = struct_unpack(HEAD_FORMAT, outcomes, from)
     local after = from + outcome_octets(outcomes, from)
     if was_kind == kind and was_number == number then
-      if was_digest == digest then return SUCCESS, outcomes:sub(from, after - 1), REPLAY end
+      if was_digest == digest then return SUCCESS, sub(outcomes, from, after - 1), REPLAY end
       return CONFLICT, '', 0
     end
     from = after
@@ -88,7 +114,7 @@ end
 local function remember(session, kind, number, outcome)
   local outcomes = session[S_OUTCOMES]
   if session[S_KEPT] >= OUTCOMES_KEPT then
-    outcomes = outcomes:sub(outcome_octets(outcomes, 1) + 1)
+    outcomes = sub(outcomes, outcome_octets(outcomes, 1) + 1)
   else
     session[S_KEPT] = session[S_KEPT] + 1
   end

@@ -20,11 +20,12 @@ local KNOWN_MAX = 1000
 
 -- The store's own functions. They cannot be seen while a library is loaded, and finding one in the store's table of
 -- globals at every use is a tenth of a charge's work: the first call of a function fetches them.
-local call, pack, unpack_from, struct_pack, struct_unpack, bor, format
+local call, pack, unpack_from, struct_pack, struct_unpack, bor, format, byte, sub, values_of
 
 local function fetch()
   call, pack, unpack_from = redis.call, cmsgpack.pack, cmsgpack.unpack_limit
   struct_pack, struct_unpack, bor, format = struct.pack, struct.unpack, bit.bor, string.format
+  byte, sub, values_of = string.byte, string.sub, unpack
 end
 
 local function exact(n)
@@ -71,7 +72,7 @@ local function read_book(text)
 end
 
 local function write_book(book)
-  return struct_pack('<dddddddd', unpack(book, 1, B_OPEN))
+  return struct_pack('<dddddddd', values_of(book, 1, B_OPEN))
 end
 
 -- The epoch of the store and our clock, checked before anything else: EPOCH, SKEW, or nil when both hold. `kept` is what

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from ocs.balance.functions import NAME, VERSION, constants, function, library, loadable, source
+from ocs.balance.stored_session import SERVICE_FORMAT, SESSION_FORMAT
 from tests.real_valkey import RealValkey
 
 TEXT = source()
@@ -39,6 +40,12 @@ def test_words_in_capitals_reach_the_store_as_numbers_and_texts_stay() -> None:
     assert loadable(text) == b"\nlocal x = { 1, 'LEFT', t[22] } -- LEFT\n"
     code = re.sub(rb"'[^'\n]*'|--[^\n]*", b"", library())
     assert re.findall(rb"\b(?:B|S|V|A|P)_[A-Z]+", code) == []
+
+
+def test_a_session_has_one_format_in_both_languages() -> None:
+    formats = re.search(r"SESSION_FORMAT, SERVICE_FORMAT = '(\S+)', '(\S+)'", TEXT)
+    assert formats is not None
+    assert formats.groups() == (SESSION_FORMAT, SERVICE_FORMAT)
 
 
 def test_a_word_that_is_two_numbers_is_refused() -> None:
