@@ -20,7 +20,7 @@ from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, Parts, packed
 from ocs.balance.plan_text import NOTES_AT, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
-from ocs.charging.ask import INITIAL, Ask
+from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules, plan
 from ocs.clock import Clock
@@ -415,6 +415,8 @@ class _Charging:
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
+        elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
+            self._let_where_go()
         self._done_with(Outcome(kept, notes, services))
 
     def _say_where(self) -> None:
@@ -425,6 +427,11 @@ class _Charging:
         place = write_place(profile.partition, profile.account)
         command = pack("SET", key, place, "PX", book.rules.where_ms)
         book.parts.store.call(slot_of(key), command, _ignore)
+
+    def _let_where_go(self) -> None:
+        """Keep the word no longer than the tombstone of a session that is closed: there would be hours of them."""
+        book, key = self._book, where(self._ask.session_id)
+        book.parts.store.call(slot_of(key), pack("PEXPIRE", key, book.rules.tombstone_ms), _ignore)
 
     def _end(self, code: Code, notes: Note = Note(0)) -> None:  # noqa: B008 - a constant
         self._done_with(Outcome(code, notes, ()))

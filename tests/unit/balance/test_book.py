@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from ocs.balance.accounts import Account, NewSubscriber, _claim_text
+from ocs.balance.keys import where
 from ocs.balance.link import StoreFault
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
 from tests.real_valkey import RealValkey
-from tests.unit.balance.books import MIB, Network, network
+from tests.unit.balance.books import MIB, RULES, Network, network
 
 
 @pytest.fixture
@@ -110,3 +111,13 @@ def test_of_two_creates_that_find_a_dead_claim_one_gets_the_number(net: Network)
     assert len(made) == 1
     assert all(isinstance(each, StoreFault | tuple) for each in (first, second))
     assert net.run(net.charged.accounts.find(identity)).profile.account == made[0][1].profile.account
+
+
+def test_the_word_where_a_session_lives_goes_with_its_tombstone(net: Network) -> None:
+    key = where("s;1")
+    net.ask(INITIAL, 0, wants=MIB)
+    assert RULES.where_ms - 60_000 < net.execute("PTTL", key) <= RULES.where_ms
+
+    net.ask(TERMINATION, 1, used=MIB)
+
+    assert 0 < net.execute("PTTL", key) <= RULES.tombstone_ms
