@@ -167,6 +167,8 @@ def test_a_store_that_syncs_before_it_replies_loses_nothing_acknowledged_when_ki
 
 
 def test_the_net_tears_when_the_store_replies_before_it_syncs() -> None:
-    found = _killed("everysec", 3_000)  # it syncs once a second: until then there is nothing to lose
+    # it syncs once a second: until then there is nothing to lose, and two seconds later it writes all the same; a machine that
+    # is busy in between may kill too late, which shows nothing
+    tries = (_killed("everysec", 3_000) for _ in range(3))
 
-    assert any("acknowledged and lost" in each for each in found)
+    assert any("acknowledged and lost" in each for found in tries for each in found)
