@@ -87,6 +87,10 @@ class Shapes:
 
     def learn(self, frame: bytes, layout: tuple[Leaf, ...], namespace: dict[str, Any]) -> None:
         """Learn the shape of a frame that was read without a fault; ``namespace`` is what readers may use (see _Source)."""
+        try:
+            reader = _Source(frame, namespace).reader(layout)
+        except _Unlearnable:
+            return
         if self.count >= limits.SHAPES_KEPT_MAX:
             self._known.clear()
             self.count = 0
@@ -94,10 +98,6 @@ class Shapes:
         if len(readers) >= limits.SHAPES_ALIKE_MAX:
             self.count -= 1
             readers.pop()
-        try:
-            reader = _Source(frame, namespace).reader(layout)
-        except _Unlearnable:
-            return
         readers.insert(0, reader)
         self.count += 1
 

@@ -169,3 +169,10 @@ def test_shapes_that_look_alike_push_out_the_oldest() -> None:
     for _ in range(limits.SHAPES_ALIKE_MAX + 5):
         shapes.learn(bytes(28), (), {})
     assert len(shapes.readers(bytes(28))) == shapes.count == limits.SHAPES_ALIKE_MAX
+
+
+def test_a_layout_that_cannot_be_learned_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SHAPE_AVPS_MAX", 3)
+    codec = learned(ccr())
+    assert codec._shapes.count == 0
+    assert not codec._shapes._known
