@@ -139,6 +139,7 @@ def capped(draw: st.DrawFn) -> tuple[Ladder, Price]:
     plain = draw(random_prices())
     quantum = plain.quantum_micros
     cap = quantum * draw(st.one_of(st.integers(1, 100), st.integers(1, max(1, 10**12 // quantum))))
+    cap += draw(st.sampled_from((0, 0, 0, 1)))
     minimum = draw(st.one_of(st.just(0), st.integers(0, cap)))
     try:
         on = ladder_of(plain)._replace(minimum_micros=minimum, cap_micros=cap, cap_mode=CapMode.FREE)

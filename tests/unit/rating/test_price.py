@@ -67,6 +67,12 @@ def test_a_cap_that_disconnects_ends_the_usage_in_whichever_window_it_is_reached
     assert [each.window for each in told.lines] == ["day", "night"]
 
 
+def test_a_call_that_was_disconnected_does_not_go_on_in_a_cheaper_window() -> None:
+    day, night = (on._replace(cap_micros=1_700_000, cap_mode=CapMode.STOP) for on in (DAY, NIGHT))
+    told = explain([Used(day, "day", 120), Used(night, "night", 60)])
+    assert (told.units, told.cost_micros) == (60, 1_000_000)
+
+
 def test_the_subtotals_lead_from_nothing_to_the_cost() -> None:
     on = STEPPED._replace(quantum_micros=10_000, rounding=Rounding.UP)
     told = explain([Used(on, "", 5_000)])

@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ocs.rating.ladder import ORIGIN, CapMode, advance, total
+from ocs.rating.ladder import ORIGIN, CapMode, advance, ladder, total
 from ocs.rating.numbering import EMERGENCY, read_numbering
 from ocs.rating.rates import Facts, Piece, Rate
 from ocs.rating.tariff import Tariff, TariffError, read_tariff
@@ -157,7 +157,9 @@ def test_all_ladders_share_one_scale_and_those_of_a_rate_one_limit() -> None:
     on = tariff(third, '  - {name: m, service: sms, steps: [{block: 1, price: "1.00", per: 9}]}')
     ladders = [each for rate in (*on.choice.rates, *on.choice.emergency) for each in rate.ladders]
     assert {each.scale for each in ladders} == {63}
-    assert len({each.limit for each in on.choice.rates[0].ladders}) == 1
+    alone = [ladder(list(each.steps), scale=each.scale).limit for each in on.choice.rates[0].ladders]
+    assert len(set(alone)) == 3
+    assert {each.limit for each in on.choice.rates[0].ladders} == {min(alone)}
 
 
 def test_only_what_one_plain_ladder_prices_is_offered_as_a_service() -> None:
@@ -183,6 +185,14 @@ def test_a_free_after_cap_of_one_window_becomes_a_step_that_any_ladder_can_price
         9_000_000,
         9_000_000,
     ]
+
+
+def test_a_cap_that_is_no_multiple_of_the_rounding_stays_an_amount() -> None:
+    capped = f'  - {{name: flat, service: voice, round_to: "2.00", cap_per_session: {{amount: "9.00", then: free}}, {SECOND}}}'
+    (rate,) = tariff(capped).choice.rates
+    on = rate.ladders[0]
+    assert on.cap_mode == CapMode.FREE
+    assert [total(on, advance(on, ORIGIN, units)) for units in (7, 8, 9)] == [8_000_000, 8_000_000, 9_000_000]
 
 
 @pytest.mark.parametrize(
