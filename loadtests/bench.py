@@ -184,7 +184,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     )
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--window", type=int, default=256, help="requests under way in a closed loop")
-    parser.add_argument("--subscribers", type=int, default=20_000)
+    parser.add_argument("--subscribers", type=int, default=10_000)
     parser.add_argument("--sessions", type=int, default=2_048, help="sessions open at any time")
     parser.add_argument("--quick", action="store_true", help="a second or two each; the figures mean nothing")
     parser.add_argument(

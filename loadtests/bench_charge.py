@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import struct
 import sys
 import tempfile
 from collections import Counter
@@ -30,7 +31,8 @@ from ocs.balance.embedded import Embedded
 from ocs.balance.functions import function, library
 from ocs.balance.keys import where
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, packed
+from ocs.balance.parts import Parts
+from ocs.balance.plan_text import CODE_AT
 from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome
@@ -82,7 +84,8 @@ class _Taking:
         return self._store.incarnation(slot)
 
 
-_WELL = [int(Code.SUCCESS), packed(int(Code.SUCCESS), ()), int(Note.WHERE)]
+_WELL = [int(Code.SUCCESS), struct.pack("<BI6xBBB", INITIAL, 0, Code.SUCCESS, 0, 0), int(Note.WHERE)]
+"""The reply to a request of no service (session.lua, HEAD_FORMAT)."""
 
 
 class Bench:
@@ -167,6 +170,8 @@ class Bench:
                 return
             if isinstance(reply, list):
                 replies[reply[0]] += 1
+            elif len(reply) > CODE_AT:  # an outcome; less is the OK of a SET
+                replies[reply[CODE_AT]] += 1
             following = next(source, None)
             if following is not None:
                 call(*following, done)

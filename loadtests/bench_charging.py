@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ocs.charging.answer import AnswerWriter
 from ocs.charging.ask import Ask, ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
-from ocs.diameter.codec import Codec, Header, Message, header
+from ocs.diameter.codec import Codec, Message
 from ocs.outcomes import Code, Note
 from ocs.units import Unit
 
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
     what: str
     messages: list[Message]
-    answers: list[tuple[Header, Message, Ask, Outcome]]
+    answers: list[tuple[Message, Ask, Outcome]]
 
 
 def one_service(codec: Codec) -> list[bytes]:
@@ -71,10 +71,10 @@ def case(what: str, codec: Codec, frames: list[bytes]) -> Case:
     messages = [codec.decode(frame) for frame in frames]
     decided = ServiceOutcome(Code.SUCCESS, Unit.OCTETS, 10_485_760, 3600, final=False)
     answers = []
-    for frame, message in zip(frames, messages, strict=True):
+    for message in messages:
         asked = ask(message)
         outcome = Outcome(Code.SUCCESS, Note(0), (decided,) * len(asked.services))
-        answers.append((header(frame), message, asked, outcome))
+        answers.append((message, asked, outcome))
     return Case(what, messages, answers)
 
 

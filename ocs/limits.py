@@ -12,6 +12,10 @@ SERVICE_CONTEXT_OCTETS_MAX = 255
 SERVICE_NAMES_KEPT_MAX = 4_096
 """Services (rating groups and identifiers) whose encoded name a worker remembers. Beyond: all are forgotten and encoded again."""
 
+SPELLINGS_KEPT_MAX = 65_536
+"""Spellings of a request's identities whose normal form a worker remembers (about 500 octets each). Beyond: the one not met for
+longest is normalised again."""
+
 CONTEXTS_KEPT_MAX = 256
 """Service-Context-Ids of which a worker remembers the service. Beyond: the one not met for longest is judged again."""
 
@@ -96,6 +100,18 @@ FAILED_AVP_OCTETS_MAX = 2_048
 
 AVP_HEADS_KEPT_MAX = 512
 """AVP headers that one grammar remembers as already judged (about 200 octets each). Beyond: all are forgotten and judged again."""
+
+SHAPES_KEPT_MAX = 512
+"""Shapes of messages that a codec has learnt (about 20 kB each), and layouts that it counts. Beyond: all are forgotten."""
+
+SHAPES_ALIKE_MAX = 8
+"""Shapes tried for one message (same length, command and first AVP header). Beyond: the oldest is forgotten."""
+
+SHAPE_WALKS = 16
+"""Times that a layout is walked before it is learnt: learning takes a millisecond, which a stranger's single message is not worth."""
+
+SHAPE_AVPS_MAX = 250
+"""AVPs of a shape; a longer message is walked each time."""
 
 IDENTITIES_KEPT_MAX = 4_096
 """Diameter identities that a codec remembers as already judged. Beyond: all are forgotten and judged again."""

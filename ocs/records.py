@@ -5,14 +5,15 @@ Laws
 2. Every record of an account carries its dense sequence number and the book after it (credits, posted, pending).
 3. The first field is the record's version; a reader that does not know it stops and says so.
 
-Records travel as MessagePack arrays in the order of the fields below (ocs/balance/functions/charge.lua, account.lua).
+Records travel as flat MessagePack arrays in the order of the fields below; the lines of a charge follow its other fields,
+one after the other (ocs/balance/functions/charge.lua, account.lua).
 """
 
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-VERSION = 1
+VERSION = 2
 
 
 class Kind(IntEnum):
@@ -153,9 +154,17 @@ def read(fields: Sequence[Any]) -> Record:
             f"a record of version {fields[0] if fields else None!r}; this reader knows {VERSION}"
         )
     shape = _SHAPES.get(fields[1])
+    if shape is Charge:
+        return _read_charge(fields)
     if shape is None or len(fields) != len(shape._fields) + 2:
         raise RecordError(f"a record of kind {fields[1]!r} with {len(fields)} fields")
-    if shape is Charge:
-        return Charge._make((*fields[2:-1], tuple(Line._make(each) for each in fields[-1])))
     made: Record = shape._make(fields[2:])
     return made
+
+
+def _read_charge(fields: Sequence[Any]) -> Charge:
+    width, first = len(Line._fields), len(Charge._fields) + 1  # two fields before, no lines among them
+    if len(fields) < first or (len(fields) - first) % width:
+        raise RecordError(f"a charge with {len(fields)} fields")
+    lines = tuple(Line._make(fields[at : at + width]) for at in range(first, len(fields), width))
+    return Charge._make((*fields[2:first], lines))

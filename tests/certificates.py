@@ -33,6 +33,10 @@ class Authority:
 
     def _sign(self, name: str, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
         begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+        signs = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
+            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
         return (
             x509.CertificateBuilder()
             .subject_name(_named(name))
@@ -42,6 +46,12 @@ class Authority:
             .not_valid_before(begin)
             .not_valid_after(begin + dt.timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(signs, critical=True)
+            # Python 3.13 checks chains by RFC 5280 to the letter: each certificate names the key that signed it
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
             .sign(self._key, hashes.SHA256())
         )
 

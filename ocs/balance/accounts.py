@@ -17,6 +17,7 @@ from ocs.balance.keys import home, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, packed, unpacked
 from ocs.balance.profiles import Profiles, read_place, read_profile, write_place, write_profile
+from ocs.balance.stored_book import Book, read_book
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
 from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
@@ -29,29 +30,6 @@ CLAIM_MS = 60_000
 """Age at which an identity claimed by a create that never opened its account is free again."""
 
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-
-
-class Book(NamedTuple):
-    """An account's book as it stands (words.lua, B_...), all money in micro-units."""
-
-    credits_micros: int
-    posted_micros: int
-    pending_micros: int
-    floor_micros: int
-    sequence: int
-    version: int
-    status: Status
-    sessions_open: int
-
-    @property
-    def balance_micros(self) -> int:
-        """Return credits less what was posted."""
-        return self.credits_micros - self.posted_micros
-
-    @property
-    def available_micros(self) -> int:
-        """Return what a grant may hold at most (DESIGN law 2)."""
-        return self.balance_micros - self.pending_micros - self.floor_micros
 
 
 class Account(NamedTuple):
@@ -79,12 +57,6 @@ class ToppedUp(NamedTuple):
     replayed: bool
     balance_micros: int
     available_micros: int
-
-
-def read_book(text: bytes) -> Book:
-    """Read a packed book."""
-    came_in, posted, pending, floor, sequence, version, status, opened = unpacked(text)
-    return Book(came_in, posted, pending, floor, sequence, version, Status(status), opened)
 
 
 class Accounts:

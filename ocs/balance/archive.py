@@ -44,6 +44,8 @@ STORE_KEY = "ocs:store"
 
 LEASE_KEY = "ocs:archiver"
 
+_AT_ONCE = 16
+
 
 class ArchiveFault(RuntimeError):
     """The archive's folder cannot be used as it is; the message says what is wrong and what would be right."""
@@ -80,6 +82,7 @@ class Archiver:
         "_name",
         "_parts",
         "_places",
+        "_started",
         "_untrimmed",
         "_waiting_since_ms",
         "done",
@@ -93,6 +96,7 @@ class Archiver:
         self._lock: int | None = None
         self._places: dict[int, Place] = {}
         self._untrimmed: set[int] = set()
+        self._started: set[int] = set()
         self._waiting_since_ms: dict[int, int] = {}
         self.done = Archived()
 
@@ -136,29 +140,40 @@ class Archiver:
             os.close(self._lock)
             self._lock = None
 
+    @property
+    def groups(self) -> list[tuple[Keys, ...]]:
+        """The partitions in groups that are asked, written and trimmed together; a pass goes over all of them."""
+        keys = self._parts.keys
+        return [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+
     async def once(self, *, everything: bool = False) -> int:
         """Go over all partitions once and write the batches that are ripe (or everything); returns records written."""
-        if not await self._holds_lease():
-            return 0
         written = 0
-        for start in range(0, len(self._parts.keys), 32):
-            chunk = self._parts.keys[start : start + 32]
-            batches = await asyncio.gather(*(self._fetch(keys) for keys in chunk))
-            ripe = {
-                keys.partition: batch
-                for keys, batch in zip(chunk, batches, strict=True)
-                if self._is_ripe(keys, batch, everything=everything)
-            }
-            if ripe:
-                await asyncio.to_thread(self._write, ripe)
-                written += sum(map(len, ripe.values()))
-            for keys in chunk:
-                if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind:
-                    await self._trim(keys)
-                    self._untrimmed.discard(keys.partition)
+        for group in self.groups:
+            written += await self.archive(group, everything=everything)
         if everything and written:
             return written + await self.once(everything=True)
         return written
+
+    async def archive(self, group: tuple[Keys, ...], *, everything: bool = False) -> int:
+        """Write the batches of one group that are ripe (or everything); returns records written."""
+        if not await self._holds_lease():
+            return 0
+        found = await asyncio.gather(*map(self._waiting, group))
+        keen = [
+            keys
+            for keys, waiting in zip(group, found, strict=True)
+            if self._is_ripe(keys, waiting, everything=everything)
+        ]
+        batches = await asyncio.gather(*map(self._fetch, keen))
+        ripe = {keys.partition: batch for keys, batch in zip(keen, batches, strict=True) if batch}
+        if ripe:
+            await asyncio.to_thread(self._write, ripe)
+        for keys in group:
+            if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind:
+                await self._trim(keys)
+                self._untrimmed.discard(keys.partition)
+        return sum(map(len, ripe.values()))
 
     async def _holds_lease(self) -> bool:
         """Take or renew the store's lease: of two servers on one store, one archives (law 3)."""
@@ -171,30 +186,43 @@ class Archiver:
         await store.execute(slot, "PEXPIRE", LEASE_KEY, ARCHIVE_LEASE_MS)
         return True
 
-    async def _fetch(self, keys: Keys) -> list[Entry]:
-        last = self._places[keys.partition].last_id if keys.partition in self._places else START
-        after, newest = await asyncio.gather(
-            self._parts.store.execute(
-                keys.slot, "XRANGE", keys.stream, f"({last}", "+", "COUNT", ARCHIVE_BATCH
-            ),
-            self._parts.store.execute(keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1),
-        )
-        if newest and order(newest[0][0].decode()) < order(last):
+    def _last_id(self, keys: Keys) -> str:
+        return self._places[keys.partition].last_id if keys.partition in self._places else START
+
+    async def _waiting(self, keys: Keys) -> int:
+        """Return how many records of a partition are not archived; after a new epoch, those of that epoch (one at least)."""
+        newest = await self._parts.store.execute(keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1)
+        if not newest:
+            return 0
+        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(self._last_id(keys))
+        if (epoch, number) < (last_epoch, last):
             self.done.behind.add(keys.partition)  # the store is older than its archive: a human has to look
-            return []
+            return 0
         self.done.behind.discard(keys.partition)
+        return number - last if epoch == last_epoch else max(1, number)
+
+    async def _fetch(self, keys: Keys) -> list[Entry]:
+        after = await self._parts.store.execute(
+            keys.slot, "XRANGE", keys.stream, f"({self._last_id(keys)}", "+", "COUNT", ARCHIVE_BATCH
+        )
         return entries(after)
 
-    def _is_ripe(self, keys: Keys, batch: list[Entry], *, everything: bool) -> bool:
+    def _is_ripe(self, keys: Keys, waiting: int, *, everything: bool) -> bool:
         """Few and young records wait, so that a quiet partition does not cost an fsync each second."""
         partition = keys.partition
-        self.done.lag[partition] = len(batch)
-        if not batch:
+        self.done.lag[partition] = waiting
+        if not waiting:
             self._waiting_since_ms.pop(partition, None)
             return False
-        since_ms = self._waiting_since_ms.setdefault(partition, self._clock.monotonic_ms())
-        old = self._clock.monotonic_ms() - since_ms >= ARCHIVE_WAIT_MS_MAX
-        if everything or old or len(batch) >= ARCHIVE_BATCH:
+        now_ms = self._clock.monotonic_ms()
+        if partition not in self._waiting_since_ms:
+            # the first wait is as long as the partition's place says: the disk gets them one after the other from then on
+            early_ms = ARCHIVE_WAIT_MS_MAX * partition // len(self._parts.keys)
+            first = partition not in self._started
+            self._started.add(partition)
+            self._waiting_since_ms[partition] = now_ms - (early_ms if first else 0)
+        old = now_ms - self._waiting_since_ms[partition] >= ARCHIVE_WAIT_MS_MAX
+        if everything or old or waiting >= ARCHIVE_BATCH:
             del self._waiting_since_ms[partition]
             return True
         return False

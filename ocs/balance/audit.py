@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocs import records
-from ocs.balance.accounts import CLAIMED, Book, read_book
+from ocs.balance.accounts import CLAIMED
 from ocs.balance.archive import START, history
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.functions import function
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, unpacked
+from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
 from ocs.records import SessionState
 

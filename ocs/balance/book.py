@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 from ocs.balance.functions import function
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
-from ocs.balance.parts import Part, Parts, packed, unpacked
+from ocs.balance.parts import Part, Parts, packed
+from ocs.balance.plan_text import NOTES_AT, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, Ask
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules, plan
 from ocs.clock import Clock
 from ocs.limits import (
@@ -29,13 +30,9 @@ from ocs.limits import (
     SESSIONS_PER_SUBSCRIBER_MAX,
     SKEW_MS_MAX,
 )
-from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.ladder import Ladder
 from ocs.rating.tariff import Tariff
-
-PLAN_HEADER_OCTETS = 3
-"""What MessagePack puts before an array of 16 values and more; the library takes a plan without it (words.lua)."""
 
 LADDER_TEXTS_MAX = 10_000
 
@@ -104,6 +101,7 @@ class Book:
         "parts",
         "profiles",
         "rules",
+        "rules_text",
         "tariffs",
     )
 
@@ -118,6 +116,13 @@ class Book:
         self.profiles = Profiles(parts)
         self.tariffs = tariffs
         self.rules = rules
+        self.rules_text = packed(
+            rules.supervision_ms,
+            rules.tombstone_ms,
+            SESSIONS_PER_SUBSCRIBER_MAX,
+            SESSION_SERVICES_MAX,
+            rules.where_ms // 2,
+        )
         self.opening: dict[str, list[_Charging]] = {}
         """Sessions whose Initial is under way here, each with the requests that wait for it."""
         self.counts: dict[str, int] = dict.fromkeys(
@@ -188,14 +193,15 @@ class _Charging:
 
     def start(self) -> None:
         """Send the request for the profile that is remembered, or find out who is asking."""
-        self._guarded(self._begin, self._ask.ids)
-
-    def _begin(self, ids: tuple[SubscriberId, ...]) -> None:
-        self._profile = self._book.profiles.recall(ids) if ids else None
-        if self._profile is None:
-            self._find()
-        else:
-            self._send()
+        try:
+            ids = self._ask.ids
+            self._profile = self._book.profiles.recall(ids) if ids else None
+            if self._profile is None:
+                self._find()
+            else:
+                self._send()
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
 
     # -- who is asking
 
@@ -275,48 +281,40 @@ class _Charging:
             tariff = book.tariffs.newest(profile.tariff)
             key = tariff.key if tariff is not None else profile.tariff
         now_ms = book.clock.now_ms() + part.offset_ms
-        made = plan(ask, profile, tariff, key, rules.quota, now_ms)
-        values: list[Any] = [
-            now_ms,
-            part.offset_ms,
-            SKEW_MS_MAX,
-            made.kind,
-            made.number,
-            made.digest,
-            made.account,
-            made.version,
-            made.tariff,
-            made.at_ms,
-            rules.supervision_ms,
-            rules.tombstone_ms,
-            f"{ask.origin_host} {ask.origin_realm}",
-            made.session_id,
-            SESSIONS_PER_SUBSCRIBER_MAX,
-            SESSION_SERVICES_MAX,
-            rules.where_ms // 2,
-        ]
-        for each in made.services:
-            values += (
-                each.key,
-                each.refusal,
-                each.unit,
-                *each.used,
-                each.wants,
-                each.validity_s,
-                each.rate_max,
-            )
-            values += (each.ladder, len(each.ladders), *[book.ladder_text(ladder) for ladder in each.ladders])
-            values += (len(each.posts), *[number for piece in each.posts for number in piece])
-        body = packed(*values)[PLAN_HEADER_OCTETS:]
+        account, session_id = profile.account, ask.session_id
+        ladders, services, pieces = plan(ask, tariff, rules.quota, book.ladder_text)
+        body = pack_plan(
+            [
+                PLAN_LAYOUT,
+                now_ms,
+                part.offset_ms,
+                SKEW_MS_MAX,
+                ask.kind,
+                ask.number,
+                ask.digest,
+                account,
+                profile.version,
+                key,
+                now_ms,
+                f"{ask.origin_host} {ask.origin_realm}",
+                session_id,
+                book.rules_text,
+                len(ladders),
+                len(ask.services),
+                *ladders,
+                *services,
+                *pieces,
+            ]
+        )
         keys = book.parts.keys[profile.partition]
-        prefix, account = keys.prefix, profile.account
+        prefix = keys.prefix
         command = pack(
             "FCALL",
             book.charge_name,
-            6,
+            "6",
             keys.part,
             f"{prefix}book:{account}",
-            f"{prefix}session:{made.session_id}",
+            f"{prefix}session:{session_id}",
             keys.due,
             keys.stream,
             f"{prefix}profile:{account}",
@@ -328,7 +326,10 @@ class _Charging:
         book.parts.store.call(keys.slot, command, self._replied, part.incarnation)
 
     def _replied(self, reply: Any) -> None:
-        self._guarded(self._take_reply, reply)
+        try:
+            self._take_reply(reply)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
 
     def _take_reply(self, reply: Any) -> None:
         if isinstance(reply, StoreFault):
@@ -336,6 +337,9 @@ class _Charging:
             return
         book = self._book
         book.observe(book.now_us() - self._sent_us)
+        if reply.__class__ is bytes:  # charged: an outcome says everything itself
+            self._decided(reply, reply[NOTES_AT])
+            return
         code = reply[0]
         if code == Code.SUCCESS or code > Code.STALE:
             self._finish(reply)
@@ -404,11 +408,14 @@ class _Charging:
         if not text:
             self._end(Code(code), Note(notes))
             return
-        kept, rows = unpacked(text)
+        self._decided(text, notes)
+
+    def _decided(self, text: bytes, notes: Any) -> None:
+        kept, services = read_outcome(text)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
-        self._done_with(Outcome(kept, notes, tuple([ServiceOutcome(*row) for row in rows])))
+        self._done_with(Outcome(kept, notes, services))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""
@@ -435,16 +442,20 @@ class _Charging:
             self._done(outcome)
 
     def _guarded(self, step: Callable[[Any], None], value: Any) -> None:
-        """Take one step; a defect of ours ends the request with 3004 instead of leaving it without an answer (law 3)."""
+        """Take one step."""
         try:
             step(value)
-        except Exception as error:
-            if self._over:
-                raise
-            self._book.counts["own_faults"] += 1
-            told = {"message": "a request met a defect of ours", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(told)
-            self._end(Code.EPOCH)
+        except Exception as error:  # noqa: BLE001 - law 3
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """End the request with 3004 after a defect of ours, instead of leaving it without an answer (law 3)."""
+        if self._over:
+            raise error
+        self._book.counts["own_faults"] += 1
+        told = {"message": "a request met a defect of ours", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
+        self._end(Code.EPOCH)
 
 
 def _ignore(_reply: Any) -> None:

@@ -12,13 +12,11 @@ from typing import Any
 
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import StoreFault, StoreUnreadable, pack
-from ocs.balance.parts import Parts, unpacked
+from ocs.balance.parts import Parts
+from ocs.balance.stored_book import read_book
 from ocs.charging.plan import Profile
 from ocs.limits import PROFILES_CACHED_MAX
 from ocs.names import SubscriberId
-
-BOOK_VERSION = 5
-"""Place of the version in a packed book (words.lua, B_VERSION, counted from 0)."""
 
 Found = Callable[[Any], None]
 """Takes a Profile, None (unknown) or a StoreFault."""
@@ -49,8 +47,8 @@ def read_place(text: bytes) -> tuple[int, str]:
 
 def _profile(text: bytes, book: bytes, account: str, partition: int) -> Profile | StoreUnreadable:
     try:
-        return read_profile(text, account, partition, unpacked(book)[BOOK_VERSION])
-    except (ValueError, TypeError, IndexError):
+        return read_profile(text, account, partition, read_book(book).version)
+    except (ValueError, TypeError, IndexError):  # BookUnreadable is a ValueError
         return StoreUnreadable(f"partition {partition}: account {account} has no profile that can be read")
 
 

@@ -1,8 +1,9 @@
 """A session as the store keeps it, read for people and for the audit (session.lua, S_... and V_...)."""
 
-from typing import Any, NamedTuple
+import re
+import struct
+from typing import Any, Final, NamedTuple
 
-from ocs.balance.entries import unpack
 from ocs.records import SessionState
 from ocs.units import Unit
 
@@ -37,31 +38,68 @@ class OpenSession(NamedTuple):
     services: tuple[SessionService, ...]
 
 
-FIXED, WIDTH, LAYOUT = 16, 12, 1
-"""Fields of a session, fields of each of its services behind them, and the version of that order (session.lua)."""
+LAYOUT = 3
+SESSION_FORMAT: Final = "<BBBssI6I6I6I4I4I4I6sI6BB"
+SERVICE_FORMAT: Final = "sBdddI5dddI4I6B"
+"""The fields in the store's order, as the library has them (session.lua): B an octet, In an integer of n octets, d a double,
+s text up to a zero."""
+
+_FIELD: Final = re.compile(r"[Bds]|I\d")
+_FIXED: Final = _FIELD.findall(SESSION_FORMAT)
+_SERVICE: Final = _FIELD.findall(SERVICE_FORMAT)
+_DOUBLE: Final = struct.Struct("<d")
 
 
 class SessionUnreadable(ValueError):
     """The store holds something under a session's key that is no session."""
 
 
-def _service(row: tuple[Any, ...]) -> SessionService:
+def fields(text: bytes) -> list[Any]:
+    """Return all fields of a session, its own and then those of its services; raises ValueError, IndexError or struct.error.
+
+    The outcomes stand behind them, and have no field here but their empty place.
+    """
+    found: list[Any] = []
+    at = 0
+    for field in _FIXED + _SERVICE * text[1]:
+        if field == "s":
+            end = text.index(0, at)
+            found.append(text[at:end].decode())
+            at = end + 1
+        elif field == "d":
+            found.append(int(_DOUBLE.unpack_from(text, at)[0]))
+            at += _DOUBLE.size
+        else:
+            octets = int(field[1:] or 1)
+            if at + octets > len(text):
+                raise ValueError("it ends too early")
+            found.append(int.from_bytes(text[at : at + octets], "little"))
+            at += octets
+    return found
+
+
+def services(flat: list[Any]) -> list[list[Any]]:
+    """Return the services among a session's fields."""
+    width = len(_SERVICE)
+    return [flat[start : start + width] for start in range(len(_FIXED), len(flat), width)]
+
+
+def _service(row: list[Any]) -> SessionService:
     key, unit, position, _covered, _whole, _frac, posted, grant, hold, _number, _granted, _final = row
     return SessionService(key, Unit(unit), position, posted, grant, hold)
 
 
 def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
-    """Read a packed session (session.lua, S_... and V_...); raises SessionUnreadable."""
+    """Read a session of the store; raises SessionUnreadable."""
     try:
-        flat = unpack(text)
-        state, account, tariff, opened, due, _last, _top, _high, _low, _where, route, count, indexed = flat[
-            :13
-        ]
+        flat = fields(text)
+        layout, _count, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[:12]
+        route, indexed = flat[12:14]
+        if layout != LAYOUT:
+            raise ValueError(f"layout {layout}, where {LAYOUT} is known")  # noqa: TRY301 - as if unpacking had
         host, _, realm = route.partition(" ")
-        rows = tuple(_service(flat[start : start + WIDTH]) for start in range(FIXED, len(flat), WIDTH))
-        if len(rows) != count or flat[FIXED - 1] != LAYOUT:
-            raise ValueError(f"{len(rows)} services where {count} are told, layout {flat[FIXED - 1]}")  # noqa: TRY301 - as if unpacking had
+        rows = tuple(map(_service, services(flat)))
         ended = SessionState(state)
-    except (ValueError, TypeError, IndexError, AttributeError) as fault:
+    except (ValueError, TypeError, IndexError, struct.error) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault
     return OpenSession(session_id, partition, ended, account, tariff, opened, due, indexed, host, realm, rows)

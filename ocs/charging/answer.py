@@ -105,7 +105,7 @@ class AnswerWriter:
             self._failover += writer("Credit-Control-Failure-Handling")(failure_handling)
         self._names: dict[str, bytes] = {}
 
-    def answer(self, frame_header: Header, message: Message, ask: Ask, outcome: Outcome) -> bytes:
+    def answer(self, message: Message, ask: Ask, outcome: Outcome) -> bytes:
         """Write the whole answer to a request that was charged or refused by the store.
 
         Services come in the order of their keys (see Ask), named as the request named them. Where the outcome has none (conflict, unknown
@@ -139,11 +139,11 @@ class AnswerWriter:
             parts.append(_trouble(code, ask))
         body = b"".join(parts)
         length = HEADER_OCTETS + len(body)
-        return answer_header(frame_header, error=code in _PROTOCOL_ERRORS, length=length) + body
+        return answer_header(message, error=code in _PROTOCOL_ERRORS, length=length) + body
 
     def refuse(
         self,
-        frame_header: Header,
+        request: Header | Message,
         avps: dict[str, Any],
         result_code: int,
         *,
@@ -159,7 +159,7 @@ class AnswerWriter:
         if "Session-Id" in avps:
             parts.append(_session_id(avps["Session-Id"]))
         parts.append(_result_code(result_code))
-        ours = frame_header.application == CREDIT_CONTROL
+        ours = request.application == CREDIT_CONTROL
         parts.append(self._origin_and_application if ours else self._origin)
         if "CC-Request-Type" in avps:
             parts.append(_request_type(avps["CC-Request-Type"]))
@@ -174,7 +174,7 @@ class AnswerWriter:
         parts += avps.get("Proxy-Info", ())
         body = b"".join(parts)
         length = HEADER_OCTETS + len(body)
-        return answer_header(frame_header, error=3000 <= result_code < 4000, length=length) + body
+        return answer_header(request, error=3000 <= result_code < 4000, length=length) + body
 
     def _name(self, asked: AskedService) -> bytes:
         """Encode what names a service, as the request did (CLIENTS 9), and remember it under the service's key."""

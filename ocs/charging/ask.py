@@ -103,7 +103,9 @@ def ask(message: Message) -> Ask:
 
 def _ask(avps: dict[str, Any]) -> Ask:
     session_id, kind, context = avps["Session-Id"], avps["CC-Request-Type"], avps["Service-Context-Id"]
-    if not session_id or len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX:
+    if not 0 < len(session_id) <= limits.SESSION_ID_OCTETS_MAX or (
+        not session_id.isascii() and len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX
+    ):
         raise _bad_session_id(session_id)
     if kind == EVENT:
         raise _fault(
@@ -111,7 +113,7 @@ def _ask(avps: dict[str, Any]) -> Ask:
             encode_avps({"CC-Request-Type": kind}),
             "one-time events are not charged by this server yet",
         )
-    ids = _subscriber_ids(avps)
+    ids, named = _subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
     services = _message_level(avps, kind) if groups is None else _several(groups, avps, kind)
     return Ask(
@@ -122,7 +124,7 @@ def _ask(avps: dict[str, Any]) -> Ask:
         context,
         ids,
         services,
-        _digest(ids, services, avps.get("CC-Sub-Session-Id")),
+        _digest(named, services, avps.get("CC-Sub-Session-Id")),
         groups is not None or not services,
         avps["Origin-Host"],
         avps["Origin-Realm"],
@@ -132,39 +134,52 @@ def _ask(avps: dict[str, Any]) -> Ask:
 # ---------------------------------------------------------------- who
 
 
-def _subscriber_ids(avps: dict[str, Any]) -> tuple[SubscriberId, ...]:
+def _subscriber_ids(avps: dict[str, Any]) -> "_Named":
     """Return who the request is about, each identity once, in the request's order; the first source that names any.
 
     CLIENTS 12: several Subscription-Ids in any order and any spelling; CLIENTS 8: some have them inside Service-Information;
     RFC 8506 section 3.1 leaves User-Name as the last.
     """
     found = _listed(avps)
-    if not found and "Service-Information" in avps:
+    if not found[0] and "Service-Information" in avps:
         found = _listed(avps["Service-Information"])
-    if not found and "User-Name" in avps:
-        named = _user_name(avps["User-Name"])
-        return () if named is None else (named,)
-    return tuple(found)
+    if not found[0] and "User-Name" in avps:
+        identity = _user_name(avps["User-Name"])
+        return _NOBODY if identity is None else _named((identity,))
+    return found
 
 
-def _listed(avps: dict[str, Any]) -> list[SubscriberId]:
+def _listed(avps: dict[str, Any]) -> "_Named":
     """Return the identities of one level that have a normal form: Subscription-Id and its RFC 8506 section 8.58 extension."""
-    found: list[SubscriberId] = []
-    for group in avps.get("Subscription-Id", ())[: limits.SUBSCRIPTION_IDS_MAX]:
-        identity = subscriber_id(group["Subscription-Id-Type"], group["Subscription-Id-Data"])
-        if identity is not None and identity not in found:
-            found.append(identity)
+    spelt = [
+        (group["Subscription-Id-Type"], group["Subscription-Id-Data"])
+        for group in avps.get("Subscription-Id", ())[: limits.SUBSCRIPTION_IDS_MAX]
+    ]
     if "Subscription-Id-Extension" in avps:
         for group in avps["Subscription-Id-Extension"]:
-            for name, kind in _EXTENDED_IDS:
-                identity = subscriber_id(kind, group[name]) if name in group else None
-                if (
-                    identity is not None
-                    and identity not in found
-                    and len(found) < limits.SUBSCRIPTION_IDS_MAX
-                ):
-                    found.append(identity)
-    return found
+            spelt += [(kind, group[name]) for name, kind in _EXTENDED_IDS if name in group]
+    return _normalised(tuple(spelt)) if spelt else _NOBODY
+
+
+class _Named(NamedTuple):
+    """Who a request is about, and the same in one text, in no order, for the digest."""
+
+    ids: tuple[SubscriberId, ...]
+    text: str
+
+
+_NOBODY = _Named((), "")
+
+
+def _named(ids: tuple[SubscriberId, ...]) -> _Named:
+    return _Named(ids, "".join([f"{kind}{value}\n" for kind, value in sorted(ids)]))
+
+
+@lru_cache(limits.SPELLINGS_KEPT_MAX)
+def _normalised(spelt: tuple[tuple[int, str], ...]) -> _Named:
+    """Normalise a list of identities as a request spells them; a session's requests spell them alike."""
+    known = [identity for kind, text in spelt if (identity := subscriber_id(kind, text)) is not None]
+    return _named(tuple(dict.fromkeys(known))[: limits.SUBSCRIPTION_IDS_MAX])
 
 
 def _user_name(text: str) -> SubscriberId | None:
@@ -333,19 +348,17 @@ def _units(group: dict[str, Any], name: str) -> Units:
 # ---------------------------------------------------------------- content and faults
 
 
-def _digest(
-    ids: tuple[SubscriberId, ...], services: tuple[AskedService, ...], sub_session: int | None
-) -> int:
+def _digest(named: str, services: tuple[AskedService, ...], sub_session: int | None) -> int:
     """Return 48 bits for what idempotency compares (DESIGN law 5): subscriber, services, used, wanted; in no order.
 
     Kind, number and Session-Id are the identity and not in it; Requested-Action counts in events only (CLIENTS 11).
     CC-Sub-Session-Id is in it: sub-sessions are not kept apart here (RFC 8506 section 5.1.1), so two that use one number are a
     conflict, instead of the second one's usage taken for a repetition of the first.
     """
-    lines = sorted([kind + value for kind, value in ids])
-    lines.append("" if sub_session is None else str(sub_session))
-    lines += sorted([f"{key} {_text(used)} {_text(wanted)}" for key, _, _, used, wanted in services])
-    return int.from_bytes(blake2b("\n".join(lines).encode(), digest_size=6).digest())
+    lines = [f"{key} {_text(used)} {_text(wanted)}" for key, _, _, used, wanted in services]
+    sub = "" if sub_session is None else str(sub_session)
+    text = "\n".join((named + sub, *sorted(lines)))
+    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
 
 
 def _text(units: Units | None) -> str:

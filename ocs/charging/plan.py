@@ -4,14 +4,14 @@ The store knows what only it can know (cumulative usage, money available); every
 decided here: the subscriber's tariff, the ladder of each service, what is wanted at most, how long it holds.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ocs.charging.ask import Ask, AskedService, Units
+from ocs.charging.ask import Ask, Units
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
-from ocs.rating.tariff import ServiceTariff, Tariff
-from ocs.units import Unit
+from ocs.rating.tariff import Tariff
 
 
 class Profile(NamedTuple):
@@ -32,7 +32,10 @@ class Profile(NamedTuple):
 
 
 class QuotaRules(NamedTuple):
-    """Config of grants: most units a request gets (and what it gets when it asks for none), their life, greatest rates."""
+    """Config of grants: most units a request gets (and what it gets when it asks for none), their life, greatest rates.
+
+    The rates are the greatest that are believed, in units per second (DESIGN law 8); the kinds are in the order of Unit.
+    """
 
     octets: int
     seconds: int
@@ -42,89 +45,48 @@ class QuotaRules(NamedTuple):
     seconds_per_s: int
     events_per_s: int
 
-    def most(self, unit: Unit) -> int:
-        """Return the largest grant of a unit."""
-        return self[unit - 1]
 
-    def rate_max(self, unit: Unit) -> int:
-        """Return the greatest believable rate of a unit per second (DESIGN law 8)."""
-        return self[unit + 3]
-
-
-class PlannedService(NamedTuple):
-    """One service of the plan; the order of the fields is the Lua library's (charge.lua, A_KEY ...)."""
-
-    key: str
-    refusal: int
-    unit: int
-    used: Units
-    wants: int
-    validity_s: int
-    rate_max: int
-    ladders: tuple[Ladder, ...]
-    posts: tuple[tuple[int, int], ...]
-    ladder: int
+_NOTHING = Units()
+_REFUSED = int(Code.UNRATED)
 
 
 class Plan(NamedTuple):
-    """The request's plan, without the store's own facts (epoch, offset), which the Book adds."""
+    """A request's services as the store reads them (charge.lua, A_KEY and the rest), each list flat.
 
-    kind: int
-    number: int
-    digest: int
-    account: str
-    version: int
-    tariff: str
-    at_ms: int
-    session_id: str
-    services: tuple[PlannedService, ...]
+    ``ladders`` are packed, each once. ``services`` holds WIDTH values for each service: key, refusal, unit, used of each kind (-1:
+    not told), wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on (counted from 1; 0: none),
+    and how many of the ``pieces`` are its own: pairs of a ladder and the units used on it, in the services' order.
+    """
 
-
-_NOTHING = Units()
+    ladders: list[bytes]
+    services: list[Any]
+    pieces: list[int]
 
 
-def plan(
-    ask: Ask, profile: Profile, tariff: Tariff | None, tariff_key: str, rules: QuotaRules, at_ms: int
-) -> Plan:
-    """Make the plan of a request for an account on a tariff ("name@version"); one that is not known (None) refuses every service."""
+WIDTH = 11
+
+
+def plan(ask: Ask, tariff: Tariff | None, rules: QuotaRules, ladder_text: Callable[[Ladder], bytes]) -> Plan:
+    """Make the plan of a request on a tariff; one that is not known (None) refuses every service. ``ladder_text`` packs a ladder."""
     priced = tariff.services.get(ask.family) if tariff is not None and ask.family is not None else None
-    services = tuple([_service(each, priced, rules) for each in ask.services])
-    return Plan(
-        ask.kind,
-        ask.number,
-        ask.digest,
-        profile.account,
-        profile.version,
-        tariff_key,
-        at_ms,
-        ask.session_id,
-        services,
-    )
-
-
-def _service(asked: AskedService, priced: ServiceTariff | None, rules: QuotaRules) -> PlannedService:
-    used = asked.used if asked.used is not None else _NOTHING
+    services: list[Any] = []
+    pieces: list[int] = []
     if priced is None:
-        refusal = Code.UNRATED if asked.wanted is not None else 0
-        return PlannedService(asked.key, int(refusal), int(Unit.OCTETS), used, 0, 0, 0, (), (), 0)
-    unit = priced.unit
-    wants = 0
-    if asked.wanted is not None:
-        most = rules.most(unit)
-        wanted = asked.wanted[unit - 1]
-        # nothing asked, zero asked, or another kind asked than the tariff measures: the server chooses (INTERFACE, Grants)
-        wants = most if wanted <= 0 else min(wanted, most)
-    reported = used[unit - 1]
-    posts = ((1, reported),) if reported >= 0 else ()
-    return PlannedService(
-        asked.key,
-        0,
-        int(unit),
-        used,
-        wants,
-        rules.validity_s,
-        rules.rate_max(unit),
-        (priced.ladder,),
-        posts,
-        1,
-    )
+        for key, _, _, used, wanted in ask.services:
+            refusal = _REFUSED if wanted is not None else 0
+            services += (key, refusal, 1, *(_NOTHING if used is None else used), 0, 0, 0, 0, 0)
+        return Plan([], services, pieces)
+    at = priced.unit - 1
+    most, rate = rules[at], rules[at + 4]
+    for key, _, _, used, wanted in ask.services:
+        octets, seconds, events = reported = _NOTHING if used is None else used
+        wants = 0
+        if wanted is not None:
+            # nothing asked, zero asked, or another kind asked than the tariff measures: the server chooses (INTERFACE, Grants)
+            wants = wanted[at] if 0 < wanted[at] < most else most
+        count = 0
+        if reported[at] >= 0:
+            pieces += (1, reported[at])
+            count = 1
+        services += (key, 0, at + 1, octets, seconds, events, wants, rules.validity_s, rate, 1, count)
+    return Plan([ladder_text(priced.ladder)], services, pieces)

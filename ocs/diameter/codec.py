@@ -20,40 +20,42 @@ from ocs.diameter import dictionary as d
 from ocs.diameter import enums, grammar, writers
 from ocs.diameter.faults import DecodeFault, ResultCode
 from ocs.diameter.message import ERROR, HEADER_OCTETS, REQUEST, Header, Message, answer_header, header
+from ocs.diameter.shapes import (
+    ADDRESS,
+    CHOICE,
+    GROUP,
+    IDENTITY,
+    IPV4,
+    NUMBER,
+    OCTETS,
+    PASSED,
+    PASSED_COUNTED,
+    TEXT,
+    TIME,
+    WHOLE,
+    Leaf,
+    Shapes,
+    Unlike,
+)
 from ocs.diameter.writers import writer
 
 __all__ = ["Codec", "Header", "Message", "answer_header", "header", "writer"]
 
-# How the walker reads an AVP, the most frequent first.
-(
-    _NUMBER,
-    _TEXT,
-    _CHOICE,
-    _GROUP,
-    _IDENTITY,
-    _OCTETS,
-    _IPV4,
-    _ADDRESS,
-    _TIME,
-    _WHOLE,
-    _PASSED,
-    _PASSED_COUNTED,
-) = range(12)
 _REFUSED: Final = -1
 
 _KINDS: Final = {
-    d.Integer32: _NUMBER,
-    d.Integer64: _NUMBER,
-    d.Unsigned32: _NUMBER,
-    d.Unsigned64: _NUMBER,
-    d.Enumerated: _NUMBER,
-    d.UTF8String: _TEXT,
-    d.IPFilterRule: _TEXT,
-    d.DiameterURI: _TEXT,
-    d.DiameterIdentity: _IDENTITY,
-    d.Address: _ADDRESS,
-    d.OctetString: _OCTETS,
-    d.Time: _TIME,
+    d.Integer32: NUMBER,
+    d.Integer64: NUMBER,
+    d.Unsigned32: NUMBER,
+    d.Unsigned64: NUMBER,
+    d.Enumerated: NUMBER,
+    d.UTF8String: TEXT,
+    d.IPFilterRule: TEXT,
+    d.DiameterURI: TEXT,
+    d.DiameterIdentity: IDENTITY,
+    d.Address: ADDRESS,
+    d.OctetString: OCTETS,
+    d.Time: TIME,
 }
 _READERS: Final = {
     d.Integer32: Struct(">i").unpack_from,
@@ -93,7 +95,7 @@ class _Slot(NamedTuple):
 class _Bound:
     """One grammar bound to the dictionary, with the AVP headers that it has judged so far.
 
-    `unknown` is what becomes of an unknown AVP with the M-bit: _REFUSED, _PASSED_COUNTED or _PASSED.
+    `unknown` is what becomes of an unknown AVP with the M-bit: _REFUSED, PASSED_COUNTED or PASSED.
     """
 
     __slots__ = ("heads", "required", "slots", "unknown")
@@ -112,6 +114,7 @@ class Codec:
         self.ignored_in_service_information = 0
         self._groups: dict[tuple[str, int], _Bound] = {}
         self._identities: dict[bytes, str] = {}
+        self._shapes = Shapes()
         self._commands: dict[tuple[int, int, int], _Bound] = {}
         for command in grammar.COMMANDS:
             bound = self._bind(command.name, command.grammar, 0, _REFUSED)
@@ -120,7 +123,8 @@ class Codec:
         for command in grammar.COMMANDS:
             self._commands[command.application, command.code, ERROR] = erroneous
         self._applications = {command.application for command in grammar.COMMANDS}
-        self._answerable = self._bind("", _ANSWERABLE, 0, _PASSED)
+        self._answerable = self._bind("", _ANSWERABLE, 0, PASSED)
+        self._readers_use = {"identities": self._identities, "seldom": _seldom, "ignored": self._ignore}
 
     # ---------------------------------------------------------------- binding
 
@@ -140,24 +144,35 @@ class Codec:
     def _reading(self, avp: d.Avp, depth: int, unknown: int) -> tuple[int, Any]:
         """Say how an AVP is read, and with what."""
         if avp.name == "Proxy-Info":
-            return _WHOLE, None  # RFC 6733 6.2: copied into the answer unchanged
+            return WHOLE, None  # RFC 6733 6.2: copied into the answer unchanged
         if avp.name == "Failed-AVP":
-            return _OCTETS, None  # RFC 6733 7.5: it holds what could not be read
+            return OCTETS, None  # RFC 6733 7.5: it holds what could not be read
         if avp.name in enums.CLOSED:
-            return _CHOICE, {value.to_bytes(4, "big"): value for value in enums.CLOSED[avp.name]}
+            return CHOICE, {value.to_bytes(4, "big"): value for value in enums.CLOSED[avp.name]}
         if avp.format == d.Grouped:
-            below = _PASSED_COUNTED if avp.name == grammar.TOLERANT else unknown
+            below = PASSED_COUNTED if avp.name == grammar.TOLERANT else unknown
             known = self._groups.get((avp.name, below))
             if known is None:
                 known = self._bind(avp.name, grammar.GROUPS[avp.name], depth + 1, below)
                 self._groups[avp.name, below] = known
-            return _GROUP, known
+            return GROUP, known
         return _KINDS[avp.format], _READERS.get(avp.format)
 
     # ---------------------------------------------------------------- decoding
 
     def decode(self, frame: bytes) -> Message:
         """Decode one whole message; raises DecodeFault, which knows its answer, and nothing else."""
+        for read in self._shapes.readers(frame):
+            try:
+                message = read(frame)
+            except Unlike:
+                break
+            if message is not None:
+                return message
+        return self._decode_unlike(frame)
+
+    def _decode_unlike(self, frame: bytes) -> Message:
+        """Decode a message of no known shape: judge its header, walk its AVPs, and perhaps learn its shape."""
         octets = len(frame)
         if octets < HEADER_OCTETS:
             raise self._refusal(frame)
@@ -173,6 +188,8 @@ class Codec:
             fault.header = header(frame)
             fault.avps = {**avps, **self._rescue(frame)}
             raise
+        if self._shapes.often_walked(frame):
+            self._shapes.learn(frame, self._layout(bound, frame, HEADER_OCTETS, octets), self._readers_use)
         return Message(flags, command, application, hop_by_hop, end_to_end, avps)
 
     def _walk(self, bound: _Bound, frame: bytes, at: int, end: int, avps: dict[str, Any]) -> None:
@@ -195,38 +212,38 @@ class Codec:
                     _example(frame[:end], at),
                     f"{name} ends beyond its container",
                 )
-            if kind == _NUMBER:
+            if kind == NUMBER:
                 (value,) = reads_with(frame, start)
-            elif kind == _TEXT:
+            elif kind == TEXT:
                 try:
                     value = frame[start:stop].decode()
                 except UnicodeDecodeError:
                     raise _bad_value(frame, at, length, name) from None
-            elif kind == _CHOICE:
+            elif kind == CHOICE:
                 value = reads_with.get(frame[start:stop])
                 if value is None:
                     raise _bad_value(frame, at, length, name)
-            elif kind == _GROUP:
+            elif kind == GROUP:
                 value = {}
                 try:
                     self._walk(reads_with, frame, start, stop, value)
                 except DecodeFault as fault:
                     fault.failed_avp = _enclosed(frame[at:start], fault.failed_avp)
                     raise
-            elif kind == _IDENTITY:
+            elif kind == IDENTITY:
                 value = self._identities.get(frame[start:stop]) or self._identity(
                     frame, at, length, start, name
                 )
-            elif kind == _OCTETS:
+            elif kind == OCTETS:
                 value = frame[start:stop]
-            elif kind == _IPV4:
+            elif kind == IPV4:
                 family, a, b, c, e = _FAMILY_AND_FOUR(frame, start)
                 if family == 1:
                     value = f"{_PART[a]}.{_PART[b]}.{_PART[c]}.{_PART[e]}"
                 else:
-                    value = _seldom(_ADDRESS, frame, at, length, start, name)
-            elif kind >= _PASSED:
-                self.ignored_in_service_information += kind == _PASSED_COUNTED
+                    value = _seldom(ADDRESS, frame, at, length, start, name)
+            elif kind >= PASSED:
+                self.ignored_in_service_information += kind == PASSED_COUNTED
                 at += padded
                 continue
             else:
@@ -245,6 +262,25 @@ class Codec:
         for name in bound.required:
             if name not in avps:
                 raise _fault(ResultCode.MISSING_AVP, _missing(d.BY_NAME[name]), f"{name} is missing")
+
+    def _layout(self, bound: _Bound, frame: bytes, at: int, end: int) -> tuple[Leaf, ...]:
+        """Return how the AVPs lie in a frame that was walked without a fault."""
+        leaves = []
+        while at < end:
+            judged = bound.heads.get
+            entry = (
+                judged(frame[at : at + 8])
+                or judged(frame[at : at + 12])
+                or self._judge(bound, frame, at, end)
+            )
+            kind, name, head, length, padded, reads_with, listed_most = entry
+            below = self._layout(reads_with, frame, at + head, at + length) if kind == GROUP else ()
+            leaves.append(Leaf(kind, name, at, head, length, padded, reads_with, listed_most, below))
+            at += padded
+        return tuple(leaves)
+
+    def _ignore(self, avps: int) -> None:
+        self.ignored_in_service_information += avps
 
     def _judge(self, bound: _Bound, frame: bytes, at: int, end: int) -> _Entry:
         """Judge an AVP header that this grammar has not met, and remember it: RFC 6733 section 4.1."""
@@ -269,10 +305,10 @@ class Codec:
         entry: _Entry
         if slot is not None:
             _check_length(slot.avp, frame, at, length, head)
-            kind = _IPV4 if slot.kind == _ADDRESS and length - head == 6 else slot.kind
+            kind = IPV4 if slot.kind == ADDRESS and length - head == 6 else slot.kind
             entry = (kind, slot.avp.name, head, length, padded, slot.reads_with, slot.listed_most)
         elif not flags & writers.MANDATORY_BIT:
-            entry = (_PASSED, "", head, length, padded, None, 0)
+            entry = (PASSED, "", head, length, padded, None, 0)
         elif bound.unknown == _REFUSED:
             failed = _copy(frame, at, length)
             raise _fault(
@@ -357,9 +393,9 @@ class Codec:
 def _seldom(kind: int, frame: bytes, at: int, length: int, start: int, name: str) -> Any:
     """Read an Address that is not of four octets, a Time, or an AVP that is kept whole."""
     stop = at + length
-    if kind == _WHOLE:
+    if kind == WHOLE:
         return frame[at : at + (length + 3 & ~3)]
-    if kind == _TIME:
+    if kind == TIME:
         # RFC 6733 4.3.1: the most significant bit says on which side of the wrap of 2036 it lies.
         (ntp_seconds,) = _U32(frame, start)
         return ntp_seconds - writers.NTP_EPOCH_SECONDS + (0 if ntp_seconds >> 31 else 1 << 32)

@@ -34,18 +34,18 @@ def header(frame: bytes) -> Header:
     )
 
 
-def answer_header(frame_header: Header, *, error: bool, length: int) -> bytes:
+def answer_header(request: "Header | Message", *, error: bool, length: int) -> bytes:
     """Build the answer's header to a request's (RFC 6733 section 6.2); `length` is the whole answer in octets.
 
     R and T are cleared, P is kept, the identifiers are copied; the E-bit is for 3xxx only (CLIENTS 18).
     """
-    flags = frame_header.flags & PROXIABLE | (ERROR if error else 0)
+    flags = request.flags & PROXIABLE | (ERROR if error else 0)
     return _HEADER.pack(
         1 << 24 | length,
-        flags << 24 | frame_header.command,
-        frame_header.application,
-        frame_header.hop_by_hop,
-        frame_header.end_to_end,
+        flags << 24 | request.command,
+        request.application,
+        request.hop_by_hop,
+        request.end_to_end,
     )
 
 

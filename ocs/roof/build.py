@@ -159,7 +159,7 @@ def rules_of(settings: Settings) -> Rules:
 
 def default_grant(settings: Settings, unit: Unit) -> int:
     """Return what a request that asks for nothing in particular is granted."""
-    return quota_of(settings).most(unit)
+    return quota_of(settings)[unit - 1]
 
 
 # -- the store

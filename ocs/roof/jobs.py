@@ -90,13 +90,17 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
 
     try:
         await _opened_in_turn(archiver)
+        groups = archiver.groups
         while True:
-            try:
-                with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
-                    await _to_its_end(archiver.once())
-            finally:
-                tell()
-            await asyncio.sleep(every_s)
+            for (
+                group
+            ) in groups:  # one after the other, so that neither store nor disk gets all of it in one piece
+                try:
+                    with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
+                        await _to_its_end(archiver.archive(group))
+                finally:
+                    tell()
+                await asyncio.sleep(every_s / len(groups))
     finally:
         archiver.close()
 

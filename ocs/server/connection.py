@@ -62,12 +62,12 @@ class Book(Protocol):
 class Answers(Protocol):
     """What a connection needs of the answer writer."""
 
-    def answer(self, frame_header: Header, message: Message, ask: Ask, outcome: Outcome) -> bytes:
+    def answer(self, message: Message, ask: Ask, outcome: Outcome) -> bytes:
         """Write the whole answer to a charged request."""
 
     def refuse(
         self,
-        frame_header: Header,
+        request: Header | Message,
         avps: dict[str, Any],
         result_code: int,
         *,
@@ -106,13 +106,10 @@ class Desk(NamedTuple):
 class Waiting:
     """One request under way."""
 
-    __slots__ = ("ask", "began_us", "connection", "header", "message")
+    __slots__ = ("ask", "began_us", "connection", "message")
 
-    def __init__(
-        self, connection: "Connection", frame_header: Header, message: Message, ask: Ask, began_us: int
-    ) -> None:
+    def __init__(self, connection: "Connection", message: Message, ask: Ask, began_us: int) -> None:
         self.connection = connection
-        self.header = frame_header
         self.message = message
         self.ask = ask
         self.began_us = began_us
@@ -319,7 +316,7 @@ class Connection(asyncio.Protocol):
             self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
             return
         self._owed += 1
-        waiting = Waiting(self, header(frame), message, ask, now_us)
+        waiting = Waiting(self, message, ask, now_us)
         try:
             self._charge(ask, waiting.done)
         except Exception as error:  # noqa: BLE001 - law 4
@@ -337,13 +334,12 @@ class Connection(asyncio.Protocol):
             self._tally.dropped()
             return
         try:
-            octets = self._desk.answers.answer(waiting.header, waiting.message, waiting.ask, outcome)
+            octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
         except Exception:
             self._desk.log.exception("an answer could not be written", session=waiting.ask.session_id)
             self._tally.internal_fault()
-            octets = self._desk.answers.refuse(
-                waiting.header, waiting.message.avps, ResultCode.UNABLE_TO_COMPLY
-            )
+            message = waiting.message
+            octets = self._desk.answers.refuse(message, message.avps, ResultCode.UNABLE_TO_COMPLY)
         self._send(octets)
 
     def _misfit(self, top: Header, avps: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from typing import NamedTuple
 
 from ocs.balance.accounts import Accounts
+from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts, ScriptFault, unpacked
 from ocs.balance.stored_session import SessionUnreadable, read_session
 from ocs.clock import Clock
@@ -21,6 +22,7 @@ CLAIM_AGE_MS = 10_000
 
 _AT_ONCE = 200
 _TOGETHER = 50
+_PARTITIONS_AT_ONCE = 32
 
 
 class Swept(NamedTuple):
@@ -48,8 +50,8 @@ class Sweeper:
     async def once(self) -> Swept:
         """Go over all partitions once; raises the StoreFault that stopped it (the next sweep goes on)."""
         expired = held = 0
-        for start in range(0, len(self._parts.keys), 32):
-            chunk = range(start, min(start + 32, len(self._parts.keys)))
+        for start in range(0, len(self._parts.keys), _PARTITIONS_AT_ONCE):
+            chunk = range(start, min(start + _PARTITIONS_AT_ONCE, len(self._parts.keys)))
             found = await asyncio.gather(*(self._due(partition) for partition in chunk))
             names = [each for due in found for each in due]
             for first in range(0, len(names), _TOGETHER):
@@ -93,21 +95,31 @@ class Sweeper:
         return reply[1] if reply[0] == Code.SUCCESS else None
 
     async def _claims(self) -> int:
+        """Credit and confirm the claims that were left behind; how many."""
         finished = 0
-        for keys in self._parts.keys:
-            old_ms = self._clock.now_ms() - CLAIM_AGE_MS
-            names = await self._parts.store.execute(
-                keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
-            )
-            for name in names:
-                channel, _, topup_id = name.decode().partition(":")
-                text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
-                if text is None:
-                    continue
-                try:
-                    _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
-                    await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
-                    finished += 1
-                except (ScriptFault, ValueError, TypeError):
-                    self.faults += 1
+        for start in range(0, len(self._parts.keys), _PARTITIONS_AT_ONCE):
+            chunk = self._parts.keys[start : start + _PARTITIONS_AT_ONCE]
+            for keys, names in zip(chunk, await asyncio.gather(*map(self._left, chunk)), strict=True):
+                for name in names:
+                    finished += await self._finish(keys, name)
         return finished
+
+    async def _left(self, keys: Keys) -> list[bytes]:
+        old_ms = self._clock.now_ms() - CLAIM_AGE_MS
+        names: list[bytes] = await self._parts.store.execute(
+            keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
+        )
+        return names
+
+    async def _finish(self, keys: Keys, name: bytes) -> bool:
+        channel, _, topup_id = name.decode().partition(":")
+        text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
+        if text is None:
+            return False
+        try:
+            _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
+            await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
+        except (ScriptFault, ValueError, TypeError):
+            self.faults += 1
+            return False
+        return True

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ocs import limits
-from ocs.balance.accounts import Book, read_book
 from ocs.balance.clients import client
 from ocs.balance.embedded import Embedded
+from ocs.balance.stored_book import Book, read_book
 from ocs.diameter.base import BaseMessages
 from tests.contract.mutations import (
     MUTATIONS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocs.balance.functions import library
+from ocs.balance.functions import loadable, source
 from tests.cutting_proxy import CuttingProxy
 from tests.faults.direct import Direct
 from tests.faults.judgement import judge, numbers, populate, room
@@ -21,17 +21,17 @@ from tests.faults.traffic import Door, Traffic
 from tests.real_valkey import RealValkey
 
 REPLAY_CHECK = ("if code then return { code, text, note } end", "")
-VOID = ("book[B_PENDING] = book[B_PENDING] - service[V_HOLD]\n", "\n")
+VOID = ("book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n", "\n")
 ONCE_ONLY = ("if marker then", "if false then")
 
 
 def without(*protections: tuple[str, str]) -> bytes:
     """The function library with protections taken out; each has to be there, once."""
-    text = library().decode()
+    text = source()
     for standing, instead in protections:
         assert text.count(standing) == 1, standing
         text = text.replace(standing, instead)
-    return text.encode()
+    return loadable(text)
 
 
 async def charged_over_a_cutting_link(server: RealValkey, lua: bytes, seed: int = 5) -> list[str]:

@@ -1,15 +1,15 @@
 """The function library as text: where it writes first, and the same library broken on purpose under another name."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from ocs.balance.functions import NAME, VERSION, library
+from ocs.balance.functions import NAME, VERSION, loadable, source
 
-WRITES = ("XADD", "SET", "ZADD", "ZREM", "DEL", "PEXPIRE", "XTRIM", "HSET", "SADD", "SREM")
-_WRITE = re.compile(rf"redis\.call\('({'|'.join(WRITES)})'")
-_PLAIN_WRITE = re.compile(rf"redis\.call\('({'|'.join(WRITES)})'([^()]*)\)")
-_CALL = re.compile(r"redis\.call\('([A-Z]+)'")
+WRITES = ("XADD", "SET", "MSET", "ZADD", "ZREM", "DEL", "PEXPIRE", "XTRIM", "HSET", "SADD", "SREM")
+_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'")
+_PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'([^()]*)\)")
+_CALL = re.compile(r"\bcall\('([A-Z]+)'")
 READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "MGET"})
 
 
@@ -82,12 +82,12 @@ def store_calls(line: str) -> list[str]:
 def renamed(text: str, version: int) -> bytes:
     """Return a library under another name, its functions under another version."""
     text = text.replace(f"name={NAME}", f"name=ocs_{version}", 1)
-    return re.sub(rf"_{VERSION}'", f"_{version}'", text).encode()
+    return loadable(re.sub(rf"_{VERSION}'", f"_{version}'", text))
 
 
 def injected(version: int) -> bytes:
     """Return the library with an error before the first write of every way through every function."""
-    lines = library().decode().splitlines()
+    lines = source().splitlines()
     for function in reversed(lua_functions("\n".join(lines))):
         for tail in reversed(list(tails(function))):
             lines.insert(tail[0][0], "error('injected')")
@@ -96,7 +96,7 @@ def injected(version: int) -> bytes:
 
 def mutated(version: int, *changes: tuple[str, str]) -> bytes:
     """Return the library with passages replaced, each of which has to be there exactly once."""
-    text = library().decode()
+    text = source()
     for before, after in changes:
         assert text.count(before) == 1, f"{text.count(before)} times in the library: {before}"
         text = text.replace(before, after)
@@ -106,15 +106,8 @@ def mutated(version: int, *changes: tuple[str, str]) -> bytes:
 def places(prefix: str) -> dict[str, int]:
     """Return where the fields of a packed row are, counted from 0; prefix "S_" for a session, "V_" for a service."""
     found: dict[str, int] = {}
-    for names, numbers in re.findall(
-        rf"local ({prefix}\w+(?:, {prefix}\w+)*) = ([\d, ]+)\n", library().decode()
-    ):
+    for names, numbers in re.findall(rf"local ({prefix}\w+(?:, {prefix}\w+)*) = ([\d, ]+)\n", source()):
         for name, number in zip(names.split(", "), numbers.split(", "), strict=True):
-            found[name.removeprefix(prefix).lower()] = int(number) - 1
+            if name not in {"S_FIXED", "V_WIDTH"}:
+                found[name.removeprefix(prefix).lower()] = int(number) - 1
     return found
-
-
-def services_of(session: Sequence[Any]) -> list[Sequence[Any]]:
-    """Return the services of a stored session: they stand behind its own fields, one after the other."""
-    fixed, width = len(places("S_")), len(places("V_"))
-    return [session[start : start + width] for start in range(fixed, len(session), width)]

@@ -3,11 +3,11 @@
 import zlib
 from typing import Any
 
-from ocs.balance.accounts import read_book
 from ocs.balance.book import Rules
 from ocs.balance.model import Account, Model, Offer, Session, Terms
-from ocs.balance.parts import unpacked
 from ocs.balance.profiles import write_profile
+from ocs.balance.stored_book import read_book
+from ocs.balance.stored_session import fields, services
 from ocs.charging.ask import INITIAL, Ask, AskedService
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
@@ -18,7 +18,7 @@ from ocs.records import Charge, Record, SessionState, Status
 from ocs.units import Unit
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.ladders import ladder_of, price_of
-from tests.property.lua_text import places, services_of
+from tests.property.lua_text import places
 
 TERMS = Terms(
     most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
@@ -240,12 +240,10 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
     """What the store keeps of a session, as far as the model knows it too."""
     if text is None:
         return None
-    fields = unpacked(text)
-    state, account, tariff, due_ms = (
-        fields[_SESSION[name]] for name in ("state", "account", "tariff", "due")
-    )
+    flat = fields(text)
+    state, account, tariff, due_ms = (flat[_SESSION[name]] for name in ("state", "account", "tariff", "due"))
     is_open = state == SessionState.OPEN
-    services = {
+    held = {
         row[_SERVICE["key"]]: {
             "unit": row[_SERVICE["unit"]],
             "position": row[_SERVICE["position"]],
@@ -254,10 +252,10 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
             "hold": row[_SERVICE["hold"]],
             "number": row[_SERVICE["number"]] if is_open else None,  # nothing depends on it any more
         }
-        for row in services_of(fields)
+        for row in services(flat)
     }
     due = due_ms if is_open else None
-    return {"state": state, "account": account, "tariff": tariff, "due": due, "services": services}
+    return {"state": state, "account": account, "tariff": tariff, "due": due, "services": held}
 
 
 def told_session(session: Session) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from ocs.balance.accounts import Book, read_book
 from ocs.balance.audit import audit
 from ocs.balance.parts import unpacked
+from ocs.balance.stored_book import Book, read_book
+from ocs.balance.stored_session import fields, services
 from ocs.records import Account, Charge, Expire, Record, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
-from tests.property.lua_text import places, services_of
+from tests.property.lua_text import places
 from tests.property.scripts import Opening, openings, play, scripts
 
 SESSION, SERVICE = places("S_"), places("V_")
@@ -29,10 +30,10 @@ async def holds(charged: ChargedStore) -> dict[str, list[int]]:
     """What every open session holds, by account."""
     found: dict[str, list[int]] = defaultdict(list)
     for text in (await all_of(charged, "*:session:*")).values():
-        fields = unpacked(text)
-        held = sum(row[SERVICE["hold"]] for row in services_of(fields))
-        if fields[SESSION["state"]] == SessionState.OPEN:
-            found[fields[SESSION["account"]]].append(held)
+        flat = fields(text)
+        held = sum(row[SERVICE["hold"]] for row in services(flat))
+        if flat[SESSION["state"]] == SessionState.OPEN:
+            found[flat[SESSION["account"]]].append(held)
         else:
             assert held == 0, "a session that has ended holds nothing"
     return found
@@ -67,8 +68,8 @@ async def conserved(charged: ChargedStore) -> None:
     due = 0
     for keys in charged.parts.keys:
         due += await charged.store.execute(keys.slot, "ZCARD", keys.due)
-        for _, fields in await charged.store.execute(keys.slot, "XRANGE", keys.stream, "-", "+"):
-            record = read(unpacked(fields[1]))
+        for _, row in await charged.store.execute(keys.slot, "XRANGE", keys.stream, "-", "+"):
+            record = read(unpacked(row[1]))
             told[record.account].append(record)
     for name, book in books.items():
         replayed(name, told[name], book)

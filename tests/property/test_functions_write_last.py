@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import ocs.balance.parts
-from ocs.balance.functions import library
+from ocs.balance.functions import source
 from ocs.balance.link import StoreError, StoreFault
 from ocs.balance.parts import packed
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, AskedService, Units
@@ -28,7 +28,7 @@ from tests.property.pair import OFFERS, TERMS, Pair
 
 BROKEN, WHOLE = 77, 78
 CLAIM_DIGEST = 7
-TEXT = library().decode()
+TEXT = source()
 SERVICE = AskedService("10", 10, None, None, Units(octets=500))
 REPORT = AskedService("10", 10, None, Units(octets=400), None)
 
@@ -217,7 +217,7 @@ def test_after_its_first_write_a_function_only_writes_branches_and_returns(name:
     for way in ways:
         for number, line in way:
             bare = without_calls_of_the_store(line).strip()
-            assert "redis.call" not in bare, f"line {number}: reads after a write: {line}"
+            assert not store_calls(bare), f"line {number}: reads after a write: {line}"
             starts = bare.startswith(("WRITE", "if ", "elseif ", "else", "end", "return "))
             assert starts, f"line {number}: neither write, branch nor return: {line}"
             first = (number, line) == way[0]  # its own arguments are computed before it writes
@@ -230,7 +230,7 @@ def computes(bare: str) -> bool:
 
 
 def test_the_static_test_sees_a_computation_after_a_write() -> None:
-    text = "local function f(keys)\n  redis.call('SET', keys[1], string.format('%.0f', 1))\n  return 1\nend\n"
+    text = "local function f(keys)\n  call('SET', keys[1], string.format('%.0f', 1))\n  return 1\nend\n"
     (each,) = lua_functions(text)
     ((first, *_),) = tails(each)
     assert computes(without_calls_of_the_store(first[1]))

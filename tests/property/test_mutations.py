@@ -8,21 +8,23 @@ from tests.property.lua_text import mutated
 from tests.property.scripts import Opening, openings, play, scripts
 
 WOUNDED = 91
-VOID = "book[B_PENDING] = book[B_PENDING] - service[V_HOLD]\n        service[V_HOLD], service[V_NUMBER] = 0, number"
+VOID = "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n      session[s + V_HOLD], session[s + V_NUMBER] = 0, number"
 WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no replay check": (
-        ("if kept[1] == kind and kept[2] == number then", "if false then"),
+        ("if was_kind == kind and was_number == number then", "if false then"),
         ("if kind == INITIAL then return CONFLICT, '', 0 end", ""),
         ("if kind == UPDATE then return SEEN, '', 0 end", ""),
     ),
-    "no comparison of the content": (("if kept[3] == digest then return", "if true then return"),),
-    "no void": ((VOID, "service[V_NUMBER] = number"),),
+    "no comparison of the content": (("if was_digest == digest then return", "if true then return"),),
+    "no void": ((VOID, "session[s + V_NUMBER] = number"),),
     "no void of the services that a termination does not name": (
         ("book[B_PENDING] = book[B_PENDING] - void_all(session)\n    book[B_OPEN]", "book[B_OPEN]"),
     ),
-    "a void by a lower number": (("(number >= service[V_NUMBER] and touches(asked))", "touches(asked)"),),
+    "a void by a lower number": (
+        ("(number >= session[s + V_NUMBER] and touches(plan, a))", "touches(plan, a)"),
+    ),
     "everything is believed": (
-        ("if reported <= 4 * service[V_GRANT] then return true end", "do return true end"),
+        ("if reported <= 4 * session[s + V_GRANT] then return true end", "do return true end"),
     ),
     "the floor is forgotten": (
         ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_PENDING]"),
@@ -31,9 +33,9 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_FLOOR]"),
     ),
     "a session of another account is charged": (
-        ("if session[S_ACCOUNT] ~= account then return { CONFLICT, '', 0 } end", ""),
+        ("if session[S_ACCOUNT] ~= plan[P_ACCOUNT] then return { CONFLICT, '', 0 } end", ""),
     ),
-    "interims are rounded": (("local amount = cost_now - service[V_POSTED]", "local amount = cost_now"),),
+    "interims are rounded": (("local amount = cost_now - session[s + V_POSTED]", "local amount = cost_now"),),
 }
 
 

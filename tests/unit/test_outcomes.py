@@ -1,30 +1,19 @@
 """One enum in two languages: what Python counts and what the Lua library counts are the same."""
 
-import re
 from enum import IntEnum, IntFlag
 
 import pytest
 
 from ocs import limits
-from ocs.balance.functions import library
+from ocs.balance.functions import constants, source
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.money import EXACT_MAX
 from ocs.outcomes import RESULT_CODES, Code, Note
 from ocs.rating.ladder import Rounding
 from ocs.records import VERSION, Kind, SessionState, Status
 
-TEXT = library().decode()
-
-
-def lua_numbers() -> dict[str, int]:
-    """Every name that the library gives a whole number at its outermost level."""
-    found: dict[str, int] = {}
-    for names, numbers in re.findall(r"^local ([A-Z][A-Z_0-9, ]*) = ([0-9, ]+)$", TEXT, re.MULTILINE):
-        found |= dict(zip(names.split(", "), map(int, numbers.split(", ")), strict=True))
-    return found
-
-
-LUA = lua_numbers()
+LUA = constants(source())
+"""Every name that the library gives a whole number at its outermost level."""
 
 
 @pytest.mark.parametrize("words", [Code, Note, SessionState, Rounding])

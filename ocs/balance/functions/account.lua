@@ -2,8 +2,8 @@
 
 -- The last id that a stream has given, trimmed or not.
 local function last_id(stream)
-  if redis.call('EXISTS', stream) == 0 then return '0-0' end
-  local info = redis.call('XINFO', 'STREAM', stream)
+  if call('EXISTS', stream) == 0 then return '0-0' end
+  local info = call('XINFO', 'STREAM', stream)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
@@ -13,176 +13,187 @@ end
 -- epoch: the partition's text "<epoch> <calendar offset in ms>"; the epoch rises when the store is another process than
 -- it was (restart, fail-over), and the stream says so with the last id of before (a reader sees what is missing).
 local function epoch(keys, args)
+  if not call then fetch() end
   local run_id = args[1]
-  local part = redis.call('GET', keys[1])
-  if part and redis.call('GET', keys[2]) == run_id then return part end
+  local part = call('GET', keys[1])
+  if part and call('GET', keys[2]) == run_id then return part end
   local old, offset = 0, '0'
   if part then
     old, offset = part:match('^(%d+) (-?%d+)$')
     old = tonumber(old)
   end
   local last = last_id(keys[3])
-  local time = redis.call('TIME')
+  local time = call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(offset)
-  local number = string.format('%.0f', old + 1)
+  local number = format('%.0f', old + 1)
   local after = number .. ' ' .. offset
-  local record = cmsgpack.pack({ RECORD_VERSION, R_EPOCH, '', 0, now, old + 1, last, run_id })
+  local record = pack({ RECORD_VERSION, R_EPOCH, '', 0, now, old + 1, last, run_id })
 
-  redis.call('XADD', keys[3], number .. '-1', 'r', record)
-  redis.call('SET', keys[1], after)
-  redis.call('SET', keys[2], run_id)
+  call('XADD', keys[3], number .. '-1', 'r', record)
+  call('SET', keys[1], after)
+  call('SET', keys[2], run_id)
   return after
 end
 
 -- calendar: set the offset added to the store's time (an embedded store of a demo or a test, never production).
 local function calendar(keys, args)
-  local part = redis.call('GET', keys[1])
+  if not call then fetch() end
+  local part = call('GET', keys[1])
   if not part then error('the partition has no epoch yet') end
-  local after = part:match('^%d+') .. ' ' .. string.format('%.0f', tonumber(args[1]))
+  local after = part:match('^%d+') .. ' ' .. format('%.0f', tonumber(args[1]))
 
-  redis.call('SET', keys[1], after)
+  call('SET', keys[1], after)
   return after
 end
 
 -- open: a new account with its profile and, in the same call, its opening credit (0: none); EXISTS when it is there.
 local function open(keys, args)
+  if not call then fetch() end
   local part = args[1]
   local now, offset, skew, account, credit_floor, profile, opening = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(keys[1], part, now, offset, skew)
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
-  if redis.call('EXISTS', keys[2]) == 1 then return { EXISTS } end
+  if call('EXISTS', keys[2]) == 1 then return { EXISTS } end
   if exact(credit_floor) > 0 or credit_floor < -BOOK_MAX then return { LIMIT } end
   if exact(opening) < 0 or opening > BOOK_MAX then return { LIMIT } end
   local sequence = opening > 0 and 2 or 1
-  local book = cmsgpack.pack({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0 })
-  local opened = cmsgpack.pack({ RECORD_VERSION, R_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, 0, 0, 0 })
-  local credited = cmsgpack.pack({ RECORD_VERSION, R_TOPUP, account, 2, now, 'opening', account, opening, opening, 0, 0 })
+  local book = write_book({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0 })
+  local opened = pack({ RECORD_VERSION, R_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, 0, 0, 0 })
+  local credited = pack({ RECORD_VERSION, R_TOPUP, account, 2, now, 'opening', account, opening, opening, 0, 0 })
   local id = stream_id(part)
 
-  redis.call('XADD', keys[4], id, 'r', opened)
-  if opening > 0 then redis.call('XADD', keys[4], id, 'r', credited) end
-  redis.call('SET', keys[3], profile)
-  redis.call('SET', keys[2], book)
+  call('XADD', keys[4], id, 'r', opened)
+  if opening > 0 then call('XADD', keys[4], id, 'r', credited) end
+  call('SET', keys[3], profile)
+  call('SET', keys[2], book)
   return { SUCCESS }
 end
 
 -- amend: another status (0 keeps it) or another profile ('' keeps it); the version rises, so that every plan is made again.
 local function amend(keys, args)
+  if not call then fetch() end
   local part = args[1]
   local now, offset, skew, account, status, profile = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(keys[1], part, now, offset, skew)
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
-  local book_text = redis.call('GET', keys[2])
+  local book_text = call('GET', keys[2])
   if not book_text then return { UNKNOWN_SUBSCRIBER } end
-  local book = read_short(book_text)
+  local book = read_book(book_text)
   if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   if status ~= 0 then book[B_STATUS] = status end
-  if profile == '' then profile = redis.call('GET', keys[3]) or error('an account without a profile') end
+  if profile == '' then profile = call('GET', keys[3]) or error('an account without a profile') end
   book[B_VERSION] = book[B_VERSION] + 1
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  local record = cmsgpack.pack({ RECORD_VERSION, R_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], book[B_STATUS],
+  local record = pack({ RECORD_VERSION, R_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], book[B_STATUS],
     book[B_FLOOR], profile, book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local book_after, id = cmsgpack.pack(book), stream_id(part)
+  local book_after, id = write_book(book), stream_id(part)
 
-  redis.call('XADD', keys[4], id, 'r', record)
-  redis.call('SET', keys[3], profile)
-  redis.call('SET', keys[2], book_after)
+  call('XADD', keys[4], id, 'r', record)
+  call('SET', keys[3], profile)
+  call('SET', keys[2], book_after)
   return { SUCCESS }
 end
 
 -- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:
 -- 1 claimed (credit it, under this id), 2 done (with the result); CONFLICT when the id belongs to other content.
 local function claim(keys, args)
+  if not call then fetch() end
   local now, digest, name, partition, account, amount, channel, id = unpack(cmsgpack.unpack(args[1]))
-  local text = redis.call('GET', keys[1])
+  local text = call('GET', keys[1])
   if text then
     local kept = cmsgpack.unpack(text)
     if kept[2] ~= digest then return { CONFLICT, '' } end
     return { SUCCESS, text, REPLAY }
   end
-  text = cmsgpack.pack({ 1, digest, partition, account, amount, channel, id, '' })
-  local score = string.format('%.0f', now)
+  text = pack({ 1, digest, partition, account, amount, channel, id, '' })
+  local score = format('%.0f', now)
 
-  redis.call('ZADD', keys[2], score, name)
-  redis.call('SET', keys[1], text)
+  call('ZADD', keys[2], score, name)
+  call('SET', keys[1], text)
   return { SUCCESS, text, 0 }
 end
 
 -- confirm: the claim is done with this result and is kept for a time; a refused one gives the id free again. A claim of
 -- other content under the same id is somebody else's, and stays.
 local function confirm(keys, args)
+  if not call then fetch() end
   local name, digest, result, refused, kept_ms = unpack(cmsgpack.unpack(args[1]))
-  local text = redis.call('GET', keys[1])
+  local text = call('GET', keys[1])
   if not text then return { UNKNOWN_SESSION } end
   local kept = cmsgpack.unpack(text)
   if kept[2] ~= digest then return { CONFLICT } end
   if kept[1] == 2 then return { SUCCESS } end
   kept[1], kept[8] = 2, result
-  local after, life = cmsgpack.pack(kept), life_of(kept_ms)
+  local after, life = pack(kept), life_of(kept_ms)
 
-  redis.call('ZREM', keys[2], name)
-  if refused then redis.call('DEL', keys[1]) else redis.call('SET', keys[1], after, 'PX', life) end
+  call('ZREM', keys[2], name)
+  if refused then call('DEL', keys[1]) else call('SET', keys[1], after, 'PX', life) end
   return { SUCCESS }
 end
 
 -- credit: money comes in, once per (channel, id) in this account's partition; the result is balance and what belongs to it.
 local function credit(keys, args)
+  if not call then fetch() end
   local part = args[1]
   local now, offset, skew, account, channel, id, digest, amount, kept_ms = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(keys[1], part, now, offset, skew)
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, '', 0 } end
-  local marker = redis.call('GET', keys[3])
+  local marker = call('GET', keys[3])
   if marker then
     local kept = cmsgpack.unpack(marker)
     if kept[1] ~= digest then return { CONFLICT, '', 0 } end
     return { SUCCESS, kept[2], REPLAY }
   end
-  local book_text = redis.call('GET', keys[2])
+  local book_text = call('GET', keys[2])
   if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = read_short(book_text)
+  local book = read_book(book_text)
   if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
   if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  local result = cmsgpack.pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
-  local record = cmsgpack.pack({ RECORD_VERSION, R_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount,
+  local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
+  local record = pack({ RECORD_VERSION, R_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount,
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local kept, book_after, stream, life = cmsgpack.pack({ digest, result }), cmsgpack.pack(book), stream_id(part), life_of(kept_ms)
+  local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
 
-  redis.call('XADD', keys[4], stream, 'r', record)
-  redis.call('SET', keys[3], kept, 'PX', life)
-  redis.call('SET', keys[2], book_after)
+  call('XADD', keys[4], stream, 'r', record)
+  call('SET', keys[3], kept, 'PX', life)
+  call('SET', keys[2], book_after)
   return { SUCCESS, result, 0 }
 end
 
 -- swap: put another text in the place of one that is known ('' removes it); 0 when something else stands there by now.
 local function swap(keys, args)
-  if redis.call('GET', keys[1]) ~= args[1] then return 0 end
+  if not call then fetch() end
+  if call('GET', keys[1]) ~= args[1] then return 0 end
 
-  if args[2] == '' then redis.call('DEL', keys[1]) else redis.call('SET', keys[1], args[2]) end
+  if args[2] == '' then call('DEL', keys[1]) else call('SET', keys[1], args[2]) end
   return 1
 end
 
 -- snapshot: one instant of a partition, for the audit: the due index, the last id of the stream, and the values of keys.
 local function snapshot(keys, _)
+  if not call then fetch() end
   local values = {}
   for i = 3, #keys do
-    values[i - 2] = redis.call('GET', keys[i])
+    values[i - 2] = call('GET', keys[i])
   end
-  return { redis.call('ZRANGE', keys[1], '0', '-1', 'WITHSCORES'), last_id(keys[2]), values }
+  return { call('ZRANGE', keys[1], '0', '-1', 'WITHSCORES'), last_id(keys[2]), values }
 end
 
 -- ladder: the evaluator by itself, for the property tests that hold it equal to its Python twin.
 local function ladder(_, args)
+  if not call then fetch() end
   local on, position, covered, whole, frac, units, wanted, posted, budget = unpack(cmsgpack.unpack(args[1]))
   local walk = { advance(on, position, covered, whole, frac, units) }
   local able, price = affordable(on, position, covered, whole, frac, wanted, posted, budget)
-  return cmsgpack.pack({ walk, total(on, walk[3], walk[4]), able, price })
+  return pack({ walk, total(on, walk[3], walk[4]), able, price })
 end
 
 local function arithmetic(_, args)
+  if not call then fetch() end
   local a, b, c = unpack(cmsgpack.unpack(args[1]))
-  return cmsgpack.pack({ mul_div_floor(a, b, c), mul_div_ceil(a, b, c), mul_div_half_up(a, b, c) })
+  return pack({ mul_div_floor(a, b, c), mul_div_ceil(a, b, c), mul_div_half_up(a, b, c) })
 end
 
 redis.register_function('charge_VERSION', charge)

@@ -4,321 +4,382 @@
 -- account's available money -> remember the outcome -> record. No refusal skips posting, except a conflict and an
 -- unknown session.
 
--- A service of the plan.
-local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDERS, A_POSTS, A_LADDER = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- A plan is one flat array (its first value means nothing): PLAN_FIXED values, the texts of P_LADDERS ladders, A_WIDTH
+-- values for each of P_SERVICES services, and the pieces of what was used: pairs of a ladder and units, A_PIECES pairs for
+-- each service in turn. A service is told by its base `a`, the place before its first value: plan[a + A_KEY]; ladders are
+-- counted from 1, and what was used of a unit is at plan[a + A_USED + unit] (below 0: nothing was told).
+local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION, P_TARIFF, P_AT = 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES = 12, 13, 14, 15, 16
+local PLAN_FIXED = 16
+local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 7, 8, 9, 10, 11
+local A_WIDTH = 11
+-- A worker's rules, the same in all its plans.
+local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RULE_WHERE_HALF = 1, 2, 3, 4, 5
+-- The record is one flat array: CHARGE_FIXED fields, then a line of L_WIDTH fields for each service of the request, told by
+-- its base `r` (ocs/records.py, Charge and Line).
+local LINE_KEY, LINE_UNIT, LINE_CODE, LINE_UNITS, LINE_ODD, LINE_POSITION, LINE_AMOUNT = 1, 2, 3, 4, 5, 6, 7
+local LINE_POSTED, LINE_GRANT, LINE_HOLD = 8, 9, 10
+local LINE_WIDTH, CHARGE_FIXED = 10, 16
 
--- A plan is one flat array without a header: PLAN_FIXED values, then for each service its fields, the texts of its ladders
--- and the pieces of what was used, each list behind its count.
-local PLAN_FIXED = 17
-
-local function read_services(plan)
-  local services, i, last = {}, PLAN_FIXED + 1, #plan
-  while i <= last do
-    local ladders, posts, at = {}, {}, i + 11
-    for n = 1, plan[i + 10] do ladders[n] = ladder_of(plan[at + n - 1]) end
-    at = at + plan[i + 10]
-    for n = 1, plan[at] do posts[n] = { plan[at + 2 * n - 1], plan[at + 2 * n] } end
-    services[#services + 1] = { plan[i], plan[i + 1], plan[i + 2], { plan[i + 3], plan[i + 4], plan[i + 5] }, plan[i + 6],
-      plan[i + 7], plan[i + 8], ladders, posts, plan[i + 9] }
-    i = at + 1 + 2 * plan[at]
-  end
-  return services
+local function read_plan(text)
+  local plan = read_array(text)
+  for i = PLAN_FIXED + 1, PLAN_FIXED + plan[P_LADDERS] do plan[i] = array_of(plan[i]) end
+  return plan
 end
 
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
-local function believable(service, reported, rate, now)
-  if reported <= 4 * service[V_GRANT] then return true end
-  return reported <= rate * (math.floor((now - service[V_GRANTED]) / 1000) + 1)
+local function believable(session, s, reported, rate, now)
+  if reported <= 4 * session[s + V_GRANT] then return true end
+  local elapsed = now - session[s + V_GRANTED]
+  return reported <= rate * ((elapsed - elapsed % 1000) / 1000 + 1)
 end
 
--- Move the service along the pieces of what was used, at most `most` units of them.
-local function post_pieces(service, asked, most)
-  local left = most
-  local on
-  for _, piece in ipairs(asked[A_POSTS]) do
-    local units = piece[2] < left and piece[2] or left
-    on = asked[A_LADDERS][piece[1]]
-    service[V_POSITION], service[V_COVERED], service[V_WHOLE], service[V_FRAC] =
-      advance(on, service[V_POSITION], service[V_COVERED], service[V_WHOLE], service[V_FRAC], units)
+-- Move the service along the pieces of what was used, at most `most` units of them; the micro-units that this posts.
+local function post_pieces(session, s, plan, a, piece, most)
+  local left, on = most, nil
+  for i = piece, piece + 2 * (plan[a + A_PIECES] - 1), 2 do
+    local units = plan[i + 1]
+    if units > left then units = left end
+    on = plan[PLAN_FIXED + plan[i]]
+    session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = advance(on,
+      session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units)
     left = left - units
   end
-  local cost_now = total(on, service[V_WHOLE], service[V_FRAC])
-  local amount = cost_now - service[V_POSTED]
-  service[V_POSTED] = cost_now
+  local cost_now = total(on, session[s + V_WHOLE], session[s + V_FRAC])
+  local amount = cost_now - session[s + V_POSTED]
+  session[s + V_POSTED] = cost_now
   return amount
 end
 
--- Post what one service reports: units posted, units quarantined, micro-units, notes.
-local function post(service, asked, now)
-  local reported = asked[A_USED][asked[A_UNIT]] or -1
-  if not service or service[V_UNIT] ~= asked[A_UNIT] or reported < 0 or #asked[A_POSTS] == 0 then
+-- Post what one service reports: units posted, units quarantined, micro-units, notes. `s` is nil for a service that the
+-- session does not know, `piece` the place of the first piece.
+local function post(session, s, plan, a, piece, now)
+  local unit = plan[a + A_UNIT]
+  local reported = plan[a + A_USED + unit]
+  if not s or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
     local foreign = 0
-    for _, units in ipairs(asked[A_USED]) do
-      if units > foreign then foreign = units end
+    for i = a + A_USED + 1, a + A_USED + 3 do
+      if plan[i] > foreign then foreign = plan[i] end
     end
     -- nothing of the kinds reported was granted: Open5GS reports seconds since 1970 after a refusal (CLIENTS 10)
     return 0, foreign, 0, foreign > 0 and QUARANTINE or 0
   end
   if reported == 0 then return 0, 0, 0, 0 end
+  local grant = session[s + V_GRANT]
   local most, notes = reported, 0
-  if not believable(service, reported, asked[A_RATE], now) then most = service[V_GRANT] end
-  local room = asked[A_LADDERS][asked[A_LADDER]][L_LIMIT] - service[V_POSITION]
+  if not believable(session, s, reported, plan[a + A_RATE], now) then most = grant end
+  local room = plan[PLAN_FIXED + plan[a + A_LADDER]][L_LIMIT] - session[s + V_POSITION]
   if most > room then most = room > 0 and room or 0 end
   if most < reported then notes = QUARANTINE end
-  if most > service[V_GRANT] then notes = notes + OVERRUN end
-  return most, reported - most, post_pieces(service, asked, most), notes
-end
-
--- Grant one service what it wants and the account can pay: code, units, final, hold.
-local function grant(service, asked, available)
-  local on = asked[A_LADDERS][asked[A_LADDER]]
-  local units, price = affordable(on, service[V_POSITION], service[V_COVERED], service[V_WHOLE], service[V_FRAC],
-    asked[A_WANTS], service[V_POSTED], available)
-  if units == 0 then return CREDIT_LIMIT, 0, 0, 0 end
-  return SUCCESS, units, units < asked[A_WANTS] and 1 or 0, price - service[V_POSTED]
-end
-
-local function new_session(account, tariff, now, where, route)
-  local session = {}
-  session[S_STATE], session[S_ACCOUNT], session[S_TARIFF], session[S_OPENED] = OPEN, account, tariff, now
-  session[S_DUE], session[S_LAST], session[S_TOP], session[S_HIGH], session[S_LOW] = 0, 0, 0, 0, 0
-  session[S_WHERE], session[S_ROUTE], session[S_SERVICES] = now, route, {}
-  session[S_INDEXED], session[S_KEPT], session[S_OUTCOMES], session[S_LAYOUT] = 0, 0, '', LAYOUT
-  return session
+  if most > grant then notes = notes + OVERRUN end
+  return most, reported - most, post_pieces(session, s, plan, a, piece, most), notes
 end
 
 -- Whether a request reports or asks for the service that it names: only then does it void what the service holds.
-local function touches(asked)
-  return asked[A_WANTS] > 0 or asked[A_REFUSAL] ~= 0 or asked[A_USED][1] >= 0 or asked[A_USED][2] >= 0 or asked[A_USED][3] >= 0
+local function touches(plan, a)
+  return plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 or plan[a + A_USED + 1] >= 0 or plan[a + A_USED + 2] >= 0
+    or plan[a + A_USED + 3] >= 0
 end
 
--- First pass over the services: post what they used and void what they hold. Lines for the record, one a service.
-local function settle(session, book, asked_services, kind, number, now)
-  local lines, notes = {}, 0
-  for i, asked in ipairs(asked_services) do
-    local service = find_service(session, asked[A_KEY])
-    local units, odd, amount, note = post(service, asked, now)
+-- First pass over the services: post what they used and void what they hold. A line of the record for each; notes.
+local function settle(session, book, plan, record, now)
+  local kind, number, notes = plan[P_KIND], plan[P_NUMBER], 0
+  local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
+  local piece = a + plan[P_SERVICES] * A_WIDTH + 1
+  for _ = 1, plan[P_SERVICES] do
+    local s = find_service(session, plan[a + A_KEY])
+    local units, odd, amount, note = post(session, s, plan, a, piece, now)
     book[B_POSTED] = book[B_POSTED] + amount
-    notes = bit.bor(notes, note)
-    lines[i] = { asked[A_KEY], asked[A_UNIT], SUCCESS, units, odd, 0, amount, 0, 0, 0 }
-    if service then
-      if kind == TERMINATION or (number >= service[V_NUMBER] and touches(asked)) then
-        book[B_PENDING] = book[B_PENDING] - service[V_HOLD]
-        service[V_HOLD], service[V_NUMBER] = 0, number
-        -- the grant stays as the measure of late reports once the session has ended
-        if session[S_STATE] == OPEN and kind == UPDATE then service[V_GRANT], service[V_FINAL] = 0, 0 end
-      end
+    if note > 0 then notes = bor(notes, note) end
+    record[r + LINE_KEY], record[r + LINE_UNIT], record[r + LINE_CODE] = plan[a + A_KEY], plan[a + A_UNIT], SUCCESS
+    record[r + LINE_UNITS], record[r + LINE_ODD], record[r + LINE_AMOUNT] = units, odd, amount
+    if s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a))) then
+      book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
+      session[s + V_HOLD], session[s + V_NUMBER] = 0, number
+      -- the grant stays as the measure of late reports once the session has ended
+      if kind == UPDATE and session[S_STATE] == OPEN then session[s + V_GRANT], session[s + V_FINAL] = 0, 0 end
     end
+    piece = piece + 2 * plan[a + A_PIECES]
+    a, r = a + A_WIDTH, r + LINE_WIDTH
   end
-  return lines, notes
+  return notes
 end
 
 -- The lines end with what stands after the request: position, posted, grant and hold of each service named.
-local function finish_lines(session, lines)
-  for _, line in ipairs(lines) do
-    local service = find_service(session, line[1])
-    if service then line[6], line[8], line[9], line[10] = service[V_POSITION], service[V_POSTED], service[V_GRANT], service[V_HOLD] end
+local function finish_lines(session, plan, record)
+  for r = CHARGE_FIXED, CHARGE_FIXED + (plan[P_SERVICES] - 1) * LINE_WIDTH, LINE_WIDTH do
+    local s = find_service(session, record[r + LINE_KEY])
+    if s then
+      record[r + LINE_POSITION], record[r + LINE_POSTED] = session[s + V_POSITION], session[s + V_POSTED]
+      record[r + LINE_GRANT], record[r + LINE_HOLD] = session[s + V_GRANT], session[s + V_HOLD]
+    else
+      record[r + LINE_POSITION], record[r + LINE_POSTED], record[r + LINE_GRANT], record[r + LINE_HOLD] = 0, 0, 0, 0
+    end
   end
 end
 
--- One service that asks: its code and grant; the hold goes into session and book.
-local function serve(session, book, asked, number, now, services_max)
-  local service = find_service(session, asked[A_KEY])
-  local refusal = asked[A_REFUSAL]
-  if service and service[V_UNIT] ~= asked[A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
-  if service and number < service[V_NUMBER] then
-    if refusal ~= 0 then return refusal, 0, 0, 0 end
-    -- success without units would be leave to use without measure (CLIENTS 21)
-    if service[V_GRANT] == 0 then return CREDIT_LIMIT, 0, 0, STANDING end
-    return SUCCESS, service[V_GRANT], service[V_FINAL], STANDING
-  end
-  local fresh = not service
-  if fresh then service = { asked[A_KEY], asked[A_UNIT], 0, 0, 0, 0, 0, 0, 0, number, now, 0 } end
-  local code, units, final, hold
-  if book[B_STATUS] ~= ACTIVE then
-    code, units, final, hold = BARRED, 0, 0, 0
-  elseif refusal ~= 0 then
-    code, units, final, hold = refusal, 0, 0, 0
-  elseif fresh and #session[S_SERVICES] >= services_max then
-    code, units, final, hold = UNRATED, 0, 0, 0
+-- A service that was never granted anything in this session: it begins at 0 on its ladder.
+local function new_service(session, plan, a)
+  local count = session[S_COUNT]
+  local s = S_FIXED + count * V_WIDTH
+  session[s + V_KEY], session[s + V_UNIT], session[S_COUNT] = plan[a + A_KEY], plan[a + A_UNIT], count + 1
+  session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = 0, 0, 0, 0
+  session[s + V_POSTED], session[s + V_HOLD] = 0, 0
+  return s
+end
+
+-- Grant one service (nil: a new one) what it wants and the account can pay: code, units, hold.
+local function grant(session, s, plan, a, available)
+  local on, wants = plan[PLAN_FIXED + plan[a + A_LADDER]], plan[a + A_WANTS]
+  local units, price
+  if s then
+    local posted = session[s + V_POSTED]
+    units, price = affordable(on, session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE],
+      session[s + V_FRAC], wants, posted, available)
+    price = price - posted
   else
-    code, units, final, hold = grant(service, asked, book[B_CREDITS] - book[B_POSTED] - book[B_PENDING] - book[B_FLOOR])
+    units, price = affordable(on, 0, 0, 0, 0, wants, 0, available)
+  end
+  if units == 0 then return CREDIT_LIMIT, 0, 0 end
+  return SUCCESS, units, price
+end
+
+-- One service that asks: its code and grant, final, notes; the hold goes into session and book.
+local function serve(session, book, plan, a, services_max, now)
+  local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
+  if s then
+    if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
+    if number < session[s + V_NUMBER] then
+      if refusal ~= 0 then return refusal, 0, 0, 0 end
+      -- success without units would be leave to use without measure (CLIENTS 21)
+      if session[s + V_GRANT] == 0 then return CREDIT_LIMIT, 0, 0, STANDING end
+      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], STANDING
+    end
+  end
+  local code, units, hold, final = refusal, 0, 0, 0
+  if book[B_STATUS] ~= ACTIVE then
+    code = BARRED
+  elseif refusal == 0 then
+    if not s and session[S_COUNT] >= services_max then
+      code = UNRATED
+    else
+      code, units, hold = grant(session, s, plan, a, book[B_CREDITS] - book[B_POSTED] - book[B_PENDING] - book[B_FLOOR])
+      if units > 0 and units < plan[a + A_WANTS] then final = 1 end
+    end
+  end
+  if not s then
+    if code ~= SUCCESS then return code, 0, 0, 0 end
+    s = new_service(session, plan, a)
   end
   -- a service that one request names twice holds what it was granted last, and only that
-  book[B_PENDING] = book[B_PENDING] - service[V_HOLD] + hold
-  service[V_GRANT], service[V_HOLD], service[V_NUMBER], service[V_GRANTED], service[V_FINAL] = units, hold, number, now, final
-  if fresh and code == SUCCESS then session[S_SERVICES][#session[S_SERVICES] + 1] = service end
+  book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
+  session[s + V_GRANT], session[s + V_HOLD], session[s + V_NUMBER] = units, hold, number
+  session[s + V_GRANTED], session[s + V_FINAL] = now, final
   return code, units, final, 0
 end
 
--- Second pass: grant; the outcome is one row a service: code, unit, units, validity, final; and the command's code.
-local function grant_all(session, book, asked_services, lines, number, now, services_max)
-  local rows, notes, worst, refusals = {}, 0, SUCCESS, 0
-  for i, asked in ipairs(asked_services) do
+-- Second pass: grant. The rows of the outcome, one a service, packed; notes; and the command's code.
+local function grant_all(session, book, plan, record, services_max, now)
+  local rows, notes, worst, refusals = '', 0, SUCCESS, 0
+  local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
+  for _ = 1, plan[P_SERVICES] do
     local code, units, final, note = SUCCESS, 0, 0, 0
-    if asked[A_WANTS] > 0 or asked[A_REFUSAL] ~= 0 then
-      code, units, final, note = serve(session, book, asked, number, now, services_max)
+    if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
+      code, units, final, note = serve(session, book, plan, a, services_max, now)
+      if note > 0 then notes = bor(notes, note) end
     end
-    lines[i][3] = code
-    notes = bit.bor(notes, note)
+    record[r + LINE_CODE] = code
     if code ~= SUCCESS then
       refusals = refusals + 1
       if code < worst then worst = code end
     end
-    rows[i] = { code, asked[A_UNIT], units, units > 0 and asked[A_VALIDITY] or 0, final }
+    rows = rows .. struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and plan[a + A_VALIDITY] or 0, final)
+    a, r = a + A_WIDTH, r + LINE_WIDTH
   end
-  if refusals < #asked_services then worst = SUCCESS end
+  if refusals < plan[P_SERVICES] then worst = SUCCESS end
   return rows, notes, worst
 end
 
--- A request that may not be granted anything: a termination, or one that comes after the session's end.
-local function close_all(session, book, asked_services, late, kind)
-  local rows = {}
-  for i, asked in ipairs(asked_services) do
-    rows[i] = { SUCCESS, asked[A_UNIT], 0, 0, 0 }
+-- A request that may not be granted anything: a termination, or one that comes after the session's end. Rows and code.
+local function close_all(session, book, plan)
+  local rows, late = '', session[S_STATE] ~= OPEN
+  for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
+    rows = rows .. struct_pack(ROW_FORMAT, SUCCESS, plan[a + A_UNIT], 0, 0, 0)
   end
-  if session[S_STATE] == OPEN then
+  if not late then
     book[B_PENDING] = book[B_PENDING] - void_all(session)
     book[B_OPEN] = book[B_OPEN] - 1
   end
-  if kind == TERMINATION then session[S_STATE] = CLOSED end
-  if late and kind == UPDATE then return rows, UNKNOWN_SESSION end
+  if plan[P_KIND] == TERMINATION then
+    session[S_STATE] = CLOSED
+  elseif late then
+    return rows, UNKNOWN_SESSION
+  end
   return rows, SUCCESS
 end
 
 -- Steps 1 to 3 of MONEY.md, which write nothing: the reply that ends the request, or nil with session (if any) and book.
-local function look(keys, kind, number, digest, account, version, tariff, sessions_max)
-  local session_text, book_text = redis.call('GET', keys[3]), redis.call('GET', keys[2])
-  local session = session_text and read_session(session_text)
+local function look(profile_key, session_text, book_text, plan, sessions_max)
+  local session, kind = session_text and read_session(session_text), plan[P_KIND]
   if session then
-    if session[S_ACCOUNT] ~= account then return { CONFLICT, '', 0 } end
-    local code, text, note = recall(session, kind, number, digest)
+    if session[S_ACCOUNT] ~= plan[P_ACCOUNT] then return { CONFLICT, '', 0 } end
+    local code, text, note = recall(session, kind, plan[P_NUMBER], plan[P_DIGEST])
     if code then return { code, text, note } end
   elseif kind ~= INITIAL then
     return { UNKNOWN_SESSION, '', 0 }
   end
   if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = read_short(book_text)
-  if book[B_VERSION] ~= version or (session and session[S_TARIFF] ~= tariff) then
-    return { STALE, redis.call('GET', keys[6]) or '', book[B_VERSION], session and session[S_TARIFF] or '' }
+  local book = read_book(book_text)
+  if book[B_VERSION] ~= plan[P_VERSION] or (session and session[S_TARIFF] ~= plan[P_TARIFF]) then
+    return { STALE, call('GET', profile_key) or '', book[B_VERSION], session and session[S_TARIFF] or '' }
   end
   if not session then
     if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
     if book[B_OPEN] >= sessions_max then return { SESSIONS_FULL, '', 0 } end
   elseif session[S_STATE] == REFUSED then
     -- nothing was opened: a termination is answered, an update is not known, and neither moves anything (CLIENTS 15)
-    if kind == TERMINATION then return { SUCCESS, cmsgpack.pack({ SUCCESS, {} }), 0 } end
-    return { UNKNOWN_SESSION, '', 0 }
+    if kind ~= TERMINATION then return { UNKNOWN_SESSION, '', 0 } end
+    return { SUCCESS, struct_pack(HEAD_FORMAT, kind, plan[P_NUMBER], plan[P_DIGEST], SUCCESS, 0, 0), 0 }
   end
   return nil, session, book
 end
 
--- What must hold of a book before anything is written.
+-- What must hold of a book before anything is written; its other fields no function moves once the account is open, but
+-- by one or to a word.
 local function check(book)
-  for i = B_CREDITS, B_OPEN do exact(book[i]) end
-  if book[B_PENDING] < 0 or book[B_OPEN] < 0 then error('a book below nothing: pending or open sessions') end
-  if book[B_POSTED] > BOOK_MAX then error('a book beyond the range of the store') end
+  local came_in, posted, pending, sequence = book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_SEQUENCE]
+  if came_in % 1 ~= 0 or posted % 1 ~= 0 or pending % 1 ~= 0 or sequence % 1 ~= 0 then error('a book in fractions') end
+  if pending < 0 or book[B_OPEN] < 0 then error('a book below nothing: pending or open sessions') end
+  if came_in > EXACT_MAX or posted > BOOK_MAX or posted < -BOOK_MAX or pending > EXACT_MAX or sequence > EXACT_MAX then
+    error('a book beyond the range of the store')
+  end
 end
 
-local function charge(keys, args)
-  local part = args[1]
-  local plan = { cmsgpack.unpack(args[2]) }
-  local now, offset, skew, kind, number, digest, account, version, tariff, at, supervision, tombstone, route, sid,
-    sessions_max, services_max, where_half = unpack(plan, 1, PLAN_FIXED)
-  local refused = guard(keys[1], part, now, offset, skew)
-  if refused then return { refused, '', 0 } end
-  local asked_services = read_services(plan)
-  local reply, session, book = look(keys, kind, number, digest, account, version, tariff, sessions_max)
-  if reply then return reply end
+local function new_session(plan)
+  local now = plan[P_NOW]
+  return { LAYOUT, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], 0, 0, '' }
+end
 
-  local fresh, late = not session, session and session[S_STATE] ~= OPEN
-  if fresh then session = new_session(account, tariff, now, 0, route) end
-  if at < session[S_LAST] then at = session[S_LAST] end
-  local lines, notes = settle(session, book, asked_services, kind, number, now)
-  local rows, code, more = nil, nil, late and LATE or 0
+-- A record to be filled in: a table that has its size from the beginning costs less than one that grows.
+local function new_record(services)
+  if services == 0 then return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+end
+
+-- Steps 4 to 8 of MONEY.md on session, book and the record's lines: the rows of the outcome, the command's code, notes.
+local function move(session, book, plan, record, rules, fresh)
+  local kind, now, late = plan[P_KIND], plan[P_NOW], session[S_STATE] ~= OPEN
+  local notes = settle(session, book, plan, record, now)
+  local rows, code, more
   if late or kind == TERMINATION then
-    rows, code = close_all(session, book, asked_services, late, kind)
+    rows, code = close_all(session, book, plan)
+    more = late and LATE or 0
   else
-    rows, more, code = grant_all(session, book, asked_services, lines, number, now, services_max)
+    rows, more, code = grant_all(session, book, plan, record, rules[RULE_SERVICES_MAX], now)
     if fresh then
       if code == SUCCESS then book[B_OPEN] = book[B_OPEN] + 1 else session[S_STATE] = REFUSED end
     end
-    if fresh or now - session[S_WHERE] > where_half then
+    if fresh or now - session[S_WHERE] > rules[RULE_WHERE_HALF] then
       session[S_WHERE] = now
-      more = bit.bor(more, WHERE)
+      more = bor(more, WHERE)
     end
-    session[S_ROUTE] = route
+    session[S_ROUTE] = plan[P_ROUTE]
   end
-  notes = bit.bor(notes, more)
-  finish_lines(session, lines)
-  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  session[S_LAST] = at
-  local index = false
-  if session[S_STATE] == OPEN then
-    session[S_DUE] = now + supervision
-    -- the due index may run early (expire looks again), so it moves only when that is worth a write
-    index = session[S_DUE] - session[S_INDEXED] > supervision / 8
-    if index then session[S_INDEXED] = session[S_DUE] end
-  end
-  local outcome = cmsgpack.pack({ code, rows })
-  remember(session, kind, number, digest, outcome)
-  check(book)
-  local record = cmsgpack.pack({ RECORD_VERSION, R_CHARGE, account, book[B_SEQUENCE], now, at, sid, kind, number, code, notes,
-    tariff, book[B_CREDITS], book[B_POSTED], book[B_PENDING], session[S_STATE], lines })
-  local kept, book_after = write_session(session), cmsgpack.pack(book)
-  local due = index and string.format('%.0f', session[S_DUE]) or ''
-  local id, life = stream_id(part), session[S_STATE] ~= OPEN and life_of(tombstone) or ''
+  if more > 0 then notes = bor(notes, more) end
+  finish_lines(session, plan, record)
+  return rows, code, notes, late
+end
 
-  redis.call('XADD', keys[5], id, 'r', record)
-  if session[S_STATE] == OPEN then
-    if index then redis.call('ZADD', keys[4], due, sid) end
-    redis.call('SET', keys[3], kept)
-  elseif late then
-    redis.call('SET', keys[3], kept, 'KEEPTTL')
-  else
-    redis.call('ZREM', keys[4], sid)
-    redis.call('SET', keys[3], kept, 'PX', life)
+local function charge(keys, args)
+  if not call then fetch() end
+  local part, plan = args[1], read_plan(args[2])
+  local kept = call('MGET', keys[1], keys[3], keys[2])
+  local now, kind, number, rules = plan[P_NOW], plan[P_KIND], plan[P_NUMBER], array_of(plan[P_RULES])
+  local refused = guard(kept[1], part, now, plan[P_OFFSET], plan[P_SKEW])
+  if refused then return { refused, '', 0 } end
+  local reply, session, book = look(keys[6], kept[2], kept[3], plan, rules[RULE_SESSIONS_MAX])
+  if reply then return reply end
+
+  local fresh = not session
+  if fresh then session = new_session(plan) end
+  local record, at = new_record(plan[P_SERVICES]), plan[P_AT]
+  if at < session[S_LAST] then at = session[S_LAST] end
+  session[S_LAST] = at
+  local rows, code, notes, late = move(session, book, plan, record, rules, fresh)
+  local state, index = session[S_STATE], false
+  if state == OPEN then
+    local due = now + rules[RULE_SUPERVISION]
+    session[S_DUE] = due
+    -- the due index may run early (expire looks again), so it moves only when that is worth a write
+    index = due - session[S_INDEXED] > rules[RULE_SUPERVISION] / 8
+    if index then session[S_INDEXED] = due end
   end
-  redis.call('SET', keys[2], book_after)
-  return { code, outcome, notes }
+  local outcome = struct_pack(HEAD_FORMAT, kind, number, plan[P_DIGEST], code, notes, plan[P_SERVICES]) .. rows
+  remember(session, kind, number, outcome)
+  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
+  check(book)
+  record[1], record[2], record[3], record[4], record[5], record[6], record[7], record[8] =
+    RECORD_VERSION, R_CHARGE, plan[P_ACCOUNT], book[B_SEQUENCE], now, at, plan[P_SID], kind
+  record[9], record[10], record[11], record[12], record[13], record[14], record[15], record[16] =
+    number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
+  local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
+  local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
+  local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
+
+  call('XADD', keys[5], id, 'r', record_text)
+  if state == OPEN then
+    if index then call('ZADD', keys[4], due, sid) end
+    call('MSET', keys[3], session_text, keys[2], book_text)
+  else
+    if late then
+      call('SET', keys[3], session_text, 'KEEPTTL')
+    else
+      call('ZREM', keys[4], sid)
+      call('SET', keys[3], session_text, 'PX', life)
+    end
+    call('SET', keys[2], book_text)
+  end
+  return outcome -- it tells the code and the notes itself; every other reply is a table
 end
 
 -- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.
 local function expire(keys, args)
+  if not call then fetch() end
   local part = args[1]
   local now, offset, skew, account, sid, tombstone, forced = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(keys[1], part, now, offset, skew)
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, 0 } end
-  local session_text, book_text = redis.call('GET', keys[3]), redis.call('GET', keys[2])
+  local session_text, book_text = call('GET', keys[3]), call('GET', keys[2])
   local session = session_text and read_session(session_text)
   if not session or session[S_STATE] ~= OPEN then
-    redis.call('ZREM', keys[4], sid)
+    call('ZREM', keys[4], sid)
     return { UNKNOWN_SESSION, 0 }
   end
   if session[S_ACCOUNT] ~= account then return { CONFLICT, 0 } end
   if not book_text then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
-    local kept, due = write_session(session), string.format('%.0f', session[S_DUE])
+    local due = format('%.0f', session[S_DUE])
+    local kept = write_session(session)
 
-    redis.call('ZADD', keys[4], due, sid)
-    redis.call('SET', keys[3], kept)
+    call('ZADD', keys[4], due, sid)
+    call('SET', keys[3], kept)
     return { STALE, 0 }
   end
-  local book = read_short(book_text)
+  local book = read_book(book_text)
   local held = void_all(session)
   book[B_PENDING] = book[B_PENDING] - held
   book[B_OPEN] = book[B_OPEN] - 1
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   session[S_STATE] = EXPIRED
   check(book)
-  local record = cmsgpack.pack({ RECORD_VERSION, R_EXPIRE, session[S_ACCOUNT], book[B_SEQUENCE], now, sid, held, forced,
+  local record = pack({ RECORD_VERSION, R_EXPIRE, session[S_ACCOUNT], book[B_SEQUENCE], now, sid, held, forced,
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local kept, book_after, id, life = write_session(session), cmsgpack.pack(book), stream_id(part), life_of(tombstone)
+  local kept, book_after, id, life = write_session(session), write_book(book), stream_id(part), life_of(tombstone)
 
-  redis.call('XADD', keys[5], id, 'r', record)
-  redis.call('ZREM', keys[4], sid)
-  redis.call('SET', keys[3], kept, 'PX', life)
-  redis.call('SET', keys[2], book_after)
+  call('XADD', keys[5], id, 'r', record)
+  call('ZREM', keys[4], sid)
+  call('SET', keys[3], kept, 'PX', life)
+  call('SET', keys[2], book_after)
   return { SUCCESS, held }
 end

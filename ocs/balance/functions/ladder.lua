@@ -23,39 +23,36 @@ local function mul_div_half_up(a, b, c)
   return exact((a - rest) / c * b + (part - over) / c + (over >= c - over and 1 or 0))
 end
 
--- Ceiling of a division of two positive integers.
-local function div_ceil(a, b)
-  local rest = a % b
-  if rest == 0 then return a / b end
-  return (a - rest) / b + 1
-end
-
--- Use `units` more on the ladder: position, covered, whole, frac after it.
+-- Use `units` more on the ladder: position, covered, whole, frac after it. This is where most of a price is made, so its
+-- divisions stand here and not in functions: a block's price is mul_div_floor(bought, price, per) and what is left over.
 local function advance(on, position, covered, whole, frac, units)
-  local scale = on[L_SCALE]
+  local scale, steps = on[L_SCALE], on[L_STEPS]
   position = position + units
   if units < 0 or position > on[L_LIMIT] then error('position outside the ladder') end
   if position > 0 and covered == 0 then whole = whole + on[L_FEE] end
-  for _, step in ipairs(on[L_STEPS]) do
+  for i = 1, #steps do
     if covered >= position then break end
+    local step = steps[i]
     local finish = step[2]
     if covered < finish then
       local block, price, per = step[3], step[4], step[5]
-      local blocks, room = div_ceil(position - covered, block), div_ceil(finish - covered, block)
-      if room < blocks then blocks = room end
-      local bought = blocks * block
-      whole = whole + mul_div_floor(bought, price, per)
-      if per > 1 then
-        frac = frac + (bought % per) * price % per * (scale / per)
-        if frac >= scale then
-          frac = frac - scale
-          whole = whole + 1
-        end
+      local bought = (position < finish and position or finish) - covered
+      local begun = bought % block
+      if begun > 0 then bought = bought - begun + block end
+      local rest = bought % per
+      local part = rest * price
+      local over = part % per
+      whole = whole + (bought - rest) / per * price + (part - over) / per
+      frac = frac + over * (scale / per)
+      if frac >= scale then
+        frac = frac - scale
+        whole = whole + 1
       end
       covered = covered + bought
     end
   end
-  return position, covered, exact(whole), exact(frac)
+  if position % 1 ~= 0 or covered % 1 ~= 0 or frac % 1 ~= 0 then error('a walk in fractions') end
+  return position, covered, exact(whole), frac
 end
 
 -- The rounded cost of a walk; the only place where a price is rounded.
@@ -88,7 +85,8 @@ local function affordable(on, position, covered, whole, frac, wanted, posted, bu
   if price <= ceiling then return most, price end
   local low, high, best = 0, most, posted
   while high - low > 1 do
-    local middle = math.floor((low + high) / 2)
+    local both = low + high
+    local middle = (both - both % 2) / 2
     price = cost(on, position, covered, whole, frac, middle)
     if price <= ceiling then
       low, best = middle, price
@@ -97,18 +95,4 @@ local function affordable(on, position, covered, whole, frac, wanted, posted, bu
     end
   end
   return low, best
-end
-
--- Ladders come as text, the same for every request on a tariff: each is unpacked once and known by its text from then on.
-local known_ladders, known_count = {}, 0
-local KNOWN_MAX = 1000
-
-local function ladder_of(text)
-  local on = known_ladders[text]
-  if not on then
-    if known_count >= KNOWN_MAX then known_ladders, known_count = {}, 0 end
-    on = cmsgpack.unpack(text)
-    known_ladders[text], known_count = on, known_count + 1
-  end
-  return on
 end

@@ -1,82 +1,109 @@
 -- A session's memory: which requests it has seen, what it answered, and what each of its services has used and holds.
 
-local S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH, S_LOW = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local S_WHERE, S_ROUTE, S_SERVICES, S_INDEXED, S_KEPT, S_OUTCOMES, S_LAYOUT = 10, 11, 12, 13, 14, 15, 16
--- A service of a session; walk = position, covered, whole, frac on its ladder; posted = the rounded total of it.
+-- A session is one flat array: S_FIXED fields of its own, then V_WIDTH fields for each of its S_COUNT services. A service
+-- is told by its base `s`, the place before its first field: session[s + V_HOLD]. In the store it is these fields in the
+-- formats below, one behind the other, and then the outcomes, whose own place holds nothing there. Money and units are
+-- doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX); the second octet is the count.
+local S_LAYOUT, S_COUNT, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local S_LOW, S_WHERE, S_ROUTE, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16
+local S_FIXED = 16
+-- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
 local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL = 8, 9, 10, 11, 12
-local OUTCOMES_KEPT, WINDOW, LAYOUT = 8, 64, 1
--- Outcomes are one string of packed rows {kind, number, digest, text}, S_KEPT of them: a request whose number is new, as
--- nearly all are, never looks into it.
+local V_WIDTH = 12
+local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 3
+local SESSION_FORMAT, SERVICE_FORMAT = '<BBBssI6I6I6I4I4I4I6sI6BB', 'sBdddI5dddI4I6B'
 
--- In the store a session is one flat array: its own fields (with the number of services in the place of the services),
--- then the fields of each service.
+-- An outcome is a head {kind, number, digest, code, notes, count} and count rows {code, unit, units, validity, final}, all
+-- of fixed width: what the session remembers, and word for word what the caller gets. Remembered outcomes stand one behind
+-- the other, S_KEPT of them: a request whose number is new, as nearly all are, never looks into them.
+local O_HEAD_OCTETS, O_ROW_OCTETS = 14, 15
+local HEAD_FORMAT, ROW_FORMAT = '<BI4I6BBB', '<BBi8I4B'
+
+-- Formats by the number of services, made once each.
+local session_formats = {}
+
+local function session_format(count)
+  local made = session_formats[count]
+  if not made then
+    made = SESSION_FORMAT .. SERVICE_FORMAT:rep(count)
+    session_formats[count] = made
+  end
+  return made
+end
+
 local function read_session(text)
-  local flat = read_long(text)
-  local services = {}
-  for i = S_LAYOUT + 1, #flat, V_FINAL do
-    services[#services + 1] = { flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6],
-      flat[i + 7], flat[i + 8], flat[i + 9], flat[i + 10], flat[i + 11] }
-  end
-  flat[S_SERVICES] = services
-  return flat
+  local count = byte(text, S_COUNT)
+  local session = { struct_unpack(session_format(count), text) }
+  local behind = S_FIXED + count * V_WIDTH + 1
+  session[S_OUTCOMES] = sub(text, session[behind])
+  session[behind] = nil
+  return session
 end
 
+-- The session as text, once: its outcomes leave the array.
 local function write_session(session)
-  local services = session[S_SERVICES]
-  local flat = { unpack(session, 1, S_LAYOUT) }
-  flat[S_SERVICES] = #services
-  for _, service in ipairs(services) do
-    local last = #flat
-    for i = 1, V_FINAL do flat[last + i] = service[i] end
-  end
-  return cmsgpack.pack(flat)
+  local outcomes = session[S_OUTCOMES]
+  session[S_OUTCOMES] = 0
+  local count = session[S_COUNT]
+  return struct_pack(session_format(count), values_of(session, 1, S_FIXED + count * V_WIDTH)) .. outcomes
 end
 
--- Bit `age` (0 = the newest number) of the two words that say which of the last 64 numbers were seen.
+-- Whether the bit of `age` (0 = the newest number) is set in the two words that say which of the last 64 numbers were
+-- seen: S_LOW the younger half, S_HIGH the older.
 local function seen(session, number)
   local age = session[S_TOP] - number
   if age < 0 then return false end
   if age >= WINDOW then return true end
-  if age >= 32 then return bit.band(session[S_HIGH], bit.lshift(1, age - 32)) ~= 0 end
-  return bit.band(session[S_LOW], bit.lshift(1, age)) ~= 0
+  local word = session[S_LOW]
+  if age >= HALF_WINDOW then word, age = session[S_HIGH], age - HALF_WINDOW end
+  return word % 2 ^ (age + 1) >= 2 ^ age
 end
 
 local function mark_seen(session, number)
   local shift = number - session[S_TOP]
   if shift <= 0 then
     local age = -shift
-    if age >= 32 then
-      session[S_HIGH] = bit.bor(session[S_HIGH], bit.lshift(1, age - 32))
+    if seen(session, number) then return end
+    if age >= HALF_WINDOW then
+      session[S_HIGH] = session[S_HIGH] + 2 ^ (age - HALF_WINDOW)
     else
-      session[S_LOW] = bit.bor(session[S_LOW], bit.lshift(1, age))
+      session[S_LOW] = session[S_LOW] + 2 ^ age
     end
     return
   end
   local high, low = session[S_HIGH], session[S_LOW]
   if shift >= WINDOW then
     high, low = 0, 0
-  elseif shift >= 32 then
-    high, low = bit.lshift(low, shift - 32), 0
   else
-    high = bit.bor(bit.lshift(high, shift), bit.rshift(low, 32 - shift))
-    low = bit.lshift(low, shift)
+    if shift >= HALF_WINDOW then high, low, shift = low, 0, shift - HALF_WINDOW end
+    local power = 2 ^ shift
+    local moved = low * power
+    low = moved % WORD
+    high = high * power % WORD + (moved - low) / WORD
   end
-  session[S_TOP], session[S_HIGH], session[S_LOW] = number, high, bit.bor(low, 1)
+  -- the newest number itself; the bit is free, since everything has moved by one at least
+  session[S_TOP], session[S_HIGH], session[S_LOW] = number, high, low + 1
+end
+
+-- Octets of the outcome that begins at `from`.
+local function outcome_octets(outcomes, from)
+  return O_HEAD_OCTETS + O_ROW_OCTETS * byte(outcomes, from + O_HEAD_OCTETS - 1)
 end
 
 -- What is known of this request already: a code with the remembered outcome and a note, or nil when it is new.
 local function recall(session, kind, number, digest)
   if kind == UPDATE and not seen(session, number) then return nil end
   if kind == TERMINATION and session[S_STATE] == OPEN then return nil end
-  local outcomes, offset = session[S_OUTCOMES], 0
+  local outcomes, from = session[S_OUTCOMES], 1
   for _ = 1, session[S_KEPT] do
-    local kept
-    offset, kept = cmsgpack.unpack_one(outcomes, offset)
-    if kept[1] == kind and kept[2] == number then
-      if kept[3] == digest then return SUCCESS, kept[4], REPLAY end
+    local was_kind, was_number, was_digest = struct_unpack(HEAD_FORMAT, outcomes, from)
+    local after = from + outcome_octets(outcomes, from)
+    if was_kind == kind and was_number == number then
+      if was_digest == digest then return SUCCESS, sub(outcomes, from, after - 1), REPLAY end
       return CONFLICT, '', 0
     end
+    from = after
   end
   if kind == INITIAL then return CONFLICT, '', 0 end
   if kind == UPDATE then return SEEN, '', 0 end
@@ -84,20 +111,23 @@ local function recall(session, kind, number, digest)
   return nil
 end
 
-local function remember(session, kind, number, digest, text)
+local function remember(session, kind, number, outcome)
   local outcomes = session[S_OUTCOMES]
   if session[S_KEPT] >= OUTCOMES_KEPT then
-    outcomes = outcomes:sub(cmsgpack.unpack_one(outcomes, 0) + 1)
+    outcomes = sub(outcomes, outcome_octets(outcomes, 1) + 1)
   else
     session[S_KEPT] = session[S_KEPT] + 1
   end
-  session[S_OUTCOMES] = outcomes .. cmsgpack.pack({ kind, number, digest, text })
+  session[S_OUTCOMES] = outcomes .. outcome
   if kind == UPDATE then mark_seen(session, number) end
 end
 
+-- The base of the session's service of this key, or nil.
 local function find_service(session, key)
-  for _, service in ipairs(session[S_SERVICES]) do
-    if service[V_KEY] == key then return service end
+  local s = S_FIXED
+  for _ = 1, session[S_COUNT] do
+    if session[s + V_KEY] == key then return s end
+    s = s + V_WIDTH
   end
   return nil
 end
@@ -105,9 +135,9 @@ end
 -- Release every hold of the session; what it held.
 local function void_all(session)
   local held = 0
-  for _, service in ipairs(session[S_SERVICES]) do
-    held = held + service[V_HOLD]
-    service[V_HOLD] = 0
+  for s = S_FIXED, S_FIXED + (session[S_COUNT] - 1) * V_WIDTH, V_WIDTH do
+    held = held + session[s + V_HOLD]
+    session[s + V_HOLD] = 0
   end
   return held
 end

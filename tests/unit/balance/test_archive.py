@@ -58,9 +58,18 @@ def test_records_come_in_order_over_many_batches_and_none_is_missing(net: Networ
 
 
 def test_few_and_young_records_wait(net: Network, tmp_path: Path) -> None:
+    net.session()
     archiver = _archiver(net, tmp_path)
+    stream = net.charged.parts.keys[net.partition].stream
+    net.execute("CONFIG", "RESETSTAT")
 
     assert net.run(archiver.once()) == 0
+
+    assert archiver.done.lag[net.partition] == net.execute("XLEN", stream) > 4
+    read = [
+        line for line in net.execute("INFO", "commandstats").decode().split() if "cmdstat_xrange:" in line
+    ]
+    assert read == [], "what waits is counted, not read again and again"
     archiver.close()
 
 

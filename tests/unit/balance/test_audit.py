@@ -8,7 +8,8 @@ from ocs.balance.accounts import _digest
 from ocs.balance.audit import Report, audit
 from ocs.balance.functions import function
 from ocs.balance.keys import home
-from ocs.balance.parts import packed, unpacked
+from ocs.balance.parts import packed
+from ocs.balance.stored_book import Book, read_book, write_book
 from ocs.charging.ask import INITIAL
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import MIB, Network, network
@@ -26,10 +27,10 @@ def _audit(net: Network) -> Report:
 
 
 def _change(net: Network, key: str, field: int, by: int) -> None:
-    """Do what no code of ours does: change one number behind the function's back."""
-    fields = list(unpacked(net.execute("GET", key)))
-    fields[field] += by
-    net.execute("SET", key, packed(*fields))
+    """Do what no code of ours does: change one number of a book behind the function's back."""
+    book = list(read_book(net.execute("GET", key)))
+    book[field] += by
+    net.execute("SET", key, write_book(Book._make(book)))
 
 
 def _keys(net: Network) -> tuple[str, str]:

@@ -1,9 +1,12 @@
 import re
 
-from ocs.balance.functions import NAME, VERSION, function, library
+import pytest
+
+from ocs.balance.functions import NAME, VERSION, constants, function, library, loadable, source
+from ocs.balance.stored_session import SERVICE_FORMAT, SESSION_FORMAT
 from tests.real_valkey import RealValkey
 
-TEXT = library().decode()
+TEXT = source()
 
 
 def test_the_library_and_all_its_functions_carry_the_version() -> None:
@@ -29,7 +32,25 @@ def test_the_next_version_lives_beside_this_one(valkey: RealValkey) -> None:
     )
     with valkey.client(decode_responses=True) as client:
         client.execute_command("FUNCTION", "LOAD", library())
-        assert client.execute_command("FUNCTION", "LOAD", following) == f"ocs_{VERSION + 1}"
+        assert client.execute_command("FUNCTION", "LOAD", loadable(following)) == f"ocs_{VERSION + 1}"
+
+
+def test_words_in_capitals_reach_the_store_as_numbers_and_texts_stay() -> None:
+    text = "local LEFT, B_RIGHT = 1, 22\nlocal x = { LEFT, 'LEFT', t[B_RIGHT] } -- LEFT\n"
+    assert loadable(text) == b"\nlocal x = { 1, 'LEFT', t[22] } -- LEFT\n"
+    code = re.sub(rb"'[^'\n]*'|--[^\n]*", b"", library())
+    assert re.findall(rb"\b(?:B|S|V|A|P)_[A-Z]+", code) == []
+
+
+def test_a_session_has_one_format_in_both_languages() -> None:
+    formats = re.search(r"SESSION_FORMAT, SERVICE_FORMAT = '(\S+)', '(\S+)'", TEXT)
+    assert formats is not None
+    assert formats.groups() == (SESSION_FORMAT, SERVICE_FORMAT)
+
+
+def test_a_word_that_is_two_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="LEFT is 1 in one place of the library and 2 in another"):
+        constants("local LEFT = 1\nlocal RIGHT, LEFT = 1, 2\n")
 
 
 def test_numbers_become_text_by_format_never_by_tostring() -> None:

@@ -62,7 +62,7 @@ def success(*decided: ServiceOutcome, code: Code = Code.SUCCESS) -> Outcome:
 
 def octets_of(message: Message, outcome: Outcome, writer: AnswerWriter = WRITER) -> bytes:
     """Answer a request made to measure."""
-    return writer.answer(header_of(message), message, ask(message), outcome)
+    return writer.answer(message, ask(message), outcome)
 
 
 def read(answer: bytes) -> Any:
@@ -96,7 +96,7 @@ def test_every_captured_session_request_gets_an_answer_that_its_client_can_read(
     asked, to = ask(one.message), header(one.frame)
     unit = UNIT_OF[asked.family or ""]
     decided = granted(1000, unit=unit, final=True) if asked.kind != TERMINATION else refusal(Code.SUCCESS)
-    answer = WRITER.answer(to, one.message, asked, success(decided))
+    answer = WRITER.answer(one.message, asked, success(decided))
     got = read(answer)
     assert (got.header.hop_by_hop_identifier, got.header.end_to_end_identifier) == (
         to.hop_by_hop,
@@ -306,7 +306,8 @@ def test_a_sub_session_is_named_in_the_answer() -> None:
 @pytest.mark.parametrize(("flags", "kept"), [(0xC0, 0x40), (0x80, 0x00), (0xD0, 0x40)])
 def test_the_p_bit_is_kept_and_the_t_bit_is_not(flags: int, kept: int) -> None:
     message = ccr(UPDATE, 1, **services(service(requested={})))
-    answer = WRITER.answer(header_of(message, flags=flags), message, ask(message), success(granted(1)))
+    message.flags = flags
+    answer = WRITER.answer(message, ask(message), success(granted(1)))
     assert header(answer).flags == kept
 
 

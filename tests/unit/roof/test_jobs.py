@@ -25,9 +25,11 @@ class MadeUp:
         if "open" in self._does:
             await self._does["open"]()
 
-    async def once(self) -> int:
-        if "once" in self._does:
-            await self._does["once"](self)
+    groups = ((),)
+
+    async def archive(self, _group: tuple[()]) -> int:
+        if "archive" in self._does:
+            await self._does["archive"](self)
         return 0
 
     def close(self) -> None:
@@ -55,14 +57,14 @@ def test_a_restart_of_the_archive_makes_no_counter_fall_back() -> None:
     async def run() -> None:
         for _ in range(2):
             with pytest.raises(RuntimeError):
-                await keep_archive(MadeUp(once=once), counters, 0)  # type: ignore[arg-type]
+                await keep_archive(MadeUp(archive=once), counters, 0)  # type: ignore[arg-type]
 
     asyncio.run(run())
     assert counters.cells[counters.index(RECORDS)] == 8
     assert counters.cells[counters.index("ocs_archive_waiting_records")] == 9
 
 
-@pytest.mark.parametrize("where", ["open", "once"])
+@pytest.mark.parametrize("where", ["open", "archive"])
 def test_the_folder_is_given_back_when_nothing_writes_in_it_any_more(where: str) -> None:
     said: list[str] = []
 

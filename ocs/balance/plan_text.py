@@ -1,0 +1,36 @@
+"""A plan as the library reads it, and an outcome as it writes it (charge.lua, session.lua)."""
+
+from struct import Struct
+from typing import Any
+
+import msgpack
+
+from ocs.charging.outcome import ServiceOutcome
+
+PLAN_LAYOUT = 1
+"""First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
+
+_pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
+_HEAD = Struct("<BI6xBBB")
+"""Kind and number of the request (and its digest, 48 bits, which Python has no letter for); the command's code, notes, and the number of services."""
+_ROW = Struct("<BBqIB")
+"""Of one service: code, unit, granted units, their life in seconds, final."""
+
+
+def pack_plan(values: list[Any]) -> bytes:
+    """Pack a plan; it has 16 values and more, so its header has three octets."""
+    return _pack(values)  # type: ignore[no-any-return]
+
+
+def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:
+    """Read what a session remembers of a request: the command's code (a plain number), and a row for each service."""
+    code = text[CODE_AT]
+    if len(text) == _ONE_OCTETS:  # one service, as nearly always
+        return code, (_made(_ROW.unpack_from(text, _HEAD.size)),)
+    return code, tuple(map(_made, _ROW.iter_unpack(memoryview(text)[_HEAD.size :])))
+
+
+_made = ServiceOutcome._make
+CODE_AT, NOTES_AT = _HEAD.size - 3, _HEAD.size - 2
+"""Where an outcome has its code and its notes, one octet each."""
+_ONE_OCTETS = _HEAD.size + _ROW.size
