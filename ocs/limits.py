@@ -218,3 +218,6 @@ STORE_PATIENCE_MS = 3_000
 
 ARCHIVE_LEASE_MS = 15_000
 """Life of the lease that names the store's archiver; a server that died leaves the archive to another after it."""
+
+CALENDAR_DAYS_KEPT_MAX = 512
+"""Days of which one tariff's calendar remembers the windows (about 200 octets each). Beyond: all are forgotten and computed again."""

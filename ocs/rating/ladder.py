@@ -8,6 +8,12 @@ Laws
 3. The exact cost is whole + frac / scale micro-units; it is rounded once, by ``total``, on the cumulative axis.
 4. The connect fee is due with the first unit of the axis: nothing used, nothing due.
 5. Positions stop at ``limit``, up to which every intermediate number of the Lua twin stays below 2**53.
+6. Where windows change, the walk passes from one ladder to the next as it is: the ladders of one rate share scale, limit,
+   quantum, rounding, minimum and cap, so the chain's end may be totalled on any of them.
+7. Minimum and cap belong to the whole chain and are looked at once, by ``total``: with R the rounded cost and p the
+   position, total = R if nothing is used (p = 0), else max(R, minimum), and then with CapMode.FREE min of that and the cap.
+   CapMode.STOP leaves the total alone (what was used is owed, also beyond the grant) and bounds ``affordable`` instead: no
+   unit is granted that would take the total above max(cap, posted).
 
 The twin is in ocs/balance/functions/ocs.lua; tests/property holds the two equal on random ladders.
 """
@@ -39,6 +45,14 @@ class Rounding(IntEnum):
     DOWN = 3
 
 
+class CapMode(IntEnum):
+    """What happens when a session's cost reaches its cap: nothing, the rest is free, or nothing more is granted."""
+
+    NONE = 0
+    FREE = 1
+    STOP = 2
+
+
 class Step(NamedTuple):
     """Price of the blocks that begin in [start, end): ``price_micros`` per ``per_units``, in lowest terms."""
 
@@ -59,6 +73,9 @@ class Ladder(NamedTuple):
     rounding: int
     fee_micros: int
     steps: tuple[Step, ...]
+    minimum_micros: int = 0
+    cap_micros: int = 0
+    cap_mode: int = CapMode.NONE
 
 
 class Walk(NamedTuple):
@@ -107,6 +124,9 @@ def ladder(
     rounding: Rounding = Rounding.HALF_UP,
     axis: Axis = Axis.SESSION,
     scale: int = 1,
+    minimum_micros: int = 0,
+    cap_micros: int = 0,
+    cap_mode: CapMode = CapMode.NONE,
 ) -> Ladder:
     """Build a ladder; ``scale`` is a common denominator that other ladders of the tariff need (they share one).
 
@@ -123,6 +143,14 @@ def ladder(
         raise LadderError(
             f"a connect fee of {fee_micros} or a quantum of {quantum_micros} micro-units is out of range"
         )
+    if not 0 <= minimum_micros <= COST_MICROS_MAX or not 0 <= cap_micros <= COST_MICROS_MAX:
+        raise LadderError(
+            f"a minimum of {minimum_micros} or a cap of {cap_micros} micro-units is out of range"
+        )
+    if cap_mode and cap_micros < max(minimum_micros, 1):
+        raise LadderError(
+            f"a cap of {cap_micros} micro-units; it has to be above zero and not below the minimum"
+        )
     common = lcm(scale, *(each.per_units for each in steps))
     if common > SCALE_MAX:
         raise LadderError(
@@ -135,7 +163,18 @@ def ladder(
     limit -= max(each.block for each in steps)
     if limit <= 0:
         raise LadderError("a single block costs more than the store can hold")
-    return Ladder(axis, limit, common, quantum_micros, rounding, fee_micros, tuple(steps))
+    return Ladder(
+        axis,
+        limit,
+        common,
+        quantum_micros,
+        rounding,
+        fee_micros,
+        tuple(steps),
+        minimum_micros,
+        cap_micros,
+        cap_mode,
+    )
 
 
 def advance(on: Ladder, walk: Walk, units: int) -> Walk:
@@ -164,7 +203,18 @@ def advance(on: Ladder, walk: Walk, units: int) -> Walk:
 
 
 def total(on: Ladder, walk: Walk) -> int:
-    """Return the rounded cost in micro-units of all that the walk has used; the only place where a price is rounded."""
+    """Return the cost in micro-units of all that the walk has used: rounded, at least the minimum, at most a free-after cap.
+
+    The only place where a price is rounded.
+    """
+    cost = _rounded(on, walk)
+    if walk.position > 0 and cost < on.minimum_micros:
+        cost = on.minimum_micros
+    return on.cap_micros if on.cap_mode == CapMode.FREE and cost > on.cap_micros else cost
+
+
+def _rounded(on: Ladder, walk: Walk) -> int:
+    """Return the exact cost as a multiple of the quantum."""
     quantum = on.quantum_micros
     over = walk.whole_micros % quantum
     down = walk.whole_micros - over
@@ -181,12 +231,15 @@ def affordable(on: Ladder, walk: Walk, wanted: int, posted: int, budget: int) ->
     """Return the most units in 0 .. wanted whose cost beyond ``posted`` micro-units stays within ``budget``.
 
     What costs nothing more (a block paid already, a free step) is affordable whatever the budget. The cost is constant
-    inside a block, so the search ends at the end of the last affordable block.
+    inside a block, so the search ends at the end of the last affordable block. A cap that disconnects is a second bound
+    (law 7).
     """
     most = min(wanted, on.limit - walk.position)
     if most <= 0:
         return 0
     ceiling = posted + max(budget, 0)
+    if on.cap_mode == CapMode.STOP:
+        ceiling = min(ceiling, max(on.cap_micros, posted))
     if total(on, advance(on, walk, most)) <= ceiling:
         return most
     low, high = 0, most

@@ -1,45 +1,59 @@
-"""Tariffs: prices as text in YAML, read into ladders, with every error found at once.
+"""Tariffs: prices as text in YAML, read into rates and ladders, with every error found at once.
 
 Laws
-1. A price is quoted decimal text, never a YAML number: a float would already have lost the cent.
-2. Reading is pure: text in, Tariff or TariffError out. Files are opened by the roof.
-3. All ladders of a tariff share one scale, so that a session's exact cost can pass from one to the next.
+1. Reading is pure: text in, Tariff or TariffError out. Files are opened by the roof.
+2. All ladders of a tariff share one scale, so that a session's exact cost can pass from one to the next; those of one rate
+   share all that ladder.py's law 6 asks for.
+3. `rates` are looked at in the file's order, then `services`: the short form is a rate for all that is left of a service.
+4. What cannot be charged yet is refused when it is read, never ignored: caps per day wait for the account's counters.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import lcm
-from typing import Any, Literal
+from typing import NamedTuple
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from ocs.money import AmountError, parse_amount
-from ocs.rating.ladder import Ladder, LadderError, Rounding, Step, ladder, step
+from ocs.rating.caps import levelled
+from ocs.rating.document import Document, DocumentFault, Path, document
+from ocs.rating.ladder import Axis, CapMode, Ladder, LadderError, Rounding, Step, ladder, step
+from ocs.rating.numbering import EMERGENCY, Numbering
+from ocs.rating.rates import (
+    ANYTHING,
+    AT_HOME,
+    NO_RATES,
+    Choice,
+    Conditions,
+    Facts,
+    Rate,
+    alone,
+    unreachable,
+)
+from ocs.rating.tariff_text import Quantity, RateText, RoundedText, ServiceName, StepText, TariffText, micros
+from ocs.rating.windows import Calendar, Span, WindowFault, calendar
 from ocs.units import UNITS_MAX, Unit
-
-ServiceName = Literal["data", "voice", "sms", "mms"]
 
 UNIT_NAMES = {"octets": Unit.OCTETS, "seconds": Unit.SECONDS, "events": Unit.EVENTS}
 ROUNDING_NAMES = {"half-up": Rounding.HALF_UP, "up": Rounding.UP, "down": Rounding.DOWN}
+CAP_NAMES = {"free": CapMode.FREE, "disconnect": CapMode.STOP}
+AXIS_NAMES = {"session": Axis.SESSION, "period": Axis.PERIOD}
 SERVICE_UNITS = {
     "data": (Unit.OCTETS, Unit.SECONDS),
     "voice": (Unit.SECONDS,),
     "sms": (Unit.EVENTS,),
     "mms": (Unit.EVENTS, Unit.OCTETS),
 }
+"""Units of each service; the first is the one of a rate that names none."""
+CHOICES_KEPT_MAX = 4_096
+"""Facts of which a tariff remembers the rate. Beyond: all are forgotten and judged again."""
 
 
-class TariffError(ValueError):
+class TariffError(DocumentFault):
     """A tariff that cannot be used; ``problems`` holds one line per fault: file:line: what, and what would be right."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTariff:
-    """How one service is measured and priced."""
+    """How one service is measured and priced, where one ladder is all there is to it."""
 
     unit: Unit
     ladder: Ladder
@@ -47,156 +61,328 @@ class ServiceTariff:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records."""
+    """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records.
+
+    ``services`` are those that a single ladder prices, whatever the facts; all services are in ``choice``. ``gross`` tells
+    whether prices hold the tax already.
+    """
 
     name: str
     version: int
     currency: str
     services: dict[str, ServiceTariff] = field(default_factory=dict)
+    choice: Choice = NO_RATES
+    gross: bool = True
+    numbering: Numbering | None = None
+    calendar: Calendar | None = None
+    _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
         """Return the name under which sessions and records keep this version."""
         return f"{self.name}@{self.version}"
 
-
-class _StepText(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    start: int = Field(default=0, alias="from", ge=0, lt=UNITS_MAX)
-    block: int = Field(ge=1, le=2**40)
-    price: str
-    per: int = Field(ge=1, le=2**40)
-
-    @field_validator("price")
-    @classmethod
-    def _price(cls, text: str) -> str:
-        _micros(text)
-        return text
+    def rate(self, facts: Facts) -> Rate | None:
+        """Return the first rate that applies; None when nothing prices this. The same facts are judged once."""
+        chosen = self._chosen
+        if facts in chosen:
+            return chosen[facts]
+        if len(chosen) >= CHOICES_KEPT_MAX:
+            chosen.clear()
+        found = chosen[facts] = self.choice.rate(facts)
+        return found
 
 
-class _ServiceText(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Price(NamedTuple):
+    """One price of a rate before it becomes a ladder: its windows, where it stands, and its steps."""
 
-    unit: Literal["octets", "seconds", "events"]
-    connect_fee: str = "0.00"
-    round_to: str = "0.000001"
-    rounding: Literal["half-up", "up", "down"] = "half-up"
-    steps: list[_StepText] = Field(min_length=1, max_length=64)
-
-    @field_validator("connect_fee", "round_to")
-    @classmethod
-    def _amounts(cls, text: str) -> str:
-        _micros(text)
-        return text
+    windows: tuple[str, ...]
+    path: Path
+    fee_micros: int
+    steps: list[Step]
 
 
-class _TariffText(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Draft(NamedTuple):
+    """A rate before the tariff's scale is known; ``text`` rounds, ``steps`` of each price are its own."""
 
-    tariff: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,47}$")
-    version: int = Field(ge=1, le=999_999)
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    description: str = ""
-    services: dict[ServiceName, _ServiceText] = Field(min_length=1)
-
-
-def _micros(text: str) -> int:
-    try:
-        micros = parse_amount(text)
-    except AmountError as fault:
-        raise ValueError(str(fault)) from fault
-    if micros < 0:
-        raise ValueError(f"{text} is negative; a price is zero or more")
-    return micros
+    name: str
+    service: ServiceName
+    path: Path
+    unit: Unit
+    conditions: Conditions
+    text: RoundedText
+    prices: list[_Price]
 
 
-def read_tariff(text: str, source: str) -> Tariff:
-    """Read one tariff from YAML text; ``source`` is the file's name for messages.
+def read_tariff(text: str, source: str, plans: Mapping[str, Numbering] | None = None) -> Tariff:
+    """Read one tariff from YAML text; ``source`` is the file's name for messages, ``plans`` the numbering plans by name.
 
     Raises TariffError with all faults found, each with file and line.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        mark = getattr(fault, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise TariffError([f"{source}:{line}: not YAML: {getattr(fault, 'problem', fault)}"]) from fault
-    try:
-        parsed = _TariffText.model_validate(content)
-    except ValidationError as fault:
-        raise TariffError([_problem(source, root, error) for error in fault.errors()]) from fault
-    return _build(parsed, source, root)
+        page = document(text, source)
+        shaped = page.shaped(TariffText)
+    except DocumentFault as fault:
+        raise TariffError(fault.problems) from fault
+    return _Reading(page, shaped, plans or {}).tariff()
 
 
-def _build(parsed: _TariffText, source: str, root: Any) -> Tariff:
-    problems: list[str] = []
-    scale = 1
-    stepped: dict[ServiceName, list[Step]] = {}
-    for name, service in parsed.services.items():
-        allowed = SERVICE_UNITS[name]
-        if UNIT_NAMES[service.unit] not in allowed:
-            wanted = " or ".join(each.name.lower() for each in allowed)
-            problems.append(
-                _at(
-                    source,
-                    root,
-                    ("services", name, "unit"),
-                    f"{name} is measured in {wanted}, not in {service.unit}",
+class _Reading:
+    """One tariff being read: collects faults, and ends with a Tariff or with all of them."""
+
+    def __init__(self, page: Document, text: TariffText, plans: Mapping[str, Numbering]) -> None:
+        self.page = page
+        self.text = text
+        self.problems: list[str] = []
+        self.numbering = self._numbering(plans)
+        self.calendar = self._calendar()
+
+    def tariff(self) -> Tariff:
+        drafts = [*self._rates(), *self._services()]
+        self._refuse_unreachable(drafts)
+        rates: list[Rate] = []
+        scale = self._scale(drafts)
+        if not self.problems:
+            rates = [rate for draft in drafts if (rate := self._rate(draft, scale)) is not None]
+        if self.problems:
+            raise TariffError(self.problems)
+        services = {
+            service: ServiceTariff(only.unit, only.ladders[0])
+            for service in SERVICE_UNITS
+            if (only := alone(rates, service)) is not None
+        }
+        text = self.text
+        emergency = tuple(_emergency(service, scale) for service in SERVICE_UNITS if service != "data")
+        return Tariff(
+            text.tariff,
+            text.version,
+            text.currency,
+            services,
+            Choice(tuple(rates), emergency),
+            text.prices == "gross",
+            self.numbering,
+            self.calendar,
+        )
+
+    def fault(self, path: Path, message: str) -> None:
+        self.problems.append(self.page.at(path, message))
+
+    # ------------------------------------------------------------ what the rates refer to
+
+    def _numbering(self, plans: Mapping[str, Numbering]) -> Numbering | None:
+        name = self.text.numbering
+        if name is not None and name not in plans:
+            known = ", ".join(sorted(plans)) or "none"
+            self.fault(("numbering",), f"no numbering plan {name!r}; there are {known}")
+        return plans.get(name) if name is not None else None
+
+    def _calendar(self) -> Calendar | None:
+        text = self.text.calendar
+        if text is None:
+            return None
+        windows = {
+            name: [Span(each.days, each.start, each.end) for each in spans]
+            for name, spans in text.windows.items()
+        }
+        country, subdivision = (
+            (text.holidays.country, text.holidays.subdivision) if text.holidays else (None, None)
+        )
+        try:
+            return calendar(
+                windows, zone=text.zone, default=text.default, country=country, subdivision=subdivision
+            )
+        except WindowFault as fault:
+            for path, message in fault.problems:
+                self.fault(("calendar", *path), message)
+        return None
+
+    def _conditions(self, text: RateText, path: Path) -> Conditions:
+        plan = self.numbering
+        for key, named, known in (
+            ("zones", text.zones, plan.zones if plan else frozenset()),
+            ("roaming", text.roaming, (plan.roaming_zones if plan else frozenset()) | {AT_HOME}),
+        ):
+            for zone in named or ():
+                if self.text.numbering is None:
+                    self.fault((*path, key), "zones of which numbering plan? name it: numbering: …")
+                elif plan is not None and zone not in known:
+                    right = ", ".join(sorted(known))
+                    free = "; emergency calls are free in every tariff" if zone == EMERGENCY else ""
+                    self.fault((*path, key), f"{zone!r} is no zone of {plan.name}; zones are {right}{free}")
+        return Conditions(
+            *(
+                None if values is None else frozenset(values)
+                for values in (
+                    text.zones, text.roaming, text.rating_groups, text.service_identifiers,
+                    text.access, text.apns, text.called_parties,
                 )
             )
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ rates as drafts
+
+    def _rates(self) -> Iterator[_Draft]:
+        names: set[str] = set()
+        for place, text in enumerate(self.text.rates):
+            path: Path = ("rates", place)
+            if text.name in names:
+                self.fault(
+                    (*path, "name"), f"{text.name} is another rate's name already; choose one of its own"
+                )
+            names.add(text.name)
+            if text.cap_per_day is not None:
+                self.fault(
+                    (*path, "cap_per_day"),
+                    "caps per day cannot be charged yet: the store keeps no counters of days; use cap_per_session",
+                )
+            unit = self._unit(text.service, text.unit, path)
+            conditions = self._conditions(text, path)
+            prices = list(self._prices(text, unit, path))
+            yield _Draft(text.name, text.service, path, unit, conditions, text, prices)
+
+    def _services(self) -> Iterator[_Draft]:
+        for service, text in self.text.services.items():
+            path: Path = ("services", service)
+            unit = self._unit(service, text.unit, path)
+            steps = self._steps(text.steps, unit, (*path, "steps"))
+            price = _Price((), path, micros(text.connect_fee), steps)
+            yield _Draft(service, service, path, unit, ANYTHING, text, [price])
+
+    def _unit(self, service: ServiceName, name: str | None, path: Path) -> Unit:
+        allowed = SERVICE_UNITS[service]
+        unit = allowed[0] if name is None else UNIT_NAMES[name]
+        if unit not in allowed:
+            wanted = " or ".join(each.name.lower() for each in allowed)
+            self.fault((*path, "unit"), f"{service} is measured in {wanted}, not in {name}")
+        return unit
+
+    def _prices(self, text: RateText, unit: Unit, path: Path) -> Iterator[_Price]:
+        """Give the prices of a rate: one for all windows, or one for each."""
+        fee_micros = micros(text.connect_fee)
+        if text.windows is None:
+            steps = _FREE if text.steps is None else self._steps(text.steps, unit, (*path, "steps"))
+            yield _Price((), path, fee_micros, steps)
+            return
+        known = self.calendar.names if self.calendar is not None else ()
+        if self.text.calendar is None:
+            self.fault((*path, "windows"), "windows of which calendar? write one: calendar: …")
+        elif self.calendar is not None:
+            for name in sorted(text.windows.keys() - set(known)):
+                self.fault((*path, "windows", name), f"{name!r} is no window; windows are {', '.join(known)}")
+            for name in known:
+                if name not in text.windows:
+                    self.fault((*path, "windows"), f"no price in window {name}; every window needs one")
+        for name, price in text.windows.items():
+            where: Path = (*path, "windows", name)
+            steps = _FREE if price.steps is None else self._steps(price.steps, unit, (*where, "steps"))
+            own = fee_micros if price.connect_fee is None else micros(price.connect_fee)
+            yield _Price((name,), where, own, steps)
+
+    def _steps(self, texts: list[StepText], unit: Unit, path: Path) -> list[Step]:
+        """Return the steps; faults are noted, and then the list is empty."""
+        ends = [following.start for following in texts[1:]] + [UNITS_MAX]
         try:
-            stepped[name] = _steps(service)
-            scale = lcm(scale, *(each.per_units for each in stepped[name]))
-        except LadderError as fault:
-            problems.append(_at(source, root, ("services", name, "steps"), str(fault)))
-    services: dict[str, ServiceTariff] = {}
-    for key, steps in stepped.items():
-        service = parsed.services[key]
-        try:
-            built = ladder(
-                steps,
-                fee_micros=_micros(service.connect_fee),
-                quantum_micros=_micros(service.round_to),
-                rounding=ROUNDING_NAMES[service.rounding],
-                scale=scale,
+            return [
+                step(each.start, end, _count(each.block, unit), micros(each.price), _count(each.per, unit))
+                for each, end in zip(texts, ends, strict=True)
+            ]
+        except (LadderError, ValueError) as fault:
+            self.fault(path, str(fault))
+            return []
+
+    def _refuse_unreachable(self, drafts: list[_Draft]) -> None:
+        """Law 1 of rates.py: a rate for which earlier ones leave nothing would never be charged."""
+        for place in unreachable([(each.service, each.conditions) for each in drafts]):
+            draft = drafts[place]
+            self.fault(
+                draft.path,
+                f"{draft.name} is never reached: rates before it take every {draft.service} it applies to; "
+                "move it up or remove it",
             )
+
+    # ------------------------------------------------------------ ladders
+
+    def _scale(self, drafts: list[_Draft]) -> int:
+        """Return the common denominator of all prices (law 2)."""
+        scale = 1
+        for draft in drafts:
+            for price in draft.prices:
+                scale = lcm(scale, *(each.per_units for each in price.steps))
+        return scale
+
+    def _rate(self, draft: _Draft, scale: int) -> Rate | None:
+        try:
+            chain = [self._ladder(draft, price, scale) for price in draft.prices]
         except LadderError as fault:
-            problems.append(_at(source, root, ("services", key), str(fault)))
-            continue
-        services[key] = ServiceTariff(UNIT_NAMES[service.unit], built)
-    if problems:
-        raise TariffError(problems)
-    return Tariff(parsed.tariff, parsed.version, parsed.currency, services)
+            self.fault(draft.path, str(fault))
+            return None
+        if len(chain) == 1:
+            chain = [levelled(chain[0])]
+        limit = min(each.limit for each in chain)
+        ladders = list(dict.fromkeys(each._replace(limit=limit) for each in chain))
+        priced = {
+            name: ladders.index(on._replace(limit=limit))
+            for price, on in zip(draft.prices, chain, strict=True)
+            for name in price.windows
+        }
+        names = [
+            ", ".join(name for name, index in priced.items() if index == place)
+            for place in range(len(ladders))
+        ]
+        windows = self.calendar.names if self.calendar is not None and priced else ("",)
+        text = draft.text
+        return Rate(
+            draft.name,
+            draft.service,
+            draft.conditions,
+            draft.unit,
+            tuple(ladders),
+            tuple(names),
+            tuple(priced.get(name, 0) for name in windows),
+            self.calendar if priced else None,
+            text.tax_class if isinstance(text, RateText) else "standard",
+            isinstance(text, RateText) and text.free is True,
+        )
+
+    def _ladder(self, draft: _Draft, price: _Price, scale: int) -> Ladder:
+        text = draft.text
+        cap = text.cap_per_session if isinstance(text, RateText) else None
+        return ladder(
+            price.steps,
+            fee_micros=price.fee_micros,
+            quantum_micros=micros(text.round_to),
+            rounding=ROUNDING_NAMES[text.rounding],
+            axis=AXIS_NAMES[text.axis] if isinstance(text, RateText) else Axis.SESSION,
+            scale=scale,
+            minimum_micros=micros(text.minimum) if isinstance(text, RateText) else 0,
+            cap_micros=micros(cap.amount) if cap is not None else 0,
+            cap_mode=CAP_NAMES[cap.then] if cap is not None else CapMode.NONE,
+        )
 
 
-def _steps(service: _ServiceText) -> list[Step]:
-    ends = [following.start for following in service.steps[1:]] + [UNITS_MAX]
-    return [
-        step(each.start, end, each.block, _micros(each.price), each.per)
-        for each, end in zip(service.steps, ends, strict=True)
-    ]
+_FREE = [step(0, UNITS_MAX, 1, 0, 1)]
 
 
-def _problem(source: str, root: Any, error: Any) -> str:
-    path = tuple(error["loc"])
-    return _at(source, root, path, f"{'.'.join(map(str, path)) or 'tariff'}: {error['msg']}")
+def _emergency(service: str, scale: int) -> Rate:
+    """Return the rate of emergency calls and messages: free, in every tariff."""
+    unit = SERVICE_UNITS[service][0]
+    return Rate(
+        EMERGENCY,
+        service,
+        ANYTHING,
+        unit,
+        (ladder(_FREE, scale=scale),),
+        ("",),
+        (0,),
+        None,
+        "standard",
+        free=True,
+        emergency=True,
+    )
 
 
-def _at(source: str, root: Any, path: tuple[Any, ...], message: str) -> str:
-    """Put file and line before a message: the line of the deepest node that exists on the path."""
-    node = root
-    line = node.start_mark.line + 1 if node is not None else 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = [(node.value[part], node.value[part])]
-        else:
-            break
-        if not found:
-            break
-        line = found[0][0].start_mark.line + 1
-        node = found[0][1]
-    return f"{source}:{line}: {message}"
+def _count(quantity: Quantity, unit: Unit) -> int:
+    """Return a quantity in a service's unit; ValueError for a word of another unit."""
+    if quantity.unit is not None and quantity.unit != unit:
+        raise ValueError(f"a quantity of {quantity.unit.name.lower()} in a price per {unit.name.lower()}")
+    return quantity.units

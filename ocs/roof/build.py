@@ -30,10 +30,12 @@ from ocs.balance.parts import Parts
 from ocs.balance.store import Store
 from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
+from ocs.rating.document import DocumentFault
+from ocs.rating.numbering import Numbering, read_numbering
 from ocs.rating.tariff import Tariff, TariffError, read_tariff
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
-from ocs.settings import Settings, SettingsFault, load
+from ocs.settings import Settings, SettingsFault, config_folder, load
 from ocs.units import Unit
 
 LAYOUT_KEY = "ocs:layout"
@@ -68,8 +70,11 @@ def read_settings(place: Place, options: Mapping[str, Mapping[str, object]] | No
         raise Ended(Exit.USAGE, f"the settings cannot be used:\n{fault}") from fault
 
 
-def read_tariffs(folder: Path) -> dict[str, Tariff]:
-    """Read every tariff of a folder, by key; Ended (usage) names every fault of every file."""
+def read_tariffs(folder: Path, zones_folder: Path | None = None) -> dict[str, Tariff]:
+    """Read every tariff of a folder, by key, with the numbering plans of another (default: the sample operator's).
+
+    Ended (usage) names every fault of every file.
+    """
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise Ended(
@@ -77,9 +82,10 @@ def read_tariffs(folder: Path) -> dict[str, Tariff]:
         )
     tariffs: dict[str, Tariff] = {}
     problems: list[str] = []
+    plans = _read_plans(zones_folder or config_folder() / "zones", problems)
     for file in files:
         try:
-            tariff = read_tariff(file.read_text(encoding="utf-8"), str(file))
+            tariff = read_tariff(file.read_text(encoding="utf-8"), str(file), plans)
         except TariffError as fault:
             problems += fault.problems
         except (OSError, UnicodeDecodeError) as fault:
@@ -93,9 +99,31 @@ def read_tariffs(folder: Path) -> dict[str, Tariff]:
     return tariffs
 
 
+def _read_plans(folder: Path, problems: list[str]) -> dict[str, Numbering]:
+    """Read every numbering plan of a folder, with the tables beside it; a folder without plans is none's fault."""
+    plans: dict[str, Numbering] = {}
+    tables: dict[str, str] = {}
+    for file in (*sorted(folder.glob("*.csv")), *sorted(folder.glob("*.yaml"))):
+        try:
+            text = file.read_text(encoding="utf-8")
+            if file.suffix == ".csv":
+                tables[file.name] = text
+                continue
+            plan = read_numbering(text, str(file), tables)
+        except DocumentFault as fault:
+            problems += fault.problems
+        except (OSError, UnicodeDecodeError) as fault:
+            problems.append(f"{file}: cannot be read: {fault}")
+        else:
+            if plan.name in plans:
+                problems.append(f"{file}: numbering plan {plan.name} stands in another file too; rename it")
+            plans[plan.name] = plan
+    return plans
+
+
 def find_tariff(settings: Settings, name: str) -> Tariff:
     """Return the newest version of a tariff; Ended (not found) lists the known ones."""
-    tariffs = read_tariffs(settings.tariffs_folder)
+    tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
     found = Tariffs(tariffs).newest(name)
     if found is None:
         known = ", ".join(sorted({each.name for each in tariffs.values()}))
@@ -303,5 +331,5 @@ async def _worked(settings: Settings, address: Address, work: Callable[[Keepers]
 
 def book_on(settings: Settings, keepers: Keepers, stopwatch: Stopwatch) -> Book:
     """Build a Book on an open store."""
-    tariffs = Tariffs(read_tariffs(settings.tariffs_folder))
+    tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
     return Book(keepers.parts, tariffs, rules_of(settings), keepers.clock, stopwatch)

@@ -243,24 +243,33 @@ def price(
     used: Annotated[
         int | None, typer.Option(metavar="N", help="Octets, seconds or events; default one grant.")
     ] = None,
-    at: Annotated[str | None, typer.Option(metavar="ISO8601", help="Time of use.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="ISO8601", help="When it begins; default now. Without zone: the tariff's own."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="ISO8601", help="When it ends, instead of --used.")
+    ] = None,
     rating_group: Annotated[
-        int | None,
-        typer.Option(metavar="RG", min=0, max=0xFFFFFFFF, help="Rating-Group; the tariffs price all alike."),
+        int | None, typer.Option(metavar="RG", min=0, max=0xFFFFFFFF, help="Rating-Group.")
     ] = None,
     roaming: Annotated[str | None, typer.Option(metavar="MCCMNC", help="Network visited.")] = None,
     *,
+    connected: Annotated[
+        bool, typer.Option("--connected", help="Go on with a call whose connect fee is paid.")
+    ] = False,
     json: JsonOption = False,
     store: StoreOption = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Tell what something would cost, step by step."""
+    """Tell what something would cost, line by line."""
     from ocs.roof.price import Whither
     from ocs.roof.price import price as run
 
-    del rating_group  # every rating group, and none, has the service's one price (INTERFACE, Diameter)
-    run(Place(store, data_dir, config), tariff, service.value, used, Whither(to, at, roaming), as_json=json)
+    whither = Whither(to, at, until, roaming, rating_group)
+    place = Place(store, data_dir, config)
+    run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
 
 
 @app.command()

@@ -1,115 +1,166 @@
-"""What something would cost: the ladder itself, asked by hand, with every step explained."""
+"""What something would cost: the tariff's own rates and ladders, asked by hand, with every line explained."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
+from ocs.clock import SystemClock
 from ocs.money import format_amount
 from ocs.names import e164
-from ocs.rating.ladder import ORIGIN, Ladder, Step, Walk, advance, total
+from ocs.rating.ladder import Step
+from ocs.rating.numbers import Party
+from ocs.rating.price import Line, LineKind, Priced
+from ocs.rating.price import price as priced
+from ocs.rating.rates import AT_HOME, Facts, Rate
 from ocs.rating.tariff import Tariff
+from ocs.rating.windows import AT_MS_MAX
 from ocs.roof import say
 from ocs.roof.build import default_grant, find_tariff, read_settings
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.units import UNITS_MAX, Unit
 
-
-class Line(NamedTuple):
-    """Part of a price: the blocks bought in one step, or the connect fee (then ``step`` is None)."""
-
-    step: Step | None
-    blocks: int
-    amount_micros: int
+_ISO = "a time of ISO 8601, such as 2026-03-29T01:30:00Z"
 
 
 class Whither(NamedTuple):
-    """The number called, the time of use and the network visited, as typed."""
+    """The number called, the times of use and the network visited, as typed, and the Rating-Group."""
 
     to: str | None
     at: str | None
+    until: str | None
     roaming: str | None
+    rating_group: int | None
 
 
-def _check(whither: Whither) -> None:
-    """Refuse what cannot be read, also where a tariff's prices do not depend on it."""
-    if whither.to is not None and e164(whither.to) is None:
-        raise Ended(Exit.USAGE, f"--to: not a number: {whither.to[:40]!r}; write it as 49301234567")
-    if whither.roaming is not None and not re.fullmatch(r"[0-9]{5,6}", whither.roaming):
-        raise Ended(Exit.USAGE, f"--roaming: {whither.roaming[:40]!r}; write MCC and MNC, such as 26201")
-    try:
-        if whither.at is not None:
-            datetime.fromisoformat(whither.at)
-    except ValueError as fault:
-        raise Ended(
-            Exit.USAGE, f"--at: {whither.at!r} is no time of ISO 8601, such as 2026-03-29T01:30:00Z"
-        ) from fault
+class _Enquiry(NamedTuple):
+    """What is asked, as the tariff understands it."""
 
-
-def explain(on: Ladder, units: int) -> list[Line]:
-    """Break the price of ``units`` from the start of the axis into its steps; the amounts add up to the price exactly.
-
-    Each amount is a difference of rounded totals, so that rounding shows in the line where it happens.
-    """
-    lines: list[Line] = []
-    walk, priced = ORIGIN, 0
-    if units > 0 and on.fee_micros:
-        priced = total(on, Walk(0, 0, on.fee_micros, 0))
-        lines.append(Line(None, 1, priced))
-    for each in on.steps:
-        if walk.position >= units or walk.covered >= units:
-            break
-        covered = max(walk.covered, each.start)
-        walk = advance(on, walk, max(min(units, each.end) - walk.position, 0))
-        blocks = (walk.covered - covered) // each.block
-        if blocks > 0:
-            lines.append(Line(each, blocks, total(on, walk) - priced))
-            priced = total(on, walk)
-    return lines
+    tariff: Tariff
+    facts: Facts
+    rate: Rate
+    units: int
+    start_ms: int
 
 
 def price(
-    place: Place, tariff: str, service: str, used: int | None, whither: Whither, *, as_json: bool
+    place: Place,
+    tariff: str,
+    service: str,
+    used: int | None,
+    whither: Whither,
+    *,
+    as_json: bool,
+    connected: bool,
 ) -> None:
-    """Price units of a service on a tariff's newest version; it has no zones and windows, so the price is the same everywhere."""
-    _check(whither)
+    """Price units of a service on a tariff's newest version, from the time asked for."""
     settings = read_settings(place)
     found = find_tariff(settings, tariff)
-    priced = found.services.get(service)
-    if priced is None:
-        known = ", ".join(sorted(found.services))
-        raise Ended(Exit.NOT_FOUND, f"tariff {found.key} does not price {service}; it prices {known}")
-    units = default_grant(settings, priced.unit) if used is None else used
-    if not 0 <= units <= priced.ladder.limit:
+    facts = _facts(found, service, whither)
+    zone = found.calendar.zone if found.calendar is not None else UTC
+    start_ms = SystemClock().now_ms() if whither.at is None else _instant_ms("--at", whither.at, zone)
+    rate = found.rate(facts)
+    if rate is None:
+        raise Ended(Exit.NOT_FOUND, _unpriced(found, facts))
+    units = default_grant(settings, rate.unit) if used is None else used
+    if whither.until is not None:
+        units = _seconds_until(whither, rate, used, _instant_ms("--until", whither.until, zone) - start_ms)
+    asked = _Enquiry(found, facts, rate, units, start_ms)
+    if not 0 <= units <= rate.ladders[0].limit:
         raise Ended(
             Exit.USAGE,
-            f"--used: write a number of {priced.unit.name.lower()} from 0 to {priced.ladder.limit}",
+            f"--used: write a number of {rate.unit.name.lower()} from 0 to {rate.ladders[0].limit}",
         )
-    lines = explain(priced.ladder, units)
-    cost_micros = total(priced.ladder, advance(priced.ladder, ORIGIN, units))
-    assert cost_micros == sum(each.amount_micros for each in lines), "the explanation differs from the price"
+    try:
+        answer = priced(rate, units, start_ms, connected=connected)
+    except ValueError as fault:
+        raise Ended(Exit.USAGE, f"--at: {fault}") from fault
     if as_json:
-        say.as_json(_described(found, service, priced.unit, units, cost_micros, lines))
+        say.as_json(_described(asked, answer))
     else:
-        _tell(found, service, priced.unit, units, cost_micros, lines)
+        _tell(asked, answer)
 
 
-def _described(
-    tariff: Tariff, service: str, unit: Unit, units: int, cost_micros: int, lines: list[Line]
-) -> dict[str, Any]:
-    return {
-        "cost": format_amount(cost_micros),
-        "currency": tariff.currency,
-        "tariff": tariff.key,
-        "service": service,
-        "used": units,
-        "unit": unit.name.lower(),
-        "lines": [_line(each, unit) for each in lines],
+def _facts(tariff: Tariff, service: str, whither: Whither) -> Facts:
+    """Read where a call goes and comes from; refused is what cannot be read, also where the price does not depend on it."""
+    to, visited = whither.to, whither.roaming
+    plan = tariff.numbering
+    destination = plan.destination(to) if plan is not None and to is not None else None
+    unreadable = destination.party == Party.UNKNOWN if destination is not None else to and e164(to) is None
+    if to is not None and unreadable:
+        raise Ended(Exit.USAGE, f"--to: not a number: {to[:40]!r}; write it as 49301234567")
+    if visited is not None and not re.fullmatch(r"[0-9]{5,6}", visited):
+        raise Ended(Exit.USAGE, f"--roaming: {visited[:40]!r}; write MCC and MNC, such as 26201")
+    roaming: str | None = AT_HOME
+    if visited is not None and plan is not None:
+        roaming = plan.roaming_zone(visited)
+    if service == "data" or destination is None:
+        return Facts(service, roaming=roaming, rating_group=whither.rating_group)
+    return Facts(
+        service, destination.zone, roaming, whither.rating_group, called_party=destination.party.value
+    )
+
+
+def _instant_ms(name: str, text: str, zone: tzinfo) -> int:
+    """Read a time; one without a zone is wall-clock time where the tariff's windows are, UTC without any."""
+    try:
+        read = datetime.fromisoformat(text)
+        at_ms = int((read if read.tzinfo is not None else read.replace(tzinfo=zone)).timestamp() * 1000)
+    except (ValueError, OverflowError) as fault:
+        raise Ended(Exit.USAGE, f"{name}: {text!r} is no {_ISO.removeprefix('a ')}") from fault
+    if not 0 <= at_ms < AT_MS_MAX:
+        raise Ended(Exit.USAGE, f"{name}: {text!r} lies outside the years 1970 to 2099; write {_ISO}")
+    return at_ms
+
+
+def _seconds_until(whither: Whither, rate: Rate, used: int | None, length_ms: int) -> int:
+    if used is not None or whither.at is None or rate.unit != Unit.SECONDS:
+        raise Ended(Exit.USAGE, "--until: goes with --at, without --used, for what is measured in seconds")
+    if length_ms < 0:
+        raise Ended(Exit.USAGE, "--until: lies before --at")
+    return -(-length_ms // 1000)
+
+
+def _unpriced(tariff: Tariff, facts: Facts) -> str:
+    """Say what is not priced, and what would be."""
+    known = dict.fromkeys(each.service for each in tariff.choice.rates)
+    if facts.service not in known:
+        return f"tariff {tariff.key} does not price {facts.service}; it prices {', '.join(sorted(known))}"
+    shown = facts._replace(roaming=facts.roaming or "an unknown network")._asdict()
+    what = ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
+    return f"tariff {tariff.key} has no rate for {what}; a voice rate may need --to, or a zone that it knows"
+
+
+def _described(asked: _Enquiry, answer: Priced) -> dict[str, Any]:
+    rate, facts = asked.rate, asked.facts
+    told: dict[str, Any] = {
+        "cost": format_amount(answer.cost_micros),
+        "currency": asked.tariff.currency,
+        "tariff": asked.tariff.key,
+        "service": facts.service,
+        "used": answer.units,
+        "unit": rate.unit.name.lower(),
+        "rate": rate.name,
+        "tax": {"included": asked.tariff.gross, "class": rate.tax_class},
     }
+    if answer.units < asked.units:
+        told["disconnected"] = True
+    if asked.tariff.numbering is not None:
+        told |= {"zone": facts.zone, "roaming": facts.roaming}
+    told["lines"] = [_line(each, asked) for each in answer.lines]
+    return told
 
 
-def _line(line: Line, unit: Unit) -> dict[str, Any]:
-    shown: dict[str, Any] = {"text": _text(line, unit), "amount": format_amount(line.amount_micros)}
+def _line(line: Line, asked: _Enquiry) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "text": _text(line, asked.rate.unit),
+        "amount": format_amount(line.amount_micros),
+        "subtotal": format_amount(line.subtotal_micros),
+    }
+    if line.window:
+        shown["window"] = line.window
+    if line.units:
+        shown["units"] = line.units
     if line.step is not None:
         shown |= {
             "from": line.step.start,
@@ -122,8 +173,10 @@ def _line(line: Line, unit: Unit) -> dict[str, Any]:
 
 
 def _text(line: Line, unit: Unit) -> str:
+    if line.kind == LineKind.PAID:
+        return f"{say.units(line.units, unit)} {line.kind.value}"
     if line.step is None:
-        return "connect fee"
+        return line.kind.value
     blocks = f"{line.blocks:,} block{'s' if line.blocks != 1 else ''} of {say.units(line.step.block, unit)}"
     return f"{blocks} at {_block_price(line.step)}"
 
@@ -136,18 +189,26 @@ def _block_price(step: Step) -> str:
     return f"{format_amount(step.price_micros)} per {step.per_units:,}"
 
 
-def _tell(tariff: Tariff, service: str, unit: Unit, units: int, cost_micros: int, lines: list[Line]) -> None:
-    steps = [
+def _tell(asked: _Enquiry, answer: Priced) -> None:
+    rate, facts = asked.rate, asked.facts
+    lines = [
         (
+            each.window,
             "" if each.step is None else f"from {each.step.start:,}",
-            _text(each, unit),
+            _text(each, rate.unit),
             format_amount(each.amount_micros),
         )
-        for each in lines
+        for each in answer.lines
     ]
-    total_row = (
-        "",
-        f"{say.units(units, unit)} of {service} on {tariff.key}",
-        say.amount(cost_micros, tariff.currency),
+    whither = " ".join(
+        part
+        for part in (facts.zone and f"to {facts.zone}", facts.roaming != AT_HOME and f"from {facts.roaming}")
+        if part
     )
-    say.table((("step", False), ("what", False), (tariff.currency, True)), [*steps, total_row])
+    what = f"{say.units(answer.units, rate.unit)} of {facts.service} {whither}".rstrip()
+    whole = ("", "", f"{what} on {asked.tariff.key}", say.amount(answer.cost_micros, asked.tariff.currency))
+    columns = (("window", False), ("step", False), ("what", False), (asked.tariff.currency, True))
+    first = 0 if any(line[0] for line in lines) else 1  # without windows there is no column of them
+    say.table(columns[first:], [row[first:] for row in (*lines, whole)])
+    if answer.units < asked.units:
+        say.remark("the cap is reached: the network is told to disconnect there")

@@ -91,7 +91,7 @@ def serve(place: Place, options: Mapping[str, Mapping[str, object]]) -> int:
 def _served(place: Place, options: Mapping[str, Mapping[str, object]], ending: Ending) -> int:
     keep_private()
     settings = read_settings(place, options)
-    read_tariffs(settings.tariffs_folder)
+    read_tariffs(settings.tariffs_folder, settings.zones_folder)
     log.configure(settings.log.level, settings.log.format)
     address = address_of(settings)
     tighten(settings.server.data_dir)

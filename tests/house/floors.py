@@ -55,5 +55,5 @@ IMPURE_METHODS = frozenset(
     {"now", "open", "read_bytes", "read_text", "today", "utcnow", "write_bytes", "write_text"}
 )
 
-# What the ground floor may import besides the standard library: nothing. The first floor: shapes and text, no I/O.
-THIRD_PARTY_OF_FIRST_FLOOR = frozenset({"pydantic", "yaml"})
+# What the ground floor may import besides the standard library: nothing. The first floor: shapes, text and calendars, no I/O.
+THIRD_PARTY_OF_FIRST_FLOOR = frozenset({"holidays", "pydantic", "yaml"})

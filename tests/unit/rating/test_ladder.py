@@ -3,6 +3,7 @@ import pytest
 from ocs.money import EXACT_MAX
 from ocs.rating.ladder import (
     COST_MICROS_MAX,
+    CapMode,
     Ladder,
     LadderError,
     Rounding,
@@ -158,3 +159,47 @@ def test_what_is_paid_already_is_affordable_with_nothing_left() -> None:
     here = advance(on, START, 130)
     assert affordable(on, here, 1_000, total(on, here), 0) == 70
     assert affordable(on, here, 1_000, total(on, here), -500) == 70
+
+
+@pytest.mark.parametrize(("units", "micros"), [(0, 0), (1, 500), (40, 500), (60, 600), (90, 900), (100, 900)])
+def test_a_session_costs_its_minimum_from_the_first_unit_and_its_cap_at_most(units: int, micros: int) -> None:
+    on = flat(1, 10, 1)._replace(minimum_micros=500, cap_micros=900, cap_mode=CapMode.FREE)
+    assert cost(on, units) == micros
+
+
+def test_behind_a_free_after_cap_everything_is_affordable() -> None:
+    on = flat(10, 1, 1)._replace(cap_micros=35, cap_mode=CapMode.FREE)
+    assert [affordable(on, START, 500, 0, budget) for budget in (0, 34, 35)] == [0, 30, 500]
+
+
+@pytest.mark.parametrize(
+    ("budget", "posted", "units"), [(1_000, 0, 30), (20, 0, 20), (1_000, 10, 30), (0, 0, 0)]
+)
+def test_a_cap_that_disconnects_bounds_the_grant_and_never_the_total(
+    budget: int, posted: int, units: int
+) -> None:
+    on = flat(10, 1, 1)._replace(cap_micros=35, cap_mode=CapMode.STOP)
+    assert affordable(on, START, 500, posted, budget) == units
+    assert cost(on, 50) == 50
+
+
+def test_beyond_a_cap_that_disconnects_only_what_is_paid_already_is_granted() -> None:
+    on = flat(10, 1, 1)._replace(cap_micros=35, cap_mode=CapMode.STOP)
+    here = advance(on, START, 52)
+    assert affordable(on, here, 500, total(on, here), 1_000) == 8
+
+
+@pytest.mark.parametrize(
+    ("minimum", "cap", "mode", "what"),
+    [
+        (-1, 0, CapMode.NONE, "out of range"),
+        (0, COST_MICROS_MAX + 1, CapMode.FREE, "out of range"),
+        (0, 0, CapMode.STOP, "above zero"),
+        (10, 9, CapMode.FREE, "not below the minimum"),
+    ],
+)
+def test_a_minimum_or_cap_that_cannot_hold_is_refused(
+    minimum: int, cap: int, mode: CapMode, what: str
+) -> None:
+    with pytest.raises(LadderError, match=what):
+        ladder([step(0, UNITS_MAX, 1, 1, 1)], minimum_micros=minimum, cap_micros=cap, cap_mode=mode)

@@ -4,6 +4,7 @@ import pytest
 
 from ocs.rating.ladder import Axis, Rounding
 from ocs.rating.tariff import TariffError, read_tariff
+from ocs.roof.build import read_tariffs
 from ocs.units import UNITS_MAX, Unit
 
 CONFIG = Path(__file__).resolve().parents[3] / "config" / "tariffs"
@@ -51,7 +52,7 @@ def test_all_ladders_of_a_tariff_share_one_scale() -> None:
 
 @pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_tariff_of_the_config_can_be_read_and_is_named_like_its_file(file: Path) -> None:
-    assert read_tariff(file.read_text(encoding="utf-8"), file.name).name == file.stem
+    assert read_tariffs(CONFIG)[f"{file.stem}@1"].name == file.stem
 
 
 def test_there_are_tariffs_in_the_config() -> None:

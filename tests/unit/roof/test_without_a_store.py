@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from ocs.__main__ import main
+from ocs.money import parse_amount
 
 
 class Said(NamedTuple):
@@ -58,6 +59,22 @@ def ocs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("price", "--tariff", "flat", "--service", "voice", "--to", "49301x34"),
         ("price", "--tariff", "flat", "--service", "voice", "--at", "yesterday"),
         ("price", "--tariff", "flat", "--service", "voice", "--roaming", "Spain"),
+        ("price", "--tariff", "flat", "--service", "voice", "--at", "2100-01-01T00:00Z"),
+        ("price", "--tariff", "flat", "--service", "voice", "--at", "1969-12-31T23:59Z"),
+        ("price", "--tariff", "flat", "--service", "voice", "--until", "2026-01-01T00:00Z"),
+        ("price", "--tariff", "flat", "--service", "voice", "--at", "2026-01-01", "--until", "2025-12-31"),
+        (
+            "price",
+            "--tariff",
+            "flat-data",
+            "--service",
+            "data",
+            "--at",
+            "2026-01-01",
+            "--until",
+            "2026-01-02",
+        ),
+        ("price", "--tariff", "mobile", "--service", "voice", "--to", "alice"),
     ],
 )
 def test_what_cannot_be_read_is_a_usage_error(ocs: Run, words: tuple[str, ...]) -> None:
@@ -96,3 +113,64 @@ def test_a_price_of_what_a_tariff_does_not_know_is_not_found(ocs: Run) -> None:
     unknown = ocs("price", "--tariff", "flat-rate", "--service", "data")
     assert unknown.code == 4
     assert "flat-voice" in unknown.remarks
+
+
+@pytest.mark.parametrize(
+    ("words", "rate", "cost"),
+    [
+        # a Monday: ten minutes of day, then by the second
+        (("voice", "--to", "03012345", "--at", "2026-11-23T18:50", "--until", "2026-11-23T19:00:10"), "national", "0.91"),
+        (("voice", "--to", "+4915112345678", "--at", "2026-11-22T12:00", "--used", "61"), "national", "0.06"),
+        (("voice", "--to", "004312345678", "--used", "31"), "to-the-eu", "0.098167"),
+        (("voice", "--to", "004312345678", "--used", "60", "--roaming", "31026"), "calls-elsewhere", "1.99"),
+        (("voice", "--to", "112", "--used", "3600", "--roaming", "31026"), "emergency", "0.00"),
+        (("voice", "--to", "0800 1234567", "--used", "3600"), "freephone", "0.00"),
+        (("voice", "--to", "0900 1234567", "--used", "60", "--connected"), "premium", "1.99"),
+        (("sms", "--to", "03012345", "--roaming", "20810"), "messages", "0.07"),
+        (("data", "--rating-group", "900", "--used", "1000000000"), "self-care", "0.00"),
+        (("data", "--rating-group", "10", "--used", "1000000000"), "surfing", "5.00"),
+        (("data", "--roaming", "31026", "--used", "1"), "surfing-elsewhere", "0.10"),
+    ],
+)  # fmt: skip
+def test_the_sample_mobile_tariff_prices_by_zone_window_and_group(
+    ocs: Run, words: tuple[str, ...], rate: str, cost: str
+) -> None:
+    said = json.loads(ocs("price", "--tariff", "mobile", "--service", *words, "--json").out)
+    assert (said["rate"], said["cost"]) == (rate, cost)
+    assert sum(parse_amount(line["amount"]) for line in said["lines"]) == parse_amount(cost)
+
+
+def test_a_price_over_an_edge_names_its_windows(ocs: Run) -> None:
+    words = (
+        "--service",
+        "voice",
+        "--to",
+        "03012345",
+        "--at",
+        "2026-11-23T18:59:30",
+        "--used",
+        "90",
+        "--json",
+    )
+    lines = json.loads(ocs("price", "--tariff", "mobile", *words).out)["lines"]
+    told = [(line.get("window"), line.get("units"), line["amount"]) for line in lines]
+    # the second minute begins at 19:00:30: the day's block covers the first half of the evening's minute
+    assert told == [
+        ("peak", 30, "0.09"),
+        ("off-peak", 30, "0.00"),
+        ("off-peak", 30, "0.025"),
+        (None, None, "0.005"),
+    ]
+
+
+def test_a_premium_call_is_disconnected_at_its_cap(ocs: Run) -> None:
+    words = ("price", "--tariff", "mobile", "--service", "voice", "--to", "09001234567", "--used", "3600")
+    said = json.loads(ocs(*words, "--json").out)
+    assert (said["used"], said["cost"], said["disconnected"]) == (840, "28.06", True)
+    assert "disconnect" in ocs(*words).remarks
+
+
+def test_a_price_that_no_rate_knows_says_what_is_missing(ocs: Run) -> None:
+    said = ocs("price", "--tariff", "mobile", "--service", "voice")
+    assert said.code == 4
+    assert "--to" in said.remarks

@@ -1,5 +1,6 @@
 """The rating examples as the tests read them: rows.yaml, with its tariffs read by the reader of tariffs."""
 
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import yaml
 
 from ocs.money import parse_amount
+from ocs.rating.numbering import read_numbering
 from ocs.rating.tariff import ServiceTariff, Tariff, read_tariff
 
 HERE = Path(__file__).resolve().parent
@@ -28,6 +30,28 @@ def tariffs() -> dict[str, Tariff]:
         for name, services in table()["tariffs"].items()
     }
     return {name: read_tariff(text, f"rows.yaml:{name}") for name, text in written.items()}
+
+
+@cache
+def rated_tariffs() -> dict[str, Tariff]:
+    """The tariffs of the examples that need a calendar, a plan or a cap, by name."""
+    plan = yaml.safe_dump({"numbering": "vectors", **table()["numbering"]["plan"]})
+    plans = {
+        "vectors": read_numbering(
+            plan, "rows.yaml:numbering", {"prefixes.csv": table()["numbering"]["prefixes"]}
+        )
+    }
+    written = {
+        name: yaml.safe_dump({"tariff": name, "version": 1, "currency": "EUR", **content})
+        for name, content in table()["rated_tariffs"].items()
+    }
+    return {name: read_tariff(text, f"rows.yaml:{name}", plans) for name, text in written.items()}
+
+
+def instant_ms(on: Tariff, text: str) -> int:
+    """An instant written as wall-clock time of a tariff's calendar."""
+    zone = on.calendar.zone if on.calendar is not None else UTC
+    return int(datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()) * 1000
 
 
 def only_service(name: str) -> tuple[str, ServiceTariff]:

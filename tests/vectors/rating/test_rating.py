@@ -19,11 +19,21 @@ from ocs.money import parse_amount
 from ocs.names import e164
 from ocs.outcomes import RESULT_CODES, Code
 from ocs.rating.ladder import Walk, advance, total
+from ocs.rating.price import price
+from ocs.rating.rates import Facts
 from ocs.units import Unit
 from tests.charged_store import ChargedStore, StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.vectors.rating.debits import PARTITIONS, RULES
-from tests.vectors.rating.table import CONTEXTS, cases, only_service, table, tariffs
+from tests.vectors.rating.table import (
+    CONTEXTS,
+    cases,
+    instant_ms,
+    only_service,
+    rated_tariffs,
+    table,
+    tariffs,
+)
 
 MSISDN = "491700000001"
 START = Walk(0, 0, 0, 0)
@@ -102,6 +112,37 @@ class Caller:
 def test_the_ladder_prices_the_example(tariff: str, units: int, cost_micros: int) -> None:
     on = only_service(tariff)[1].ladder
     assert total(on, advance(on, START, units)) == cost_micros
+
+
+@pytest.mark.parametrize(("tariff", "units", "cost_micros"), CASES)
+def test_the_example_is_explained_with_its_price(tariff: str, units: int, cost_micros: int) -> None:
+    family, _ = only_service(tariff)
+    rate = tariffs()[tariff].rate(Facts(family))
+    assert rate is not None
+    told = price(rate, units, 0)
+    assert (told.cost_micros, told.units) == (cost_micros, units)
+    assert sum(line.amount_micros for line in told.lines) == cost_micros
+
+
+@pytest.mark.parametrize("row", table()["rated"], ids=lambda row: f"row {row['row']}: {row['cost']}")
+def test_an_example_of_windows_zones_and_caps_is_priced(row: dict[str, Any]) -> None:
+    on = rated_tariffs()[row["tariff"]]
+    zone = None
+    if "to" in row:
+        assert on.numbering is not None
+        zone = on.numbering.destination(row["to"]).zone
+    rate = on.rate(Facts("voice", zone))
+    assert rate is not None
+    assert rate.name == row.get("rate", "calls")
+    start_ms = instant_ms(on, row["from"])
+    units: int = row.get("units", -1)
+    if "until" in row:
+        length_s = (instant_ms(on, row["until"]) - start_ms) // 1000
+        assert units in {-1, length_s}
+        units = length_s
+    told = price(rate, units, start_ms, connected=row.get("connected", False))
+    assert (told.cost_micros, told.units) == (parse_amount(row["cost"]), row.get("priced", units))
+    assert sum(line.amount_micros for line in told.lines) == told.cost_micros
 
 
 @pytest.mark.parametrize(("tariff", "units", "cost_micros"), CASES)
@@ -208,4 +249,6 @@ def test_what_a_block_already_paid_still_covers_is_granted_with_nothing_left(roo
 def test_no_example_is_missing() -> None:
     told = {row["row"] for row in table()["rows"]}
     told |= {table()[name]["row"] for name in ("credit_short", "parallel", "axes")}
-    assert told == {3, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 16, 22, 25}
+    told |= {row["row"] for row in table()["rated"]}
+    # 18 and 21 need allowances, 23 and 24 an account's counters
+    assert told == set(range(1, 26)) - {18, 21, 23, 24}

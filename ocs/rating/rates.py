@@ -1,0 +1,225 @@
+"""Rates: what a price applies to, how one is chosen, and how usage is cut at the edges of its windows; pure.
+
+Laws
+1. The first rate in the file's order whose every condition holds is the one; a condition that is left out always holds.
+   A rate that earlier ones leave nothing for is refused when the tariff is read (``unreachable``).
+2. A session keeps its rate while its facts stay. Windows are not conditions: a rate has a price for each window, and the
+   walk passes from one window's ladder to the next (ladder.py, law 6).
+3. A second belongs to the window in which it begins. Octets and events do not say when they were used: all of a report
+   belong to the window in which it began, since no grant passes an edge (DESIGN law 12).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from ocs.rating.ladder import Axis, CapMode, Ladder
+from ocs.rating.numbering import EMERGENCY
+from ocs.rating.windows import Calendar
+from ocs.units import Unit
+
+AT_HOME = "home"
+"""Roaming zone of a subscriber who does not roam: of every request that names no visited network."""
+
+ACCESSES = ("geran", "utran", "hspa-evolution", "eutran", "nb-iot", "lte-m", "nr", "wlan", "gan", "virtual")
+"""Access types of 3GPP-RAT-Type (TS 29.061 clause 16.4.7.2) by name."""
+
+_PARTS_MAX = 20_000
+"""Pieces of a rate that the search for unreachable ones looks at; no believable tariff comes near."""
+
+
+class Facts(NamedTuple):
+    """What is known of a service that asks for a price; None is unknown, and meets only rates without that condition.
+
+    ``apn`` is the network identifier in lower case; ``roaming`` the zone of the visited network.
+    """
+
+    service: str
+    zone: str | None = None
+    roaming: str | None = AT_HOME
+    rating_group: int | None = None
+    service_identifier: int | None = None
+    access: str | None = None
+    apn: str | None = None
+    called_party: str | None = None
+
+
+class Conditions(NamedTuple):
+    """Values of each fact that a rate applies to, in the order of Facts; None is any."""
+
+    zones: frozenset[str] | None = None
+    roaming: frozenset[str] | None = None
+    rating_groups: frozenset[int] | None = None
+    service_identifiers: frozenset[int] | None = None
+    access: frozenset[str] | None = None
+    apns: frozenset[str] | None = None
+    called_parties: frozenset[str] | None = None
+
+    def hold(self, facts: Facts) -> bool:
+        """Tell whether all of them hold."""
+        return all(values is None or fact in values for values, fact in zip(self, facts[1:], strict=True))
+
+
+ANYTHING = Conditions()
+
+
+class Piece(NamedTuple):
+    """Units that were used in one window, and its ladder by index."""
+
+    ladder: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One rate of a tariff: its ladders, and which of them each window of the calendar has."""
+
+    name: str
+    service: str
+    conditions: Conditions
+    unit: Unit
+    ladders: tuple[Ladder, ...]
+    windows: tuple[str, ...]
+    """Names of the windows of each ladder, for people; "" when there are none."""
+    by_window: tuple[int, ...]
+    """Index of the ladder of each window of the calendar; (0,) without one."""
+    calendar: Calendar | None
+    tax_class: str
+    free: bool
+    emergency: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold law 6 of the ladder: one chain may end on any of the ladders."""
+        for one, other in pairwise(self.ladders):
+            common = (
+                "axis",
+                "limit",
+                "scale",
+                "quantum_micros",
+                "rounding",
+                "minimum_micros",
+                "cap_micros",
+                "cap_mode",
+            )
+            assert all(getattr(one, name) == getattr(other, name) for name in common), "ladders of two chains"
+
+    def index_at(self, at_ms: int) -> int:
+        """Return the index of the ladder that prices what begins at an instant."""
+        if self.calendar is None or len(self.ladders) == 1:
+            return 0
+        return self.by_window[self.calendar.window_at(at_ms)]
+
+    def ladder_at(self, at_ms: int) -> Ladder:
+        """Return the ladder that prices what begins at an instant."""
+        return self.ladders[self.index_at(at_ms)]
+
+    def edge_after(self, at_ms: int) -> int | None:
+        """Return the first instant after this one with another ladder: the end of Validity-Time, the Tariff-Time-Change."""
+        if self.calendar is None or len(self.ladders) == 1:
+            return None
+        here = self.index_at(at_ms)
+        edge_ms = self.calendar.next_edge_ms(at_ms)
+        while edge_ms is not None and self.index_at(edge_ms) == here:
+            edge_ms = self.calendar.next_edge_ms(edge_ms)
+        return edge_ms
+
+    def pieces(self, units: int, *, start_ms: int | None = None, end_ms: int | None = None) -> list[Piece]:
+        """Cut units that began at ``start_ms``, or that ended at ``end_ms``, at every edge; nothing for none.
+
+        Seconds are counted from their own begin, so that interims cut like the whole when one begins where the other
+        ended. Octets and events take the window at the instant given (law 3).
+        """
+        if units <= 0:
+            return []
+        if start_ms is None:
+            assert end_ms is not None, "units of no time"
+            start_ms = end_ms - 1000 * units if self.unit == Unit.SECONDS else end_ms
+        if self.unit != Unit.SECONDS or len(self.ladders) == 1:
+            return [Piece(self.index_at(start_ms), units)]
+        found: list[Piece] = []
+        done = 0
+        while done < units:
+            begun_ms = start_ms + 1000 * done
+            edge_ms = self.edge_after(begun_ms)
+            fits = units if edge_ms is None else -((start_ms - edge_ms) // 1000)
+            until = min(units, fits)
+            found.append(Piece(self.index_at(begun_ms), until - done))
+            done = until
+        return found
+
+
+class Choice(NamedTuple):
+    """The rates of a tariff in order, and what emergency calls and messages cost: nothing."""
+
+    rates: tuple[Rate, ...]
+    emergency: tuple[Rate, ...]
+
+    def rate(self, facts: Facts) -> Rate | None:
+        """Return the rate of a service; None when the tariff does not price it."""
+        candidates = self.emergency if facts.zone == EMERGENCY else self.rates
+        for rate in candidates:
+            if rate.service == facts.service and rate.conditions.hold(facts):
+                return rate
+        return None
+
+
+NO_RATES = Choice((), ())
+
+
+def alone(rates: Sequence[Rate], service: str) -> Rate | None:
+    """Return the one rate of a service when one plain ladder is all there is to it: no condition, window, minimum or cap."""
+    found = [each for each in rates if each.service == service]
+    if len(found) != 1:
+        return None
+    (only,) = found
+    on = only.ladders[0]
+    plain = on.axis == Axis.SESSION and not on.minimum_micros and on.cap_mode == CapMode.NONE
+    return only if plain and len(only.ladders) == 1 and only.conditions == ANYTHING else None
+
+
+# ---------------------------------------------------------------- rates that can never be chosen
+
+_Box = tuple[frozenset[object], ...]
+_OTHER = object()
+"""Any value that no rate names, unknown ones included."""
+
+
+def unreachable(rates: Sequence[tuple[str, Conditions]]) -> list[int]:
+    """Return the places of (service, conditions) of which earlier ones take everything, alone or together.
+
+    Facts have finitely many values that matter: those that some rate names, and all others as one. A rate is a box of
+    them; what earlier boxes leave of it is cut out piece by piece.
+    """
+    domains: list[set[object]] = [{_OTHER} for _ in ANYTHING]
+    for _, conditions in rates:
+        for domain, values in zip(domains, conditions, strict=True):
+            domain.update(values or ())
+    boxes = [
+        tuple(
+            frozenset(domain if values is None else values)
+            for domain, values in zip(domains, conditions, strict=True)
+        )
+        for _, conditions in rates
+    ]
+    found = []
+    for place, (service, _) in enumerate(rates):
+        left = [boxes[place]]
+        for earlier in range(place):
+            if rates[earlier][0] == service and len(left) < _PARTS_MAX:
+                left = [part for box in left for part in _without(box, boxes[earlier])]
+        if not left:
+            found.append(place)
+    return found
+
+
+def _without(box: _Box, other: _Box) -> list[_Box]:
+    """Return what is left of a box without another, as boxes that do not overlap."""
+    if any(mine.isdisjoint(theirs) for mine, theirs in zip(box, other, strict=True)):
+        return [box]
+    parts = []
+    for place, (mine, theirs) in enumerate(zip(box, other, strict=True)):
+        if outside := mine - theirs:
+            shared = tuple(one & two for one, two in zip(box[:place], other[:place], strict=True))
+            parts.append((*shared, outside, *box[place + 1 :]))
+    return parts
