@@ -5,7 +5,7 @@ Laws
 2. All ladders of a tariff share one scale, so that a session's exact cost can pass from one to the next; those of one rate
    share all that ladder.py's law 6 asks for.
 3. `rates` are looked at in the file's order, then `services`: the short form is a rate for all that is left of a service.
-4. What cannot be charged yet is refused when it is read, never ignored: caps per day wait for the account's counters.
+4. What cannot be charged yet is refused when it is read, never ignored: caps per day and tiers of a period wait for the account's counters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -149,7 +149,8 @@ class _Reading:
         services = {
             service: ServiceTariff(only.unit, only.ladders[0])
             for service in SERVICE_UNITS
-            if (only := alone(rates, service)) is not None
+            # where numbers are told apart, a call or message may be an emergency's, which is free
+            if (service == "data" or self.numbering is None) and (only := alone(rates, service)) is not None
         }
         text = self.text
         emergency = tuple(_emergency(service, scale) for service in SERVICE_UNITS if service != "data")
@@ -234,6 +235,12 @@ class _Reading:
                 self.fault(
                     (*path, "cap_per_day"),
                     "caps per day cannot be charged yet: the store keeps no counters of days; use cap_per_session",
+                )
+            if text.axis == "period":
+                self.fault(
+                    (*path, "axis"),
+                    "tiers by the usage of a period cannot be charged yet: the store keeps no counters of periods; "
+                    "use axis: session",
                 )
             unit = self._unit(text.service, text.unit, path)
             conditions = self._conditions(text, path)

@@ -164,21 +164,34 @@ def test_all_ladders_share_one_scale_and_those_of_a_rate_one_limit() -> None:
 
 def test_only_what_one_plain_ladder_prices_is_offered_as_a_service() -> None:
     plain = f"  - {{name: flat, service: voice, {SECOND}}}"
-    assert set(tariff(plain).services) == {"voice"}
     for change in (
         "roaming: [home]",
         'minimum: "2.00"',
         'cap_per_session: {amount: "9.00", then: disconnect}',
-        "axis: period",
     ):
         assert set(tariff(plain.replace("service: voice", f"service: voice, {change}")).services) == set()
     assert set(tariff(CALLS).services) == set()
     assert set(tariff(one("chat", "rating_groups: [1]"), plain).services) == set()
 
 
+def test_a_tariff_that_tells_numbers_apart_offers_no_plain_voice_since_a_call_may_be_an_emergency() -> None:
+    head = "tariff: t\nversion: 1\ncurrency: EUR\n"
+    rates = f"rates:\n  - {{name: flat, service: voice, {SECOND}}}\n"
+    (plan,) = PLANS
+    assert set(read_tariff(head + rates, "t.yaml", PLANS).services) == {"voice"}
+    assert set(read_tariff(f"{head}numbering: {plan}\n{rates}", "t.yaml", PLANS).services) == set()
+
+
+def test_tiers_of_a_period_are_refused_until_they_can_be_charged() -> None:
+    (fault,) = faults(f"  - {{name: flat, service: voice, axis: period, {SECOND}}}")
+    assert "tiers by the usage of a period cannot be charged yet" in fault
+
+
 def test_a_free_after_cap_of_one_window_becomes_a_step_that_any_ladder_can_price() -> None:
     capped = f'  - {{name: flat, service: voice, cap_per_session: {{amount: "9.00", then: free}}, {SECOND}}}'
-    (on,) = (each.ladder for each in tariff(capped).services.values())
+    found = tariff(capped).rate(Facts("voice"))
+    assert found is not None
+    (on,) = found.ladders
     assert on.cap_mode == CapMode.NONE
     assert [total(on, advance(on, ORIGIN, units)) for units in (8, 9, 10_000)] == [
         8_000_000,
