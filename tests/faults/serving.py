@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,11 @@ class Server:
         _kill(self.workers[name])
 
     def kill_store(self) -> None:
+        """Kill the store; one that was killed a moment ago has to live again first."""
+        for _ in range(1_000):
+            if self.store_pid:
+                break
+            time.sleep(0.02)
         pid = self.store_pid
         assert pid, "no store lives"
         _kill(pid)
