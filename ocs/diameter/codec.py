@@ -166,13 +166,19 @@ class Codec:
             try:
                 message = read(frame)
             except Unlike:
-                break
+                return self._walked(frame)  # the shape is known, a value has to be judged
             if message is not None:
                 return message
-        return self._decode_unlike(frame)
+        message = self._walked(frame)
+        if self._shapes.often_walked(frame):
+            bound = self._commands[message.application, message.command, message.flags & (REQUEST | ERROR)]
+            self._shapes.learn(
+                frame, self._layout(bound, frame, HEADER_OCTETS, len(frame)), self._readers_use
+            )
+        return message
 
-    def _decode_unlike(self, frame: bytes) -> Message:
-        """Decode a message of no known shape: judge its header, walk its AVPs, and perhaps learn its shape."""
+    def _walked(self, frame: bytes) -> Message:
+        """Decode a message by judging its header and walking its AVPs."""
         octets = len(frame)
         if octets < HEADER_OCTETS:
             raise self._refusal(frame)
@@ -188,8 +194,6 @@ class Codec:
             fault.header = header(frame)
             fault.avps = {**avps, **self._rescue(frame)}
             raise
-        if self._shapes.often_walked(frame):
-            self._shapes.learn(frame, self._layout(bound, frame, HEADER_OCTETS, octets), self._readers_use)
         return Message(flags, command, application, hop_by_hop, end_to_end, avps)
 
     def _walk(self, bound: _Bound, frame: bytes, at: int, end: int, avps: dict[str, Any]) -> None:

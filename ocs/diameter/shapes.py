@@ -59,6 +59,9 @@ class Leaf(NamedTuple):
     below: "tuple[Leaf, ...]"
 
 
+_NOWHERE: Final = -1
+
+
 class _Unlearnable(Exception):
     """A layout that is left to the walker."""
 
@@ -113,7 +116,7 @@ class _Source:
         self._frame = frame
         self._names = {**namespace, "Message": Message}
         self._form = [">8x", "4s", "II"]
-        self._head_ends = 0
+        self._head_ends = _NOWHERE
         self._taken = ["h0", "hop_by_hop", "end_to_end"]
         self._heads = ["h0"]
         self._expected = [frame[8:12]]
@@ -173,24 +176,24 @@ class _Source:
             raise _Unlearnable
         payload = leaf.length - leaf.head
         name = f"v{self._avps}"
-        match leaf.kind:
-            case kind if kind == GROUP:
-                self._compare(leaf.at, leaf.head)
-                return self._group(leaf.below)
-            case kind if kind == IPV4:
-                if self._frame[leaf.at + leaf.head : leaf.at + leaf.head + 2] != b"\0\1":
-                    raise _Unlearnable
-                self._compare(leaf.at, leaf.head + 2)
-                self._form.append("4B")
-                parts = [f"{name}{letter}" for letter in "abcd"]
-                self._taken += parts
-                value = f'f"{".".join(f"{{{part}}}" for part in parts)}"'
-            case _:
-                self._compare(leaf.at, leaf.head)
-                code, value = self._plain(leaf, name, payload)
-                self._form.append(code)
-                if not code.endswith("x"):
-                    self._taken.append(name)
+        if leaf.kind == GROUP:
+            self._compare(leaf.at, leaf.head)
+            return self._group(leaf.below)
+        if leaf.kind == IPV4:
+            if self._frame[leaf.at + leaf.head : leaf.at + leaf.head + 2] != b"\0\1":
+                raise _Unlearnable
+            self._compare(leaf.at, leaf.head + 2)
+            self._form.append("4B")
+            parts = [f"{name}{letter}" for letter in "abcd"]
+            self._taken += parts
+            value = f'f"{".".join(f"{{{part}}}" for part in parts)}"'
+        else:
+            self._compare(leaf.at, leaf.head)
+            code, value = self._plain(leaf, name, payload)
+            self._form.append(code)
+            if not code.endswith("x"):
+                self._taken.append(name)
+        self._head_ends = _NOWHERE  # a value stands behind this head, be it empty
         if leaf.padded > leaf.length:
             self._form.append(f"{leaf.padded - leaf.length}x")
         return value or None

@@ -1,9 +1,19 @@
 """Diameter octets by hand: what the codec's tests feed, built without the codec."""
 
+from pathlib import Path
 from struct import pack
 
 from ocs.diameter.codec import Codec
 from ocs.diameter.faults import DecodeFault
+
+CAPTURES = Path(__file__).parents[2] / "vectors" / "captures"
+FRAMES = [
+    bytes.fromhex(line)
+    for path in sorted(CAPTURES.glob("*.hex"))
+    for line in path.read_text().splitlines()
+    if not line.startswith("#")
+]
+"""Every captured message."""
 
 M, P, V = 0x40, 0x20, 0x80
 

@@ -1,7 +1,6 @@
 """For any octets a message or a fault, and for any message the way there and back."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,15 +13,8 @@ from ocs.diameter.faults import DecodeFault, ResultCode
 from ocs.diameter.frame import FrameFault, Framer
 from ocs.diameter.grammar import COMMANDS, GROUPS, Command, Rule, grammar_rules
 from ocs.diameter.writers import TIME_LEAST, TIME_MOST
-from tests.unit.diameter.octets import avp, message
+from tests.unit.diameter.octets import FRAMES, avp, message
 
-CAPTURES = Path(__file__).parents[2] / "vectors" / "captures"
-FRAMES = [
-    bytes.fromhex(line)
-    for path in sorted(CAPTURES.glob("*.hex"))
-    for line in path.read_text().splitlines()
-    if not line.startswith("#")
-]
 CODEC = Codec()
 CODES = {int(code) for code in ResultCode}
 

@@ -1,7 +1,6 @@
 """A message of a known shape is read as the walker reads it, and judged by the walker wherever it differs."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +11,14 @@ from ocs import limits
 from ocs.diameter.codec import Codec, Message
 from ocs.diameter.faults import DecodeFault
 from ocs.diameter.shapes import Shapes
-from tests.unit.diameter.octets import avp, ccr
-
-CAPTURES = Path(__file__).parents[2] / "vectors" / "captures"
-FRAMES = [
-    bytes.fromhex(line)
-    for path in sorted(CAPTURES.glob("*.hex"))
-    for line in path.read_text().splitlines()
-    if not line.startswith("#")
-]
+from tests.unit.diameter.octets import FRAMES, avp, ccr
 
 
 class Walker(Codec):
     """The codec without its memory of shapes: what it says is right."""
 
     def decode(self, frame: bytes) -> Message:
-        return self._decode_unlike(frame)
+        return self._walked(frame)
 
 
 WALKER = Walker()
@@ -57,14 +48,14 @@ def learned(*frames: bytes) -> Codec:
 def walks(codec: Codec, frame: bytes, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many times the walker is asked while the codec decodes a frame once."""
     asked = []
-    walk = Codec._decode_unlike
+    walk = Codec._walked
 
     def told(self: Codec, octets: bytes) -> Message:
         asked.append(octets)
         return walk(self, octets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Codec, "_decode_unlike", told)
+        patch.setattr(Codec, "_walked", told)
         said(codec, frame)
     return len(asked)
 
@@ -176,3 +167,17 @@ def test_a_layout_that_cannot_be_learned_leaves_nothing_behind(monkeypatch: pyte
     codec = learned(ccr())
     assert codec._shapes.count == 0
     assert not codec._shapes._known
+
+
+def test_an_avp_without_a_value_is_learned_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = ccr(avp(1, b""), avp(99_999, b"", flags=0), avp(278, b"\0\0\0\5"))
+    codec = learned(frame)
+    assert walks(codec, frame, monkeypatch) == 0
+    assert codec.decode(frame) == WALKER.decode(frame)
+
+
+def test_a_known_layout_whose_values_have_to_be_judged_is_not_learned_again() -> None:
+    codec = learned(ccr())
+    for number in range(limits.SHAPE_WALKS * 3):
+        codec.decode(ccr(without=None).replace(b"client.example.org", b"%06d.example.org" % number))
+    assert codec._shapes.count <= 2
