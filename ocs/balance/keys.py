@@ -13,8 +13,8 @@ from itertools import count
 from typing import NamedTuple
 
 SLOTS = 16_384
-LAYOUT = 1
-"""Version of the key layout."""
+LAYOUT = 2
+"""Version of the keys' layout and of what stands under them: books, sessions, records. 1: MessagePack; 2: rows of fixed format."""
 
 
 def slot_of(key: str) -> int:

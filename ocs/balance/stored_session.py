@@ -92,14 +92,14 @@ def _service(row: list[Any]) -> SessionService:
 def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
     """Read a session of the store; raises SessionUnreadable."""
     try:
+        if text[0] != LAYOUT:
+            raise ValueError(f"layout {text[0]}, where {LAYOUT} is known")  # noqa: TRY301 - as if unpacking had
         flat = fields(text)
-        layout, _count, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[:12]
+        _layout, _count, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[:12]
         route, indexed = flat[12:14]
-        if layout != LAYOUT:
-            raise ValueError(f"layout {layout}, where {LAYOUT} is known")  # noqa: TRY301 - as if unpacking had
         host, _, realm = route.partition(" ")
         rows = tuple(map(_service, services(flat)))
         ended = SessionState(state)
-    except (ValueError, TypeError, IndexError, struct.error) as fault:
+    except (ValueError, TypeError, IndexError, OverflowError, struct.error) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault
     return OpenSession(session_id, partition, ended, account, tariff, opened, due, indexed, host, realm, rows)

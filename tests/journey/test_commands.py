@@ -220,6 +220,14 @@ def test_a_store_of_another_layout_is_refused_with_what_would_be_right(folder: P
     assert ocs("balance", "491700000001").code == 0
 
 
+def test_a_store_of_an_older_server_is_refused_before_anything_is_written(durable_valkey: RealValkey) -> None:
+    with durable_valkey.client() as look:
+        look.set("ocs:layout", "1 256")
+        said = Command("--store", durable_valkey.url)("balance", "491700000001")
+        assert (said.code, "key layout 1 and this server has 2" in said.remarks) == (5, True)
+        assert look.keys("*") == [b"ocs:layout"]
+
+
 def test_the_functions_are_loaded_by_hand(durable_valkey: RealValkey) -> None:
     ocs = Command("--store", durable_valkey.url)
     assert ocs.json("functions", "load")["library"] == NAME

@@ -33,7 +33,8 @@ local function session_format(count)
 end
 
 local function read_session(text)
-  local count = byte(text, S_COUNT)
+  local layout, count = byte(text, S_LAYOUT, S_COUNT)
+  if layout ~= LAYOUT then error('a session of another layout') end
   local session = { struct_unpack(session_format(count), text) }
   local behind = S_FIXED + count * V_WIDTH + 1
   session[S_OUTCOMES] = sub(text, session[behind])

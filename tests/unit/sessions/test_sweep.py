@@ -1,6 +1,6 @@
 """Supervision: a silent session's hold is released once; a top-up whose caller died is finished once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -89,12 +89,22 @@ def test_sessions_are_found_by_account_and_by_name(net: Network) -> None:
     assert net.run(find_session(net.charged.parts, "s;2")) is None
 
 
-def test_a_session_that_is_unreadable_keeps_no_other_from_its_end(net: Network) -> None:
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        lambda state: state[:-60],
+        lambda state: bytes([state[0] + 1]) + state[1:],
+    ],
+    ids=["cut", "another layout"],
+)
+def test_a_session_that_is_unreadable_keeps_no_other_from_its_end(
+    net: Network, garbled: Callable[[bytes], bytes]
+) -> None:
     net.ask(INITIAL, 0, wants=MIB, session="s;1")
     net.ask(INITIAL, 0, wants=MIB, session="s;2")
     key = net.charged.parts.keys[net.partition].session("s;1")
     state = net.execute("GET", key)
-    net.execute("SET", key, state[:-60])
+    net.execute("SET", key, garbled(state))
     net.run(net.charged.move_time(RULES.supervision_ms + 1_000))
     sweeper = _sweeper(net)
 
