@@ -16,6 +16,9 @@ SPELLINGS_KEPT_MAX = 65_536
 """Spellings of a request's identities whose normal form a worker remembers (about 500 octets each). Beyond: the one not met for
 longest is normalised again."""
 
+SPELLING_KEPT_CHARS_MAX = 256
+"""Characters in a spelling that is remembered (real ones stay below 100). Beyond: it is normalised each time it comes."""
+
 CONTEXTS_KEPT_MAX = 256
 """Service-Context-Ids of which a worker remembers the service. Beyond: the one not met for longest is judged again."""
 

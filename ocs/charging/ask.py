@@ -156,9 +156,12 @@ def _listed(avps: dict[str, Any]) -> "_Named":
         for group in avps.get("Subscription-Id", ())[: limits.SUBSCRIPTION_IDS_MAX]
     ]
     if "Subscription-Id-Extension" in avps:
-        for group in avps["Subscription-Id-Extension"]:
+        for group in avps["Subscription-Id-Extension"][: limits.SUBSCRIPTION_IDS_MAX]:
             spelt += [(kind, group[name]) for name, kind in _EXTENDED_IDS if name in group]
-    return _normalised(tuple(spelt)) if spelt else _NOBODY
+    if not spelt:
+        return _NOBODY
+    remembered = sum([len(text) for _, text in spelt]) <= limits.SPELLING_KEPT_CHARS_MAX
+    return (_normalised if remembered else _normalised.__wrapped__)(tuple(spelt))
 
 
 class _Named(NamedTuple):

@@ -7,7 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocs import limits
-from ocs.charging.ask import EVENT, INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskFault, Units, ask
+from ocs.charging.ask import (
+    EVENT,
+    INITIAL,
+    NOT_GIVEN,
+    TERMINATION,
+    UPDATE,
+    Ask,
+    AskFault,
+    Units,
+    _normalised,
+    ask,
+)
 from ocs.diameter.faults import DecodeFault
 from ocs.diameter.writers import encode_avps
 from ocs.names import SubscriberId
@@ -134,6 +145,21 @@ def test_no_more_subscription_ids_count_than_the_limit() -> None:
     assert [one.value for one in asked.ids] == [
         f"4917000000{n:02}" for n in range(limits.SUBSCRIPTION_IDS_MAX)
     ]
+
+
+def test_no_more_extended_ids_count_than_the_limit() -> None:
+    many = [{"Subscription-Id-E164": f"4917000000{n:02}"} for n in range(12)]
+    spelt = ask(
+        ccr(INITIAL, Subscription_Id=None, Subscription_Id_Extension=many, **services(service(requested={})))
+    )
+    assert len(spelt.ids) == limits.SUBSCRIPTION_IDS_MAX
+
+
+def test_a_long_spelling_is_read_and_not_remembered() -> None:
+    long = {**MSISDN, "Subscription-Id-Data": f"+491700000001;{'x' * limits.SPELLING_KEPT_CHARS_MAX}"}
+    before = _normalised.cache_info().currsize
+    asked = ask(ccr(INITIAL, Subscription_Id=[long], **services(service(requested={}))))
+    assert (asked.ids, _normalised.cache_info().currsize) == ((NUMBER,), before)
 
 
 # ---------------------------------------------------------------- used units
