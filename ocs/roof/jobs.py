@@ -8,12 +8,13 @@ Laws
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from ocs.balance.archive import ArchiveFault, Archiver
 from ocs.balance.link import StoreFault
+from ocs.limits import ARCHIVE_BATCH
 from ocs.roof.build import Keepers, store_facts
 from ocs.server.counters import Counters
 from ocs.sessions.sweep import Sweeper
@@ -24,6 +25,7 @@ ARCHIVER_LOOK_S: Final = 10.0
 _LEARN_S: Final = 1.0
 
 Job = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Advance:
@@ -97,7 +99,8 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
             ) in groups:  # one after the other, so that neither store nor disk gets all of it in one piece
                 try:
                     with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
-                        await _to_its_end(archiver.archive(group))
+                        while await _to_its_end(archiver.archive(group)) >= ARCHIVE_BATCH:
+                            tell()  # more waits here than one pass takes
                 finally:
                     tell()
                 await asyncio.sleep(every_s / len(groups))
@@ -122,11 +125,11 @@ async def _opened_in_turn(archiver: Archiver) -> None:
             return
 
 
-async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Wait for work that must not be left half-way: cancelled, we go once it has ended (its thread writes until then)."""
     working = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(working)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
         await asyncio.gather(working, return_exceptions=True)
         raise

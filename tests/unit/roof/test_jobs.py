@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from ocs.balance.archive import Archived, ArchiveFault
+from ocs.limits import ARCHIVE_BATCH
 from ocs.roof import jobs
 from ocs.roof.jobs import Advance, keep_archive
 from ocs.server.counters import Counters
@@ -29,7 +30,7 @@ class MadeUp:
 
     async def archive(self, _group: tuple[()]) -> int:
         if "archive" in self._does:
-            await self._does["archive"](self)
+            return await self._does["archive"](self) or 0
         return 0
 
     def close(self) -> None:
@@ -62,6 +63,27 @@ def test_a_restart_of_the_archive_makes_no_counter_fall_back() -> None:
     asyncio.run(run())
     assert counters.cells[counters.index(RECORDS)] == 8
     assert counters.cells[counters.index("ocs_archive_waiting_records")] == 9
+
+
+def test_a_group_that_has_more_than_one_pass_takes_is_archived_to_its_end_at_once() -> None:
+    passes: list[int] = []
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def full_three_times(_archiver: MadeUp) -> int:
+            passes.append(1)
+            if len(passes) == 4:
+                done.set()
+            return ARCHIVE_BATCH if len(passes) < 4 else 1
+
+        job = asyncio.create_task(keep_archive(MadeUp(archive=full_three_times), Counters(), 3600))  # type: ignore[arg-type]
+        await done.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    asyncio.run(run())
+    assert len(passes) == 4
 
 
 @pytest.mark.parametrize("where", ["open", "archive"])
