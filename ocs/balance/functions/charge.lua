@@ -15,7 +15,7 @@ local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A
 local A_WIDTH = 11
 -- A worker's rules, the same in all its plans.
 local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RULE_WHERE_HALF = 1, 2, 3, 4, 5
--- The record is one flat array: CHARGE_FIXED fields, then a line of L_WIDTH fields for each service of the request, told by
+-- The record is one flat array: CHARGE_FIXED fields, then a line of LINE_WIDTH fields for each service of the request, told by
 -- its base `r` (ocs/records.py, Charge and Line).
 local LINE_KEY, LINE_UNIT, LINE_CODE, LINE_UNITS, LINE_ODD, LINE_POSITION, LINE_AMOUNT = 1, 2, 3, 4, 5, 6, 7
 local LINE_POSTED, LINE_GRANT, LINE_HOLD = 8, 9, 10

@@ -49,19 +49,22 @@ local function read_array(text)
   return { unpack_from(text, VALUES_MAX, VALUES_OFFSET) }
 end
 
--- Arrays that come as text and are the same for many requests (a tariff's ladders, a worker's rules): each is unpacked
--- once and known by its text from then on.
-local known_arrays, known_count = {}, 0
-
-local function array_of(text)
-  local array = known_arrays[text]
-  if not array then
-    if known_count >= KNOWN_MAX then known_arrays, known_count = {}, 0 end
-    array = cmsgpack.unpack(text)
-    known_arrays[text], known_count = array, known_count + 1
+-- `make`, which gives the same for the same text, called once for each text while no more than KNOWN_MAX are known.
+local function remembering(make)
+  local known, count = {}, 0
+  return function(text)
+    local made = known[text]
+    if not made then
+      if count >= KNOWN_MAX then known, count = {}, 0 end
+      made = make(text)
+      known[text], count = made, count + 1
+    end
+    return made
   end
-  return array
 end
+
+-- Arrays that come as text and are the same for many requests: a tariff's ladders, a worker's rules.
+local array_of = remembering(function(text) return cmsgpack.unpack(text) end)
 
 -- A book: credits and posted are totals since the account was opened; balance = credits - posted, floor <= 0.
 -- In the store it is eight doubles, exact as every number here is, and written in half the time of an array.
@@ -86,14 +89,4 @@ local function guard(kept, part, now, offset, skew)
 end
 
 -- Records go to the partition's stream under <epoch>-<next>, dense inside an epoch.
-local stream_ids, stream_ids_count = {}, 0
-
-local function stream_id(part)
-  local id = stream_ids[part]
-  if not id then
-    if stream_ids_count >= KNOWN_MAX then stream_ids, stream_ids_count = {}, 0 end
-    id = part:match('^%d+') .. '-*'
-    stream_ids[part], stream_ids_count = id, stream_ids_count + 1
-  end
-  return id
-end
+local stream_id = remembering(function(part) return part:match('^%d+') .. '-*' end)
