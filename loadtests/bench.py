@@ -81,7 +81,7 @@ class Bench:
         self._yardsticks()
         self._parts()
         if self._options.soak_seconds:
-            self._soak(half)
+            self._soak(half / 2)
 
     def _phase(self, name: str, durability: str, rate: float, seconds: float) -> None:
         found, _ = self._load(name, durability, rate, seconds)
@@ -157,7 +157,9 @@ class Bench:
                 raise RigFault(f"{module} ended with {code} and no figures") from fault
 
     def _soak(self, rate: float) -> None:
-        found, samples = self._load("soak, open loop at half", "always", rate, self._options.soak_seconds)
+        found, samples = self._load(
+            "soak, open loop at a quarter", "always", rate, self._options.soak_seconds
+        )
         self.results["soak"] = {
             "phase": found,
             "memory": figures.memory(samples),

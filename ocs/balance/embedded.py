@@ -50,7 +50,7 @@ DIRECTIVES: dict[str, str] = {
     "aof-load-truncated": "yes",
     "no-appendfsync-on-rewrite": "no",
     "auto-aof-rewrite-percentage": "100",
-    "auto-aof-rewrite-min-size": "256mb",
+    "auto-aof-rewrite-min-size": "1gb",
     "maxmemory": "0",
     "maxmemory-policy": "noeviction",
     "hash-max-listpack-entries": "256",
