@@ -26,7 +26,7 @@ import uvloop
 
 from loadtests.gauges import StoreGauge, StoreReading, end_in_order
 from ocs.balance.accounts import Account, Accounts, NewSubscriber
-from ocs.balance.book import Book, Tariffs
+from ocs.balance.book import Book
 from ocs.balance.embedded import Embedded
 from ocs.balance.functions import function, library
 from ocs.balance.keys import where
@@ -39,6 +39,7 @@ from ocs.charging.outcome import Outcome
 from ocs.clock import SystemClock
 from ocs.names import e164, imsi
 from ocs.outcomes import Code, Note
+from ocs.rating.versions import Tariffs
 from ocs.roof.build import read_tariffs, rules_of
 from ocs.settings import Settings
 

@@ -37,6 +37,10 @@ OUTCOMES_KEPT = 8
 NUMBERS_WINDOW = 64
 """Request numbers of which a session knows whether they were seen (DESIGN law 5)."""
 
+SESSIONS_KNOWN_MAX = 100_000
+"""Sessions of which a worker remembers what they are rated by, where one ladder is not all (about 600 octets each). Beyond: the one
+learnt first is forgotten; its next request is planned twice, since the store says what it is on."""
+
 PLANS_PER_REQUEST_MAX = 3
 """Times a plan is made for one request before it is answered with 3004: the first and two after STALE."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-VERSION = 2
+VERSION = 3
 
 
 class Kind(IntEnum):
@@ -44,7 +44,10 @@ class Status(IntEnum):
 
 
 class Line(NamedTuple):
-    """One service of a charge: what was posted, what was set aside, and what is granted and held since."""
+    """One service of a charge: what was posted, what was set aside, and what is granted and held since.
+
+    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark).
+    """
 
     key: str
     unit: int
@@ -56,10 +59,11 @@ class Line(NamedTuple):
     posted_micros: int
     granted_units: int
     hold_micros: int
+    rate: str
 
 
 class Charge(NamedTuple):
-    """One credit-control request that was looked at."""
+    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py)."""
 
     account: str
     sequence: int
@@ -75,6 +79,7 @@ class Charge(NamedTuple):
     posted_micros: int
     pending_micros: int
     state: int
+    facts: str
     lines: tuple[Line, ...]
 
 

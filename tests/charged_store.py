@@ -10,7 +10,7 @@ from ocs import records
 from ocs.balance.accounts import Account as StoredAccount
 from ocs.balance.accounts import Accounts, NewSubscriber
 from ocs.balance.addresses import parse
-from ocs.balance.book import Book, Rules, Tariffs
+from ocs.balance.book import Book, Rules
 from ocs.balance.functions import function, library
 from ocs.balance.parts import Parts, unpacked
 from ocs.balance.store import Store
@@ -18,6 +18,7 @@ from ocs.charging.ask import Ask
 from ocs.charging.outcome import Outcome
 from ocs.outcomes import Code
 from ocs.rating.tariff import Tariff
+from ocs.rating.versions import Tariffs
 from tests.real_valkey import RealValkey
 
 

@@ -8,10 +8,12 @@ Laws
 2. An unknown outcome (link lost) is resolved by replaying the same key until the deadline, never by a guess.
 3. ``charge`` never raises and always calls ``done`` exactly once; what the store could not answer is 3004.
 4. A session is found where it was opened, also when its identities name nobody, or somebody else, by now (``where:``).
+5. What a session is rated by is kept in the store and remembered here; the store compares, so a wrong memory costs a trip (STALE)
+   and never a cent.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ocs.balance.functions import function
@@ -21,23 +23,25 @@ from ocs.balance.parts import Part, Parts, packed
 from ocs.balance.plan_text import NOTES_AT, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
-from ocs.charging.outcome import Outcome
-from ocs.charging.plan import Profile, QuotaRules, plan
+from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.plan import Known, Plan, Profile, QuotaRules, plan
 from ocs.clock import Clock
 from ocs.limits import (
     PLANS_PER_REQUEST_MAX,
     SESSION_SERVICES_MAX,
+    SESSIONS_KNOWN_MAX,
     SESSIONS_PER_SUBSCRIBER_MAX,
     SKEW_MS_MAX,
 )
 from ocs.outcomes import Code, Note
 from ocs.rating.ladder import Ladder
-from ocs.rating.tariff import Tariff
+from ocs.rating.versions import Tariffs
 
 LADDER_TEXTS_MAX = 10_000
 
 _ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
-_WHERE, _REPLAY = int(Note.WHERE), int(Note.REPLAY)  # plain numbers here: an IntFlag's & costs 2 µs
+# plain numbers here: an IntFlag's & costs 2 µs
+_WHERE, _REPLAY, _STANDING = int(Note.WHERE), int(Note.REPLAY), int(Note.STANDING)
 
 Answered = Callable[[Outcome], None]
 
@@ -66,27 +70,6 @@ class Rules(NamedTuple):
         return 2 * self.supervision_ms
 
 
-class Tariffs:
-    """The tariffs that this worker knows: by key ("flat-data@1"), and the newest of each name."""
-
-    __slots__ = ("_by_key", "_newest")
-
-    def __init__(self, tariffs: Mapping[str, Tariff]) -> None:
-        self._by_key = {each.key: each for each in tariffs.values()}
-        self._newest: dict[str, Tariff] = {}
-        for each in tariffs.values():
-            if each.name not in self._newest or self._newest[each.name].version < each.version:
-                self._newest[each.name] = each
-
-    def newest(self, name: str) -> Tariff | None:
-        """Return the newest version of a tariff."""
-        return self._newest.get(name)
-
-    def of_session(self, key: str) -> Tariff | None:
-        """Return the version that a session was opened with."""
-        return self._by_key.get(key)
-
-
 class Book:
     """Charges requests against accounts; one per worker."""
 
@@ -95,6 +78,7 @@ class Book:
         "charge_name",
         "clock",
         "counts",
+        "known",
         "now_us",
         "observe",
         "opening",
@@ -123,6 +107,8 @@ class Book:
             SESSION_SERVICES_MAX,
             rules.where_ms // 2,
         )
+        self.known: dict[str, Known] = {}
+        """What sessions are rated by, where that is more than one ladder, or another version than the newest."""
         self.opening: dict[str, list[_Charging]] = {}
         """Sessions whose Initial is under way here, each with the requests that wait for it."""
         self.counts: dict[str, int] = dict.fromkeys(
@@ -143,6 +129,12 @@ class Book:
     def ready(self) -> bool:
         """Tell whether every part of the store can be reached."""
         return self.parts.store.ready
+
+    def learn(self, session_id: str, known: Known) -> None:
+        """Remember what a session is rated by."""
+        if session_id not in self.known and len(self.known) >= SESSIONS_KNOWN_MAX:
+            del self.known[next(iter(self.known))]
+        self.known[session_id] = known
 
     def charge(self, ask: Ask, done: Answered) -> None:
         """Charge one request; ``done`` gets its Outcome, later, exactly once."""
@@ -166,13 +158,15 @@ class _Charging:
         "_done",
         "_fresh",
         "_give_up_ms",
+        "_known",
         "_looked_where",
         "_over",
+        "_plan",
         "_plans",
         "_profile",
         "_refusal",
+        "_sent_key",
         "_sent_us",
-        "_tariff_key",
         "opens",
     )
 
@@ -183,7 +177,10 @@ class _Charging:
         self._give_up_ms = book.clock.monotonic_ms() + book.rules.deadline_ms
         self._plans = 0
         self._sent_us = 0
-        self._tariff_key = ""
+        self._sent_key = ""
+        # an Initial opens a session anew: what is known of one of that name has ended
+        self._known = book.known.get(ask.session_id) if ask.kind != INITIAL else None
+        self._plan: Plan | None = None
         self._fresh = False
         self._looked_where = False
         self._refusal = Code.UNKNOWN_SESSION
@@ -237,7 +234,7 @@ class _Charging:
         if isinstance(profile, Profile) and self._was_asked_by(profile):
             self._profile = profile
             # what was learned of the other account's session does not hold here
-            self._tariff_key, self._plans = "", 0
+            self._known, self._plans = None, 0
             self._send()
         elif isinstance(profile, StoreFault):
             self._faulted(profile, self._find_where)
@@ -275,14 +272,19 @@ class _Charging:
     def _send_for(self, profile: Profile, part: Part) -> None:
         book, ask = self._book, self._ask
         rules = book.rules
-        if self._tariff_key:
-            tariff, key = book.tariffs.of_session(self._tariff_key), self._tariff_key
-        else:
+        if self._known is not None and self._known.account != profile.account:
+            self._known = None  # two accounts in two partitions may have sessions of one name
+        if self._known is None:
             tariff = book.tariffs.newest(profile.tariff)
             key = tariff.key if tariff is not None else profile.tariff
+        else:
+            key = self._known.tariff
+            tariff = book.tariffs.of_session(key)
         now_ms = book.clock.now_ms() + part.offset_ms
+        self._sent_key = key
         account, session_id = profile.account, ask.session_id
-        ladders, services, pieces = plan(ask, tariff, rules.quota, book.ladder_text)
+        made = self._plan = plan(ask, tariff, rules.quota, book.ladder_text, now_ms, self._known)
+        ladders, services, pieces, before, facts, _ = made
         body = pack_plan(
             [
                 PLAN_LAYOUT,
@@ -301,6 +303,8 @@ class _Charging:
                 book.rules_text,
                 len(ladders),
                 len(ask.services),
+                before,
+                facts,
                 *ladders,
                 *services,
                 *pieces,
@@ -370,7 +374,7 @@ class _Charging:
             self._send()
 
     def _stale(self, reply: Any) -> None:
-        """Make the plan again with the fresh profile, and with the tariff that the session was opened with."""
+        """Make the plan again with the fresh profile, and with what the session is rated by."""
         self._book.counts["stale"] += 1
         known = self._profile
         assert known is not None
@@ -378,7 +382,10 @@ class _Charging:
             self._end(Code.STALE)
             return
         self._profile = read_profile(reply[1], known.account, known.partition, reply[2])
-        self._tariff_key = reply[3].decode()
+        if len(reply) > 3:
+            tariff, facts, *marks = (each.decode() for each in reply[3:])
+            self._known = Known(known.account, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
+            self._book.learn(self._ask.session_id, self._known)
         if self._ask.ids and not self._looked_where:
             self._book.profiles.remember(self._ask.ids, self._profile)
         self._send()
@@ -412,12 +419,36 @@ class _Charging:
 
     def _decided(self, text: bytes, notes: Any) -> None:
         kept, services = read_outcome(text)
+        made = self._plan
+        if (
+            made is not None
+            and (made.marked or self._known is not None)
+            and not notes & (_REPLAY | _STANDING)
+        ):
+            self._remember(made, kept, services)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
         self._done_with(Outcome(kept, notes, services))
+
+    def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:
+        """Remember what the session is rated by after this request, as the store does; an ended one is forgotten."""
+        book, ask = self._book, self._ask
+        if ask.kind == TERMINATION or kept != Code.SUCCESS:
+            if ask.kind == TERMINATION:
+                book.known.pop(ask.session_id, None)
+            return
+        marks = dict(self._known.marks) if self._known is not None else {}
+        marks |= {
+            asked.key: mark
+            for asked, mark, one in zip(ask.services, made.marks(), services, strict=True)
+            if one.granted > 0
+        }
+        facts = made.facts if made.marked else self._known.facts if self._known is not None else ""
+        assert self._profile is not None
+        book.learn(ask.session_id, Known(self._profile.account, self._sent_key, facts, marks))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""

@@ -13,8 +13,9 @@ from itertools import count
 from typing import NamedTuple
 
 SLOTS = 16_384
-LAYOUT = 2
-"""Version of the keys' layout and of what stands under them: books, sessions, records. 1: MessagePack; 2: rows of fixed format."""
+LAYOUT = 3
+"""Version of the keys' layout and of what stands under them: books, sessions, records. 1: MessagePack;
+2: rows of fixed format; 3: with rates."""
 
 
 def slot_of(key: str) -> int:

@@ -1,17 +1,29 @@
 """What the store must do, said a second time: MONEY.md as a program in fractions, slow, plain and without a store.
 
 Laws
-1. Nothing of ocs.rating and nothing else of ocs.balance is imported: a second opinion that shares code is no opinion.
-2. Prices are a function of the position alone, in exact fractions; what is held is summed, never kept.
+1. Nothing of ocs.rating and nothing else of ocs.balance is imported (but model_prices, its other half): a second opinion that
+   shares code is no opinion.
+2. Prices are exact fractions; what is held is summed, never kept.
 3. A property test holds this page and the Lua library equal, step by step, on a real store.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, floor
 from typing import NamedTuple
 
+from ocs.balance.model_prices import (
+    NOWHERE,
+    UNUSED,
+    Offer,
+    Place,
+    Rate,
+    Used,
+    affordable,
+    follows,
+    pieces,
+    posted,
+    use,
+)
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.limits import NUMBERS_WINDOW, OUTCOMES_KEPT, SESSION_SERVICES_MAX, SESSIONS_PER_SUBSCRIBER_MAX
@@ -19,63 +31,6 @@ from ocs.outcomes import Code, Note
 from ocs.records import Account as AccountRecord
 from ocs.records import Charge, Expire, Line, Record, SessionState, Status, Topup
 from ocs.units import Unit
-
-
-class PricedStep(NamedTuple):
-    """Blocks that begin in [start, end) cost ``block * price_micros / per_units`` each."""
-
-    start: int
-    end: int
-    block: int
-    price_micros: int
-    per_units: int
-
-
-class Price(NamedTuple):
-    """How one service is measured and priced; ``rounding`` is "half-up", "up" or "down" to a multiple of the quantum."""
-
-    unit: Unit
-    steps: tuple[PricedStep, ...]
-    fee_micros: int
-    quantum_micros: int
-    rounding: str
-    limit: int
-
-    def exact(self, position: int) -> Fraction:
-        """Return the exact cost in micro-units of the first ``position`` units of an axis."""
-        if position <= 0:
-            return Fraction(0)
-        cost, begins = Fraction(self.fee_micros), 0
-        for step in self.steps:
-            stop = min(step.end, position)
-            blocks = max(0, ceil(Fraction(stop - begins, step.block)))
-            cost += blocks * step.block * Fraction(step.price_micros, step.per_units)
-            begins += blocks * step.block
-        return cost
-
-    def rounded(self, position: int) -> int:
-        """Return the cost as it is posted: rounded once, on the cumulative axis."""
-        quanta = self.exact(position) / self.quantum_micros
-        count = {"half-up": floor(quanta + Fraction(1, 2)), "up": ceil(quanta), "down": floor(quanta)}[
-            self.rounding
-        ]
-        return count * self.quantum_micros
-
-    def affordable(self, position: int, wanted: int, posted_micros: int, available_micros: int) -> int:
-        """Return the most units up to ``wanted`` whose cost beyond ``posted_micros`` is at most ``available_micros``."""
-        budget = posted_micros + max(0, available_micros)
-        most, beyond = 0, min(wanted, self.limit - position) + 1
-        while beyond - most > 1:  # the rounded cost never falls, so halving finds the edge
-            middle = (most + beyond) // 2
-            most, beyond = (middle, beyond) if self.rounded(position + middle) <= budget else (most, middle)
-        return most
-
-
-class Offer(NamedTuple):
-    """A tariff's version: its key and the price of each service family."""
-
-    key: str
-    prices: Mapping[str, Price]
 
 
 class Terms(NamedTuple):
@@ -90,10 +45,11 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Service:
-    """One service that was granted in a session; ``granted_ms`` is when it last asked and was answered."""
+    """One service that was granted in a session; ``granted_ms`` is when it last asked and was answered, ``mark`` its rate."""
 
     unit: Unit = Unit.OCTETS
-    position: int = 0
+    used: Used = UNUSED
+    mark: str = ""
     posted_micros: int = 0
     grant: int = 0
     hold_micros: int = 0
@@ -120,6 +76,7 @@ class Session:
     state: SessionState = SessionState.OPEN
     due_ms: int = 0
     services: dict[str, Service] = field(default_factory=dict)
+    place: Place = NOWHERE
     numbers: set[int] = field(default_factory=set)
     remembered: list[Remembered] = field(default_factory=list)
 
@@ -180,10 +137,16 @@ class Account:
 
 @dataclass(slots=True)
 class _Row:
-    """One service of a request on its way: what was posted of it and what became of its wish."""
+    """One service of a request on its way: what was posted of it and what became of its wish.
+
+    ``earlier`` is the rate and window that it is on, ``rate`` the one for a grant now; ``sold`` whether its family has any price.
+    """
 
     asked: AskedService
-    price: Price | None
+    earlier: tuple[Rate, int] | None
+    rate: Rate | None
+    mark: str = ""
+    validity_s: int = 0
     posted_units: int = 0
     quarantined_units: int = 0
     amount_micros: int = 0
@@ -193,12 +156,22 @@ class _Row:
 
     @property
     def unit(self) -> Unit:
-        return self.price.unit if self.price is not None else Unit.OCTETS
+        rate = self.earlier[0] if self.earlier is not None else self.rate
+        return rate.unit if rate is not None else Unit.OCTETS
 
-    def outcome(self, validity_s: int) -> ServiceOutcome:
+    @property
+    def grantable(self) -> bool:
+        """Whether there is a rate for a grant, in the unit that the service is on."""
+        return self.rate is not None and self.rate.unit == self.unit
+
+    @property
+    def emergency(self) -> bool:
+        return self.rate is not None and self.rate.name.startswith("emergency ")
+
+    def outcome(self) -> ServiceOutcome:
         """Return the row as the answer tells it; only a grant has a life."""
         return ServiceOutcome(
-            self.code, self.unit, self.granted, validity_s if self.granted else 0, self.final
+            self.code, self.unit, self.granted, self.validity_s if self.granted else 0, self.final
         )
 
 
@@ -293,9 +266,11 @@ class Model:
         if ask.kind == INITIAL:
             if account.status is Status.TERMINATED:
                 return _refusal(Code.UNKNOWN_SUBSCRIBER)
-            if len(account.open_sessions) >= SESSIONS_PER_SUBSCRIBER_MAX:
+            session = Session(account.name, account.offer)
+            request = _Request(self.terms, account, session, ask, now_ms)
+            if len(account.open_sessions) >= SESSIONS_PER_SUBSCRIBER_MAX and not request.emergency:
                 return _refusal(Code.SESSIONS_FULL)
-            session = account.sessions[ask.session_id] = Session(account.name, account.offer)
+            account.sessions[ask.session_id] = session
         assert session is not None, "only an Initial goes on without a session"
         if session.state is SessionState.REFUSED:
             return _refusal(Code.SUCCESS if ask.kind == TERMINATION else Code.UNKNOWN_SESSION)
@@ -331,8 +306,30 @@ class _Request:
         self.terms, self.account, self.session, self.ask, self.now_ms = terms, account, session, ask, now_ms
         self.notes = Note(0)
         self.late = session.state is not SessionState.OPEN
-        price = session.offer.prices.get(ask.family) if ask.family is not None else None
-        self.rows = [_Row(asked, price) for asked in ask.services]
+        self.rows = [self._row(asked) for asked in ask.services]
+
+    @property
+    def emergency(self) -> bool:
+        """Whether an emergency call is among what is asked for."""
+        return any(row.emergency and row.asked.wanted is not None for row in self.rows)
+
+    @property
+    def place(self) -> Place:
+        """What is known of where the services go, with what this request tells."""
+        offer, family = self.session.offer, self.ask.family
+        if family is None or not offer.sells(family):
+            return self.session.place
+        return self.session.place.after(family, offer.place(family, self.ask.information))
+
+    def _row(self, asked: AskedService) -> _Row:
+        offer, family = self.session.offer, self.ask.family
+        rate = offer.rate(family, self.place, asked.rating_group)
+        service = self.session.services.get(asked.key)
+        if family is None or not offer.sells(family):
+            return _Row(asked, None, None, service.mark if service is not None else "")
+        if service is None:
+            return _Row(asked, None, rate)
+        return _Row(asked, offer.marked(family, service.mark), rate, service.mark)
 
     def run(self) -> Outcome:
         """Post, void, grant, remember, record."""
@@ -346,11 +343,12 @@ class _Request:
         if ask.kind == TERMINATION:
             session.void()
         elif not self.late:
+            session.place = self.place
             for row in self.rows:
                 self._grant(row)
         code = self._command_code()
         self._move_session(code)
-        rows = tuple(row.outcome(self.terms.validity_s) for row in self.rows)
+        rows = tuple(row.outcome() for row in self.rows)
         outcome = Outcome(code, self.notes, rows)
         if ask.kind == UPDATE:
             session.numbers.add(ask.number)
@@ -366,8 +364,8 @@ class _Request:
         if used is None:
             return
         service = self.session.services.get(row.asked.key)
-        reported = used[row.unit - 1] if row.price is not None else NOT_GIVEN
-        if service is None or row.price is None or service.unit != row.unit or reported == NOT_GIVEN:
+        reported = used[row.unit - 1]
+        if service is None or row.earlier is None or service.unit != row.unit or reported == NOT_GIVEN:
             row.quarantined_units = max(0, *used)
         else:
             seconds = (self.now_ms - service.granted_ms) // 1000 + 1
@@ -375,10 +373,13 @@ class _Request:
                 reported <= 4 * service.grant or reported <= self.terms.rate_max[row.unit - 1] * seconds
             )
             units = reported if believed else min(reported, service.grant)
-            row.posted_units = min(units, row.price.limit - service.position)
+            price = row.earlier[0].prices[row.earlier[1]]
+            row.posted_units = min(units, max(0, price.limit - service.used.position))
             row.quarantined_units = reported - row.posted_units
-            service.position += row.posted_units
-            row.amount_micros = row.price.rounded(service.position) - service.posted_micros
+            told = pieces(self.session.offer, *row.earlier, reported, row.posted_units, self.now_ms)
+            for price, count in told:
+                service.used = use(price, service.used, count)
+            row.amount_micros = max(0, posted(price, service.used) - service.posted_micros)
             service.posted_micros += row.amount_micros
             self.account.posted_micros += row.amount_micros
             if row.posted_units > service.grant:
@@ -402,21 +403,25 @@ class _Request:
         asked, services, number = row.asked, self.session.services, self.ask.number
         if asked.wanted is None:
             return
+        row.validity_s = self.terms.validity_s
+        if row.rate is not None and len(row.rate.prices) > 1:
+            to_edge_s = (self.session.offer.edge(self.now_ms) - self.now_ms) // 1000
+            row.validity_s = min(row.validity_s, max(1, to_edge_s))
         service = services.get(asked.key)
         if service is not None and service.number > number:
-            if row.price is None or service.unit != row.unit:
+            if not row.grantable or service.unit != row.unit:
                 row.code = Code.UNRATED
                 return
             row.granted, row.final = service.grant, service.final
             row.code = Code.SUCCESS if service.grant else Code.CREDIT_LIMIT
             self.notes |= Note.STANDING
             return
-        if self.account.status is not Status.ACTIVE:
+        if self.account.status is not Status.ACTIVE and not row.emergency:
             row.code = Code.BARRED
-        elif row.price is None or not self._measurable(row, service):
+        elif not row.grantable or not self._measurable(row, service):
             row.code = Code.UNRATED
         else:
-            self._hold(row, row.price, service or Service(row.unit))
+            self._hold(row, service or Service(row.unit))
         if service is not None:  # a refusal, too, is an answer from which time is counted
             service.number, service.granted_ms = number, self.now_ms
 
@@ -426,19 +431,28 @@ class _Request:
             return len(self.session.services) < SESSION_SERVICES_MAX
         return service.unit == row.unit
 
-    def _hold(self, row: _Row, price: Price, service: Service) -> None:
-        most, wanted = self.terms.most[row.unit - 1], row.asked.wanted
+    def _hold(self, row: _Row, service: Service) -> None:
+        most, wanted, rate = self.terms.most[row.unit - 1], row.asked.wanted, row.rate
         assert wanted is not None
+        assert rate is not None
+        offer = self.session.offer
+        window = offer.window(self.now_ms) if len(rate.prices) > 1 else 0
+        price, used = rate.prices[window], service.used
         wish = wanted[row.unit - 1]
         wish = min(wish, most) if wish > 0 else most
-        units = price.affordable(service.position, wish, service.posted_micros, self.account.available_micros)
+        if len(rate.prices) > 1 and row.unit is Unit.SECONDS:
+            wish = min(wish, row.validity_s)
+        if row.earlier is not None and not follows(price, row.earlier[0].prices[0]):
+            used = used._replace(cost=Fraction(service.posted_micros))
+        units = affordable(price, used, wish, service.posted_micros, self.account.available_micros)
         if not units:
             row.code = Code.CREDIT_LIMIT
             return
         row.granted, row.final = units, units < wish
+        service.used, service.mark = used, rate.mark(window)
         service.grant, service.final = units, row.final
         service.number, service.granted_ms = self.ask.number, self.now_ms
-        service.hold_micros = price.rounded(service.position + units) - service.posted_micros
+        service.hold_micros = max(0, posted(price, use(price, used, units)) - service.posted_micros)
         self.session.services[row.asked.key] = service
 
     def _command_code(self) -> Code:
@@ -462,12 +476,12 @@ class _Request:
         lines = tuple(self._line(row) for row in self.rows)
         return Charge(
             account.name, account.next(), self.now_ms, self.now_ms, ask.session_id, ask.kind, ask.number,
-            code, self.notes, session.offer.key, *account.money, session.state, lines,
+            code, self.notes, session.offer.key, *account.money, session.state, session.place.text, lines,
         )  # fmt: skip
 
     def _line(self, row: _Row) -> Line:
         service = self.session.services.get(row.asked.key, Service())
         return Line(
-            row.asked.key, row.unit, row.code, row.posted_units, row.quarantined_units, service.position,
-            row.amount_micros, service.posted_micros, service.grant, service.hold_micros,
+            row.asked.key, row.unit, row.code, row.posted_units, row.quarantined_units, service.used.position,
+            row.amount_micros, service.posted_micros, service.grant, service.hold_micros, row.mark,
         )  # fmt: skip

@@ -9,7 +9,10 @@ from ocs.units import Unit
 
 
 class SessionService(NamedTuple):
-    """One service of a session: units used, micro-units posted, and what is granted and held now."""
+    """One service of a session: units used, micro-units posted, what is granted and held now, and the mark of its rate.
+
+    The mark (rates.py, Rate.mark) is empty where the tariff has one price for the service.
+    """
 
     key: str
     unit: Unit
@@ -17,6 +20,7 @@ class SessionService(NamedTuple):
     posted_micros: int
     granted_units: int
     hold_micros: int
+    rate: str
 
 
 class OpenSession(NamedTuple):
@@ -38,9 +42,9 @@ class OpenSession(NamedTuple):
     services: tuple[SessionService, ...]
 
 
-LAYOUT = 3
-SESSION_FORMAT: Final = "<BBBssI6I6I6I4I4I4I6sI6BB"
-SERVICE_FORMAT: Final = "sBdddI5dddI4I6B"
+LAYOUT = 4
+SESSION_FORMAT: Final = "<BBBssI6I6I6I4I4I4I6ssI6BB"
+SERVICE_FORMAT: Final = "sBdddI5dddI4I6Bs"
 """The fields in the store's order, as the library has them (session.lua): B an octet, In an integer of n octets, d a double,
 s text up to a zero."""
 
@@ -85,8 +89,8 @@ def services(flat: list[Any]) -> list[list[Any]]:
 
 
 def _service(row: list[Any]) -> SessionService:
-    key, unit, position, _covered, _whole, _frac, posted, grant, hold, _number, _granted, _final = row
-    return SessionService(key, Unit(unit), position, posted, grant, hold)
+    key, unit, position, _covered, _whole, _frac, posted, grant, hold, _number, _granted, _final, rate = row
+    return SessionService(key, Unit(unit), position, posted, grant, hold, rate)
 
 
 def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
@@ -96,7 +100,7 @@ def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
             raise ValueError(f"layout {text[0]}, where {LAYOUT} is known")  # noqa: TRY301 - as if unpacking had
         flat = fields(text)
         _layout, _count, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[:12]
-        route, indexed = flat[12:14]
+        route, _facts, indexed = flat[12:15]
         host, _, realm = route.partition(" ")
         rows = tuple(map(_service, services(flat)))
         ended = SessionState(state)

@@ -6,6 +6,7 @@ Laws
 3. The reason of a fault never holds a value: values may be personal.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
@@ -36,7 +37,8 @@ class AskedService(NamedTuple):
     """One service of a request: an MSCC, or the units at message level.
 
     ``used`` is None when nothing was reported, ``wanted`` None when nothing was requested; wanted = Units() is an empty
-    Requested-Service-Unit: the server chooses.
+    Requested-Service-Unit: the server chooses. ``after`` is the part of ``used`` that was used after a tariff change (RFC 8506
+    section 8.27), None when nobody says so.
     """
 
     key: str
@@ -44,6 +46,7 @@ class AskedService(NamedTuple):
     service_identifier: int | None
     used: Units | None
     wanted: Units | None
+    after: Units | None = None
 
 
 class Ask(NamedTuple):
@@ -52,6 +55,7 @@ class Ask(NamedTuple):
     ``digest`` (48 bits) stands for the content that idempotency compares (DESIGN law 5); ``multiple`` tells whether the
     services came as MSCC (else at message level); ``family`` is "data", "voice", "sms", "mms" or None. ``services`` are in
     the order of their keys, whatever the request's was: the digest does not know the order, and a kept outcome goes by it.
+    ``information`` is the request's Service-Information as it was decoded, read where a tariff looks at it (information.py).
     """
 
     kind: int
@@ -65,6 +69,7 @@ class Ask(NamedTuple):
     multiple: bool
     origin_host: str
     origin_realm: str
+    information: Mapping[str, Any] | None = None
 
 
 class AskFault(DecodeFault):
@@ -76,6 +81,8 @@ class AskFault(DecodeFault):
 _FINAL = 2
 """Reporting-Reason FINAL (TS 32.299 clause 7.2.175): the service is over, whatever else the report says."""
 _MULTIPLE_SERVICES_SUPPORTED = 1
+_AFTER_TARIFF_CHANGE = 1
+"""Tariff-Change-Usage UNIT_AFTER_TARIFF_CHANGE (RFC 8506 section 8.27)."""
 _SERVER_CHOOSES = Units()
 _EXTENDED_IDS = (
     ("Subscription-Id-E164", 0),
@@ -128,6 +135,7 @@ def _ask(avps: dict[str, Any]) -> Ask:
         groups is not None or not services,
         avps["Origin-Host"],
         avps["Origin-Realm"],
+        avps.get("Service-Information"),
     )
 
 
@@ -270,10 +278,11 @@ def _service(group: dict[str, Any], kind: int) -> AskedService:
                 encode_avps({"Requested-Service-Unit": {}}),
                 "a service of an initial request asks for nothing",
             )
-        return AskedService(key, rating_group, identifier, used, None)
+        return AskedService(key, rating_group, identifier, used, None, _after(reports))
     if kind == TERMINATION or _FINAL in get("Reporting-Reason", ()) or _reported_final(reports):
-        return AskedService(key, rating_group, identifier, used, None)
-    return AskedService(key, rating_group, identifier, used, _units(requested, "Requested-Service-Unit"))
+        return AskedService(key, rating_group, identifier, used, None, _after(reports))
+    wanted = _units(requested, "Requested-Service-Unit")
+    return AskedService(key, rating_group, identifier, used, wanted, _after(reports))
 
 
 def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
@@ -294,7 +303,7 @@ def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
     wanted = None
     if kind != TERMINATION and not _reported_final(reports):
         wanted = _SERVER_CHOOSES if requested is None else _units(requested, "Requested-Service-Unit")
-    return (AskedService(service_key(None, identifier), None, identifier, used, wanted),)
+    return (AskedService(service_key(None, identifier), None, identifier, used, wanted, _after(reports)),)
 
 
 def _reported_final(reports: list[dict[str, Any]] | None) -> bool:
@@ -313,6 +322,14 @@ def _used(reports: list[dict[str, Any]]) -> Units:
             raise _fault(ResultCode.INVALID_AVP_VALUE, failed, "used units without a number")
         total = units if total is _SERVER_CHOOSES else Units(*map(_sum, total, units))
     return total
+
+
+def _after(reports: list[dict[str, Any]] | None) -> Units | None:
+    """Add up what was used after a tariff change; None where no report says so."""
+    if reports is None or (len(reports) == 1 and "Tariff-Change-Usage" not in reports[0]):
+        return None
+    later = [each for each in reports if each.get("Tariff-Change-Usage") == _AFTER_TARIFF_CHANGE]
+    return _used(later) if later else None
 
 
 def _sum(one: int, other: int) -> int:
@@ -358,7 +375,10 @@ def _digest(named: str, services: tuple[AskedService, ...], sub_session: int | N
     CC-Sub-Session-Id is in it: sub-sessions are not kept apart here (RFC 8506 section 5.1.1), so two that use one number are a
     conflict, instead of the second one's usage taken for a repetition of the first.
     """
-    lines = [f"{key} {_text(used)} {_text(wanted)}" for key, _, _, used, wanted in services]
+    lines = [
+        f"{key} {_text(used)} {_text(wanted)}" + (f" {_text(after)}" if after is not None else "")
+        for key, _, _, used, wanted, after in services
+    ]
     sub = "" if sub_session is None else str(sub_session)
     text = "\n".join((named + sub, *sorted(lines)))
     return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())

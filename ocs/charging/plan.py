@@ -1,17 +1,27 @@
 """From an Ask to a Plan: the small program that the store runs in one call; pure, and the same data in Python and in Lua.
 
 The store knows what only it can know (cumulative usage, money available); everything that can be decided without it is
-decided here: the subscriber's tariff, the ladder of each service, what is wanted at most, how long it holds.
+decided here: the subscriber's tariff, the rate and ladders of each service, what is wanted at most, how long it holds.
+
+Laws
+1. What is used since a grant is priced on the rate that the grant was made on, whose mark the session keeps; the next grant on
+   the rate that the facts of now choose. A plan says which mark it was made for, and the store refuses it for another (STALE).
+2. Where both rates round alike and have the same minimum and cap, the walk passes on as it is; else the chain is closed: what
+   was posted stands, and the next rate begins from it, at the position reached.
+3. No grant passes the edge of a window: its life ends there, and seconds are granted no further (DESIGN law 12).
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ocs.charging.ask import Ask, Units
+from ocs.charging.ask import INITIAL, Ask, AskedService, Units
+from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
+from ocs.rating.rates import Rate
 from ocs.rating.tariff import Tariff
+from ocs.units import Unit
 
 
 class Profile(NamedTuple):
@@ -46,8 +56,21 @@ class QuotaRules(NamedTuple):
     events_per_s: int
 
 
+class Known(NamedTuple):
+    """What a session's rating hangs on, as the store told it last: its account, tariff's key, facts (information.py), marks by service."""
+
+    account: str
+    tariff: str
+    facts: str
+    marks: dict[str, str]
+
+
 _NOTHING = Units()
 _REFUSED = int(Code.UNRATED)
+ANY = "-"
+"""In a plan, in the place of a text of the session: whatever that is (words.lua)."""
+_NO_MARK = "?"
+"""A mark that no rate has: what is used cannot be priced before the store has said what the session is on."""
 
 
 class Plan(NamedTuple):
@@ -55,30 +78,61 @@ class Plan(NamedTuple):
 
     ``ladders`` are packed, each once. ``services`` holds WIDTH values for each service: key, refusal, unit, used of each kind (-1:
     not told), wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on (counted from 1; 0: none),
-    and how many of the ``pieces`` are its own: pairs of a ladder and the units used on it, in the services' order.
+    how many of the ``pieces`` are its own, the mark that it is on by what is known, the mark of a grant, whether a grant closes the
+    chain of another rate, and whether it is granted to everybody. ``pieces`` are pairs of a ladder and the units used on it, in the
+    services' order. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
+    ``marked`` tells whether the session has facts and marks to remember.
     """
 
     ladders: list[bytes]
     services: list[Any]
     pieces: list[int]
+    before: str
+    facts: str
+    marked: bool
+
+    def marks(self) -> list[str]:
+        """Return the mark of each service's grant, in the order of the services."""
+        return self.services[12::WIDTH]
 
 
-WIDTH = 11
+WIDTH = 15
+
+LadderText = Callable[[Ladder], bytes]
 
 
-def plan(ask: Ask, tariff: Tariff | None, rules: QuotaRules, ladder_text: Callable[[Ladder], bytes]) -> Plan:
-    """Make the plan of a request on a tariff; one that is not known (None) refuses every service. ``ladder_text`` packs a ladder."""
-    priced = tariff.services.get(ask.family) if tariff is not None and ask.family is not None else None
+def plan(
+    ask: Ask,
+    tariff: Tariff | None,
+    rules: QuotaRules,
+    ladder_text: LadderText,
+    at_ms: int,
+    known: Known | None = None,
+) -> Plan:
+    """Make the plan of a request at an instant, on a tariff; one that is not known (None) refuses every service.
+
+    ``known`` is what the store told of the session, None when it is not known here: then the plan is made as if the request told
+    all, and the store compares. ``ladder_text`` packs a ladder.
+    """
+    family = ask.family
+    if tariff is None or family is None:
+        return _unpriced(ask)
+    priced = tariff.services.get(family)
+    # A call or message may be an emergency's or one received, which only its information tells.
+    plain = priced is not None and (family == "data" or ask.information is None)
+    if not plain or (known is not None and (known.facts or any(known.marks.values()))):
+        looked_at = tariff.looked_at(family)
+        return (
+            _unpriced(ask)
+            if looked_at is None
+            else _Rated(ask, tariff, rules, ladder_text, at_ms, known).plan(looked_at)
+        )
+    assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
-    if priced is None:
-        for key, _, _, used, wanted in ask.services:
-            refusal = _REFUSED if wanted is not None else 0
-            services += (key, refusal, 1, *(_NOTHING if used is None else used), 0, 0, 0, 0, 0)
-        return Plan([], services, pieces)
     at = priced.unit - 1
     most, rate = rules[at], rules[at + 4]
-    for key, _, _, used, wanted in ask.services:
+    for key, _, _, used, wanted, _ in ask.services:
         octets, seconds, events = reported = _NOTHING if used is None else used
         wants = 0
         if wanted is not None:
@@ -88,5 +142,144 @@ def plan(ask: Ask, tariff: Tariff | None, rules: QuotaRules, ladder_text: Callab
         if reported[at] >= 0:
             pieces += (1, reported[at])
             count = 1
-        services += (key, 0, at + 1, octets, seconds, events, wants, rules.validity_s, rate, 1, count)
-    return Plan([ladder_text(priced.ladder)], services, pieces)
+        services += (
+            key,
+            0,
+            at + 1,
+            octets,
+            seconds,
+            events,
+            wants,
+            rules.validity_s,
+            rate,
+            1,
+            count,
+            "",
+            "",
+            0,
+            0,
+        )
+    before = (
+        ANY if family == "data" else ""
+    )  # nothing that is known of a session changes the price of data here
+    return Plan([ladder_text(priced.ladder)], services, pieces, before, ANY, marked=False)
+
+
+def _unpriced(ask: Ask) -> Plan:
+    services: list[Any] = []
+    for key, _, _, used, wanted, _ in ask.services:
+        refusal = _REFUSED if wanted is not None else 0
+        services += (key, refusal, 1, *(_NOTHING if used is None else used), 0, 0, 0, 0, 0, ANY, "", 0, 0)
+    return Plan([], services, [], ANY, ANY, marked=False)
+
+
+class _On(NamedTuple):
+    """A rate, and which of its ladders."""
+
+    rate: Rate
+    place: int
+
+    @property
+    def mark(self) -> str:
+        return self.rate.mark(self.place)
+
+
+class _Rated:
+    """A plan on the tariff's rates: chosen by facts, cut at the edges of windows."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        tariff: Tariff,
+        rules: QuotaRules,
+        ladder_text: LadderText,
+        at_ms: int,
+        known: Known | None,
+    ) -> None:
+        assert ask.family is not None
+        self.ask, self.tariff, self.rules, self.at_ms, self.known = ask, tariff, rules, at_ms, known
+        self.family = ask.family
+        self.ladder_text = ladder_text
+        self.ladders: dict[bytes, int] = {}
+        self.services: list[Any] = []
+        self.pieces: list[int] = []
+        self.facts = NOTHING
+
+    def plan(self, looked_at: frozenset[str]) -> Plan:
+        now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
+        before = now if self.known is None else kept(self.known.facts)
+        self.facts = merged(self.family, before, now)
+        for asked in self.ask.services:
+            self._service(asked)
+        told_before = ANY if self.ask.kind == INITIAL else before.text
+        return Plan(list(self.ladders), self.services, self.pieces, told_before, self.facts.text, marked=True)
+
+    def _service(self, asked: AskedService) -> None:
+        following = self._following(asked)
+        mark, earlier = self._earlier(asked.key, following)
+        on = earlier or following
+        unit = on.rate.unit if on is not None else Unit.OCTETS
+        at = unit - 1
+        octets, seconds, events = reported = _NOTHING if asked.used is None else asked.used
+        refusal = wants = ladder = validity_s = closes = 0
+        if asked.wanted is None:
+            pass
+        elif (
+            following is None or following.rate.unit != unit
+        ):  # a service has one axis, and that one kind of unit
+            refusal = _REFUSED
+        else:
+            wanted, most = asked.wanted[at], self.rules[at]
+            wants = wanted if 0 < wanted < most else most
+            validity_s = self.rules.validity_s
+            edge_ms = following.rate.edge_after(self.at_ms, self.at_ms + 1000 * validity_s)
+            if edge_ms is not None:
+                validity_s = max(1, (edge_ms - self.at_ms) // 1000)
+                if unit == Unit.SECONDS:  # so that no second is granted at another window's price
+                    wants = min(wants, validity_s)
+            ladder = self._place(following.rate.ladders[following.place])
+            closes = earlier is not None and not following.rate.follows(earlier.rate)
+        pieces = self._pieces(earlier, reported[at], asked.after[at] if asked.after is not None else 0)
+        for piece in pieces:
+            self.pieces += (self._place(piece[0]), piece[1])
+        self.services += (
+            asked.key, refusal, unit, octets, seconds, events, wants, validity_s, self.rules[at + 4], ladder, len(pieces),
+            mark, following.mark if following is not None else "", int(closes),
+            int(following is not None and following.rate.emergency),
+        )  # fmt: skip
+
+    def _following(self, asked: AskedService) -> _On | None:
+        """Return what prices a grant that is made now."""
+        facts = self.facts.facts(self.family, asked.rating_group, asked.service_identifier)
+        rate = self.tariff.rate(facts)
+        return None if rate is None else _On(rate, rate.index_at(self.at_ms))
+
+    def _earlier(self, key: str, following: _On | None) -> tuple[str, _On | None]:
+        """Return the mark that the service is on, and what prices the units used since; a new service is on what follows."""
+        if self.known is None or key not in self.known.marks:
+            return (_NO_MARK, None) if following is None else (following.mark, following)
+        mark = self.known.marks[key]
+        found = self.tariff.marked(mark, self.family)
+        return mark, None if found is None else _On(*found)
+
+    def _pieces(self, on: _On | None, units: int, after: int) -> list[tuple[Ladder, int]]:
+        """Cut used units at the edges (rates.py, law 3); ``after`` of them were used after a tariff change (RFC 8506 section 8.27)."""
+        if on is None or units < 0:
+            return []
+        rate, ladders = on.rate, on.rate.ladders
+        if len(ladders) == 1:
+            return [(ladders[0], units)]
+        after = min(max(after, 0), units)
+        if rate.unit != Unit.SECONDS or after:
+            return [
+                (ladder, count)
+                for ladder, count in ((ladders[on.place], units - after), (rate.ladder_at(self.at_ms), after))
+                if count or not units
+            ][: 2 if units else 1]
+        return [(ladders[index], count) for index, count in rate.pieces_until(units, self.at_ms)] or [
+            (ladders[on.place], 0)
+        ]
+
+    def _place(self, ladder: Ladder) -> int:
+        """Return a ladder's place among the plan's."""
+        return self.ladders.setdefault(self.ladder_text(ladder), len(self.ladders) + 1)

@@ -15,8 +15,7 @@ Laws
    CapMode.STOP leaves the total alone (what was used is owed, also beyond the grant) and bounds ``affordable`` instead: no
    unit is granted that would take the total above max(cap, posted).
 
-The twin is ocs/balance/functions/ladder.lua, of laws 1 to 5: no ladder with a minimum or a cap is charged yet. tests/property
-holds the two equal on random ladders.
+The twin is ocs/balance/functions/ladder.lua; tests/property holds the two equal on random ladders.
 """
 
 from enum import IntEnum

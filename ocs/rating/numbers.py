@@ -56,8 +56,8 @@ _SEPARATORS = str.maketrans("", "", " .-()/")
 def called(text: str, home: Home) -> Called:
     """Tell what was called: digits as dialled, international with + or prefix, a SIP or tel URI with parameters.
 
-    RFC 3966 section 5.1.4: a local number with a phone-context of digits belongs to that country or area. RFC 5031:
-    urn:service:sos is an emergency call.
+    RFC 3966 section 5.1.4: a local number with a phone-context of digits belongs to that country or area, so it is no short
+    code or emergency number of ours where that is another country. RFC 5031: urn:service:sos is an emergency call.
     """
     bare = text.strip()
     if _SOS.fullmatch(bare):
@@ -69,30 +69,56 @@ def called(text: str, home: Home) -> Called:
     user = user.partition(":")[0]  # RFC 3261 section 19.1.1: a password may follow the user
     if "%" in user:
         user = user.replace("%2B", "+").replace("%2b", "+").replace("%23", "#")
-    dialled = user.translate(_SEPARATORS)
-    if dialled in home.emergency:
-        return Called(Party.EMERGENCY, dialled)
-    if dialled in home.short_codes:
-        return Called(Party.SHORT, dialled)
-    digits = _international(dialled, home, parameters)
+    dialled = user.replace("(0)", "").translate(_SEPARATORS)  # +49 (0) 30: a trunk prefix for those at home
+    context = _CONTEXT.search(f";{parameters}") if parameters and not dialled.startswith("+") else None
+    area = context.group(1).translate(_SEPARATORS) if context is not None else ""
+    if area and not (area.startswith(home.country_code) and _is_prefixed(dialled, home)):
+        digits = area + dialled
+    else:
+        digits = _international(dialled, home)
+    if not area or area.startswith(home.country_code):
+        found = _service_number(dialled, home)
+        if found is None and digits.startswith(home.country_code) and not _is_trunk(dialled, home):
+            found = _service_number(digits[len(home.country_code) :], home)
+        if found is not None:
+            return found
     if _E164.fullmatch(digits) is None:
         return _UNKNOWN
     party = Party.NATIONAL if digits.startswith(home.country_code) else Party.INTERNATIONAL
     return Called(party, digits)
 
 
-def _international(dialled: str, home: Home, parameters: str) -> str:
+def _service_number(digits: str, home: Home) -> Called | None:
+    """Know an emergency number or a short code of the home country; networks write them with its country code too."""
+    if digits in home.emergency:
+        return Called(Party.EMERGENCY, digits)
+    return Called(Party.SHORT, digits) if digits in home.short_codes else None
+
+
+def _is_trunk(dialled: str, home: Home) -> bool:
+    """Tell whether a number was dialled as a national one, with the trunk prefix."""
+    if not home.trunk_prefix or not dialled.startswith(home.trunk_prefix):
+        return False
+    return not (home.international_prefix and dialled.startswith(home.international_prefix))
+
+
+def _is_prefixed(dialled: str, home: Home) -> bool:
+    """Tell whether a number was dialled with a prefix, which says more than the area it was dialled in."""
+    international = bool(home.international_prefix) and dialled.startswith(home.international_prefix)
+    return international or _is_trunk(dialled, home)
+
+
+def _international(dialled: str, home: Home) -> str:
     """Return the digits after the plus; what cannot be a number is returned as it came."""
     if dialled.startswith("+"):
-        return dialled[1:]
-    context = _CONTEXT.search(f";{parameters}") if parameters else None
-    if context is not None:
-        area = context.group(1).translate(_SEPARATORS)
-        if area != home.country_code:
-            return area + dialled
-        return area + (dialled.removeprefix(home.trunk_prefix) if home.trunk_prefix else dialled)
-    if home.international_prefix and dialled.startswith(home.international_prefix):
-        return dialled[len(home.international_prefix) :]
-    if home.trunk_prefix and dialled.startswith(home.trunk_prefix):
+        digits = dialled[1:]
+    elif home.international_prefix and dialled.startswith(home.international_prefix):
+        digits = dialled[len(home.international_prefix) :]
+    elif _is_trunk(dialled, home):
         return home.country_code + dialled[len(home.trunk_prefix) :]
-    return home.country_code + dialled if home.bare_national else dialled
+    else:
+        return home.country_code + dialled if home.bare_national else dialled
+    if home.trunk_prefix == "0" and digits.startswith(home.country_code + "0"):
+        # +49 030: no number behind a trunk prefix of 0 begins with 0, so it was dialled by somebody who left it in
+        return home.country_code + digits[len(home.country_code) + 1 :]
+    return digits

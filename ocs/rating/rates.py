@@ -7,6 +7,8 @@ Laws
    walk passes from one window's ladder to the next (ladder.py, law 6).
 3. A second belongs to the window in which it begins. Octets and events do not say when they were used: all of a report
    belong to the window in which it began, since no grant passes an edge (DESIGN law 12).
+4. Emergency calls and messages are free, whatever the rates say; so is what a subscriber receives, unless a rate names it:
+   the caller pays (and in the EU a roamer receives calls for nothing, Regulation (EU) 2022/612).
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from ocs.rating.ladder import Axis, CapMode, Ladder
+from ocs.rating.ladder import Ladder
 from ocs.rating.numbering import EMERGENCY
 from ocs.rating.windows import Calendar
 from ocs.units import Unit
@@ -24,6 +26,17 @@ AT_HOME = "home"
 
 ACCESSES = ("geran", "utran", "hspa-evolution", "eutran", "nb-iot", "lte-m", "nr", "wlan", "gan", "virtual")
 """Access types of 3GPP-RAT-Type (TS 29.061 clause 16.4.7.2) by name."""
+
+OUTGOING, INCOMING = "outgoing", "incoming"
+"""Direction of a call or message, seen from the subscriber; data has none and counts as outgoing."""
+
+CUT_BACK_S_MAX = 86_400
+"""How far back used seconds are cut at edges. What a report says beyond it belongs to the window in which this reach begins:
+no grant lives as long, and the report may be absurd (CC-Time tells up to 136 years)."""
+
+PIECES_MAX = 64
+"""Pieces of one service's report. Beyond: all that is older belongs to the first of them. 32 services' pieces have to pass the
+store's stack of 8,000 values."""
 
 _PARTS_MAX = 20_000
 """Pieces of a rate that the search for unreachable ones looks at; no believable tariff comes near."""
@@ -43,6 +56,7 @@ class Facts(NamedTuple):
     access: str | None = None
     apn: str | None = None
     called_party: str | None = None
+    direction: str | None = OUTGOING
 
 
 class Conditions(NamedTuple):
@@ -55,6 +69,7 @@ class Conditions(NamedTuple):
     access: frozenset[str] | None = None
     apns: frozenset[str] | None = None
     called_parties: frozenset[str] | None = None
+    directions: frozenset[str] | None = None
 
     def hold(self, facts: Facts) -> bool:
         """Tell whether all of them hold."""
@@ -62,6 +77,7 @@ class Conditions(NamedTuple):
 
 
 ANYTHING = Conditions()
+ANYTHING_SENT = Conditions(directions=frozenset({OUTGOING}))
 
 
 class Piece(NamedTuple):
@@ -88,21 +104,14 @@ class Rate:
     tax_class: str
     free: bool
     emergency: bool = False
+    plain: bool = False
+    """Whether it is all that its service has, and has one ladder: then sessions need not say which rate they are on."""
 
     def __post_init__(self) -> None:
         """Hold law 6 of the ladder: one chain may end on any of the ladders."""
         for one, other in pairwise(self.ladders):
-            common = (
-                "axis",
-                "limit",
-                "scale",
-                "quantum_micros",
-                "rounding",
-                "minimum_micros",
-                "cap_micros",
-                "cap_mode",
-            )
-            assert all(getattr(one, name) == getattr(other, name) for name in common), "ladders of two chains"
+            alike = _common(one) == _common(other) and one.limit == other.limit
+            assert alike, "ladders of two chains"
 
     def index_at(self, at_ms: int) -> int:
         """Return the index of the ladder that prices what begins at an instant."""
@@ -114,68 +123,105 @@ class Rate:
         """Return the ladder that prices what begins at an instant."""
         return self.ladders[self.index_at(at_ms)]
 
-    def edge_after(self, at_ms: int) -> int | None:
-        """Return the first instant after this one with another ladder: the end of Validity-Time, the Tariff-Time-Change."""
+    def mark(self, index: int) -> str:
+        """Return what a session keeps of the rate and the ladder that a grant was made on (``Tariff.marked`` reads it)."""
+        if self.plain:
+            return ""
+        return self.name if len(self.ladders) == 1 else f"{self.name}/{index}"
+
+    def follows(self, earlier: "Rate") -> bool:
+        """Tell whether a walk may pass from another rate to this one as it is: both make the same of its end."""
+        return earlier is self or _common(earlier.ladders[0]) == _common(self.ladders[0])
+
+    def edge_after(self, at_ms: int, until_ms: int) -> int | None:
+        """Return the first instant after ``at_ms``, and before ``until_ms``, with another ladder: the end of Validity-Time."""
         if self.calendar is None or len(self.ladders) == 1:
             return None
         here = self.index_at(at_ms)
         edge_ms = self.calendar.next_edge_ms(at_ms)
-        while edge_ms is not None and self.index_at(edge_ms) == here:
+        while edge_ms is not None and edge_ms < until_ms:
+            if self.index_at(edge_ms) != here:
+                return edge_ms
             edge_ms = self.calendar.next_edge_ms(edge_ms)
-        return edge_ms
+        return None
 
-    def pieces(self, units: int, *, start_ms: int | None = None, end_ms: int | None = None) -> list[Piece]:
-        """Cut units that began at ``start_ms``, or that ended at ``end_ms``, at every edge; nothing for none.
+    def pieces(self, units: int, *, start_ms: int) -> list[Piece]:
+        """Cut units that began at ``start_ms`` at every edge; nothing for none.
 
         Seconds are counted from their own begin, so that interims cut like the whole when one begins where the other
         ended. Octets and events take the window at the instant given (law 3).
         """
         if units <= 0:
             return []
-        if start_ms is None:
-            assert end_ms is not None, "units of no time"
-            start_ms = end_ms - 1000 * units if self.unit == Unit.SECONDS else end_ms
         if self.unit != Unit.SECONDS or len(self.ladders) == 1:
             return [Piece(self.index_at(start_ms), units)]
         found: list[Piece] = []
+        end_ms = start_ms + 1000 * units
         done = 0
         while done < units:
             begun_ms = start_ms + 1000 * done
-            edge_ms = self.edge_after(begun_ms)
+            edge_ms = self.edge_after(begun_ms, end_ms)
             fits = units if edge_ms is None else -((start_ms - edge_ms) // 1000)
             until = min(units, fits)
             found.append(Piece(self.index_at(begun_ms), until - done))
             done = until
         return found
 
+    def pieces_until(self, units: int, end_ms: int) -> list[Piece]:
+        """Cut seconds that ended at ``end_ms``, no further back than CUT_BACK_S_MAX and into PIECES_MAX pieces at most."""
+        reach = min(units, CUT_BACK_S_MAX)
+        found = self.pieces(reach, start_ms=end_ms - 1000 * reach)[-PIECES_MAX:]
+        if found:
+            found[0] = Piece(found[0].ladder, found[0].units + units - sum(piece.units for piece in found))
+        return found
+
+
+def _common(ladder: Ladder) -> tuple[int, ...]:
+    """Return what ladders of one chain share (ladder.py, law 6), but the limit."""
+    return (
+        ladder.axis,
+        ladder.scale,
+        ladder.quantum_micros,
+        ladder.rounding,
+        ladder.minimum_micros,
+        ladder.cap_micros,
+        ladder.cap_mode,
+    )
+
 
 class Choice(NamedTuple):
-    """The rates of a tariff in order, and what emergency calls and messages cost: nothing."""
+    """The rates of a tariff in order, and what is free without them (law 4), by service."""
 
     rates: tuple[Rate, ...]
     emergency: tuple[Rate, ...]
+    incoming: tuple[Rate, ...]
 
     def rate(self, facts: Facts) -> Rate | None:
         """Return the rate of a service; None when the tariff does not price it."""
-        candidates = self.emergency if facts.zone == EMERGENCY else self.rates
-        for rate in candidates:
-            if rate.service == facts.service and rate.conditions.hold(facts):
-                return rate
-        return None
+        if facts.zone == EMERGENCY:
+            return _first(self.emergency, facts)
+        found = _first(self.rates, facts)
+        return _first(self.incoming, facts) if found is None and facts.direction == INCOMING else found
 
 
-NO_RATES = Choice((), ())
+def _first(rates: Sequence[Rate], facts: Facts) -> Rate | None:
+    for rate in rates:
+        if rate.service == facts.service and rate.conditions.hold(facts):
+            return rate
+    return None
+
+
+NO_RATES = Choice((), (), ())
 
 
 def alone(rates: Sequence[Rate], service: str) -> Rate | None:
-    """Return the one rate of a service when one plain ladder is all there is to it: no condition, window, minimum or cap."""
+    """Return the one rate of a service when one ladder is all there is to it: no condition, no window."""
     found = [each for each in rates if each.service == service]
     if len(found) != 1:
         return None
     (only,) = found
-    on = only.ladders[0]
-    plain = on.axis == Axis.SESSION and not on.minimum_micros and on.cap_mode == CapMode.NONE
-    return only if plain and len(only.ladders) == 1 and only.conditions == ANYTHING else None
+    unconditional = only.conditions in {ANYTHING, ANYTHING_SENT}
+    return only if unconditional and len(only.ladders) == 1 else None
 
 
 # ---------------------------------------------------------------- rates that can never be chosen

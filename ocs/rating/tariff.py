@@ -6,21 +6,24 @@ Laws
    share all that ladder.py's law 6 asks for.
 3. `rates` are looked at in the file's order, then `services`: the short form is a rate for all that is left of a service.
 4. What cannot be charged yet is refused when it is read, never ignored: caps per day and tiers of a period wait for the account's counters.
+5. A session keeps the mark of the rate and ladder that it is on (``Rate.mark``); ``marked`` finds them again. No two have one mark.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import NamedTuple
 
-from ocs.rating.caps import levelled
 from ocs.rating.document import Document, DocumentFault, Path, document
 from ocs.rating.ladder import Axis, CapMode, Ladder, LadderError, Rounding, Step, ladder, step
 from ocs.rating.numbering import EMERGENCY, Numbering
 from ocs.rating.rates import (
     ANYTHING,
+    ANYTHING_SENT,
     AT_HOME,
+    INCOMING,
     NO_RATES,
+    OUTGOING,
     Choice,
     Conditions,
     Facts,
@@ -63,8 +66,8 @@ class ServiceTariff:
 class Tariff:
     """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records.
 
-    ``services`` are those that a single ladder prices, whatever the facts; all services are in ``choice``. ``gross`` tells
-    whether prices hold the tax already.
+    ``services`` are those that a single ladder prices, whatever the facts, but what is free without a rate (rates.py, law 4);
+    all services are in ``choice``. ``gross`` tells whether prices hold the tax already.
     """
 
     name: str
@@ -76,6 +79,32 @@ class Tariff:
     numbering: Numbering | None = None
     calendar: Calendar | None = None
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _looked_at: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note every mark (law 5), and what the rates of each service look at."""
+        for rate in (*self.choice.rates, *self.choice.emergency, *self.choice.incoming):
+            if rate.plain:
+                self._plain[rate.service] = rate
+            else:
+                self._marked.update({rate.mark(index): (rate, index) for index in range(len(rate.ladders))})
+        for rate in self.choice.rates:
+            named = zip(Facts._fields[1:], rate.conditions, strict=True)
+            found = frozenset(name for name, values in named if values is not None)
+            self._looked_at[rate.service] = self._looked_at.get(rate.service, frozenset()) | found
+
+    def marked(self, mark: str, service: str) -> tuple[Rate, int] | None:
+        """Return the rate and ladder of a mark; the empty one is the service's plain rate. None: a mark of another tariff."""
+        if mark:
+            return self._marked.get(mark)
+        plain = self._plain.get(service)
+        return None if plain is None else (plain, 0)
+
+    def looked_at(self, service: str) -> frozenset[str] | None:
+        """Return the names of the facts that rates of a service look at; None for a service that is not priced."""
+        return self._looked_at.get(service)
 
     @property
     def key(self) -> str:
@@ -146,20 +175,25 @@ class _Reading:
             rates = [rate for draft in drafts if (rate := self._rate(draft, scale)) is not None]
         if self.problems:
             raise TariffError(self.problems)
+        only = {service: alone(rates, service) for service in SERVICE_UNITS}
+        rates = [replace(each, plain=each is only[each.service]) for each in rates]
         services = {
-            service: ServiceTariff(only.unit, only.ladders[0])
-            for service in SERVICE_UNITS
-            # where numbers are told apart, a call or message may be an emergency's, which is free
-            if (service == "data" or self.numbering is None) and (only := alone(rates, service)) is not None
+            service: ServiceTariff(each.unit, each.ladders[0])
+            for service, each in only.items()
+            if each is not None
         }
         text = self.text
-        emergency = tuple(_emergency(service, scale) for service in SERVICE_UNITS if service != "data")
+        sent = [service for service in SERVICE_UNITS if service != "data"]
         return Tariff(
             text.tariff,
             text.version,
             text.currency,
             services,
-            Choice(tuple(rates), emergency),
+            Choice(
+                tuple(rates),
+                tuple(_free_rate(EMERGENCY, service, scale) for service in sent),
+                tuple(_free_rate(INCOMING, service, scale) for service in sent),
+            ),
             text.prices == "gross",
             self.numbering,
             self.calendar,
@@ -210,12 +244,15 @@ class _Reading:
                     right = ", ".join(sorted(known))
                     free = "; emergency calls are free in every tariff" if zone == EMERGENCY else ""
                     self.fault((*path, key), f"{zone!r} is no zone of {plan.name}; zones are {right}{free}")
+        if text.directions is not None and text.service == "data":
+            self.fault((*path, "directions"), "data has no direction; strike it")
+        sent_only = None if text.service == "data" else (OUTGOING,)
         return Conditions(
             *(
                 None if values is None else frozenset(values)
                 for values in (
                     text.zones, text.roaming, text.rating_groups, text.service_identifiers,
-                    text.access, text.apns, text.called_parties,
+                    text.access, text.apns, text.called_parties, text.directions or sent_only,
                 )
             )
         )  # fmt: skip
@@ -223,7 +260,7 @@ class _Reading:
     # ------------------------------------------------------------ rates as drafts
 
     def _rates(self) -> Iterator[_Draft]:
-        names: set[str] = set()
+        names: set[str] = set(self.text.services)
         for place, text in enumerate(self.text.rates):
             path: Path = ("rates", place)
             if text.name in names:
@@ -253,7 +290,8 @@ class _Reading:
             unit = self._unit(service, text.unit, path)
             steps = self._steps(text.steps, unit, (*path, "steps"))
             price = _Price((), path, micros(text.connect_fee), steps)
-            yield _Draft(service, service, path, unit, ANYTHING, text, [price])
+            conditions = ANYTHING if service == "data" else ANYTHING_SENT
+            yield _Draft(service, service, path, unit, conditions, text, [price])
 
     def _unit(self, service: ServiceName, name: str | None, path: Path) -> Unit:
         allowed = SERVICE_UNITS[service]
@@ -323,8 +361,6 @@ class _Reading:
         except LadderError as fault:
             self.fault(draft.path, str(fault))
             return None
-        if len(chain) == 1:
-            chain = [levelled(chain[0])]
         limit = min(each.limit for each in chain)
         ladders = list(dict.fromkeys(each._replace(limit=limit) for each in chain))
         priced = {
@@ -370,11 +406,11 @@ class _Reading:
 _FREE = [step(0, UNITS_MAX, 1, 0, 1)]
 
 
-def _emergency(service: str, scale: int) -> Rate:
-    """Return the rate of emergency calls and messages: free, in every tariff."""
+def _free_rate(what: str, service: str, scale: int) -> Rate:
+    """Return the rate of what is free in every tariff; its name has a space, which no rate of a file has."""
     unit = SERVICE_UNITS[service][0]
     return Rate(
-        EMERGENCY,
+        f"{what} {service}",
         service,
         ANYTHING,
         unit,
@@ -384,7 +420,7 @@ def _emergency(service: str, scale: int) -> Rate:
         None,
         "standard",
         free=True,
-        emergency=True,
+        emergency=what == EMERGENCY,
     )
 
 

@@ -145,6 +145,7 @@ class RateText(RoundedText):
         default=None, min_length=1
     )
     called_parties: list[PartyName] | None = Field(default=None, min_length=1)
+    directions: list[Literal["outgoing", "incoming"]] | None = Field(default=None, min_length=1)
     axis: Literal["session", "period"] = "session"
     connect_fee: Price = "0.00"
     minimum: Price = "0.00"

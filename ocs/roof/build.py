@@ -21,7 +21,7 @@ import uvloop
 
 from ocs.balance.accounts import Accounts
 from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
-from ocs.balance.book import Book, Rules, Stopwatch, Tariffs
+from ocs.balance.book import Book, Rules, Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.functions import library
 from ocs.balance.keys import LAYOUT, slot_of
@@ -33,6 +33,7 @@ from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
 from ocs.rating.numbering import Numbering, read_numbering
 from ocs.rating.tariff import Tariff, TariffError, read_tariff
+from ocs.rating.versions import Tariffs
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.settings import Settings, SettingsFault, config_folder, load

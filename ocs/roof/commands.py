@@ -253,8 +253,16 @@ def price(
     rating_group: Annotated[
         int | None, typer.Option(metavar="RG", min=0, max=0xFFFFFFFF, help="Rating-Group.")
     ] = None,
+    service_identifier: Annotated[
+        int | None, typer.Option(metavar="ID", min=0, max=0xFFFFFFFF, help="Service-Identifier.")
+    ] = None,
     roaming: Annotated[str | None, typer.Option(metavar="MCCMNC", help="Network visited.")] = None,
+    access: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Access type, such as eutran or nr.")
+    ] = None,
+    apn: Annotated[str | None, typer.Option(metavar="APN", help="Access point name.")] = None,
     *,
+    incoming: Annotated[bool, typer.Option("--incoming", help="A call or message received.")] = False,
     connected: Annotated[
         bool, typer.Option("--connected", help="Go on with a call whose connect fee is paid.")
     ] = False,
@@ -267,7 +275,7 @@ def price(
     from ocs.roof.price import Whither
     from ocs.roof.price import price as run
 
-    whither = Whither(to, at, until, roaming, rating_group)
+    whither = Whither(to, at, until, roaming, rating_group, service_identifier, access, apn, incoming)
     place = Place(store, data_dir, config)
     run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
 

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
+from ocs.charging.information import TERMINATING, told
 from ocs.clock import SystemClock
 from ocs.money import format_amount
 from ocs.names import e164
@@ -11,7 +12,7 @@ from ocs.rating.ladder import Step
 from ocs.rating.numbers import Party
 from ocs.rating.price import Line, LineKind, Priced
 from ocs.rating.price import price as priced
-from ocs.rating.rates import AT_HOME, Facts, Rate
+from ocs.rating.rates import ACCESSES, AT_HOME, INCOMING, OUTGOING, Facts, Rate
 from ocs.rating.tariff import Tariff
 from ocs.rating.windows import AT_MS_MAX
 from ocs.roof import say
@@ -24,13 +25,17 @@ _ISO = "a time of ISO 8601, such as 2026-03-29T01:30:00Z"
 
 
 class Whither(NamedTuple):
-    """The number called, the times of use and the network visited, as typed, and the Rating-Group."""
+    """The number called, the times of use and the network visited, as typed, and what else a rate may look at."""
 
     to: str | None
     at: str | None
     until: str | None
     roaming: str | None
     rating_group: int | None
+    service_identifier: int | None = None
+    access: str | None = None
+    apn: str | None = None
+    incoming: bool = False
 
 
 class _Enquiry(NamedTuple):
@@ -82,23 +87,30 @@ def price(
 
 
 def _facts(tariff: Tariff, service: str, whither: Whither) -> Facts:
-    """Read where a call goes and comes from; refused is what cannot be read, also where the price does not depend on it."""
-    to, visited = whither.to, whither.roaming
-    plan = tariff.numbering
+    """Read where a call goes and comes from, as a request would tell it; what cannot be read is refused, needed or not."""
+    to, visited, plan = whither.to, whither.roaming, tariff.numbering
     destination = plan.destination(to) if plan is not None and to is not None else None
     unreadable = destination.party == Party.UNKNOWN if destination is not None else to and e164(to) is None
-    if to is not None and unreadable:
+    if to is not None and unreadable and to not in {"112", "911"}:
         raise Ended(Exit.USAGE, f"--to: not a number: {to[:40]!r}; write it as 49301234567")
     if visited is not None and not re.fullmatch(r"[0-9]{5,6}", visited):
         raise Ended(Exit.USAGE, f"--roaming: {visited[:40]!r}; write MCC and MNC, such as 26201")
-    roaming: str | None = AT_HOME
-    if visited is not None and plan is not None:
-        roaming = plan.roaming_zone(visited)
-    if service == "data" or destination is None:
-        return Facts(service, roaming=roaming, rating_group=whither.rating_group)
-    return Facts(
-        service, destination.zone, roaming, whither.rating_group, called_party=destination.party.value
+    if whither.access is not None and whither.access not in ACCESSES:
+        raise Ended(Exit.USAGE, f"--access: {whither.access[:40]!r}; access types are {', '.join(ACCESSES)}")
+    if whither.incoming and service == "data":
+        raise Ended(Exit.USAGE, "--incoming: data has no direction")
+    call: dict[str, object] = {} if to is None else {"Called-Party-Address": to}
+    if whither.incoming:
+        call["Role-Of-Node"] = TERMINATING
+    bearer = {"3GPP-SGSN-MCC-MNC": visited, "Called-Station-Id": whither.apn}
+    information = {
+        "IMS-Information": call,
+        "PS-Information": {name: text for name, text in bearer.items() if text is not None},
+    }
+    found = told(service, information, plan, frozenset(Facts._fields)).facts(
+        service, whither.rating_group, whither.service_identifier
     )
+    return found._replace(access=whither.access)
 
 
 def _instant_ms(name: str, text: str, zone: tzinfo) -> int:
@@ -127,7 +139,7 @@ def _unpriced(tariff: Tariff, facts: Facts) -> str:
     if facts.service not in known:
         return f"tariff {tariff.key} does not price {facts.service}; it prices {', '.join(sorted(known))}"
     shown = facts._replace(roaming=facts.roaming or "an unknown network")._asdict()
-    what = ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
+    what = ", ".join(f"{name} {value}" for name, value in shown.items() if value not in {None, OUTGOING})
     return f"tariff {tariff.key} has no rate for {what}; a voice rate may need --to, or a zone that it knows"
 
 
@@ -147,6 +159,8 @@ def _described(asked: _Enquiry, answer: Priced) -> dict[str, Any]:
         told["disconnected"] = True
     if asked.tariff.numbering is not None:
         told |= {"zone": facts.zone, "roaming": facts.roaming}
+    if facts.service != "data":
+        told["direction"] = facts.direction
     told["lines"] = [_line(each, asked) for each in answer.lines]
     return told
 
@@ -202,7 +216,11 @@ def _tell(asked: _Enquiry, answer: Priced) -> None:
     ]
     whither = " ".join(
         part
-        for part in (facts.zone and f"to {facts.zone}", facts.roaming != AT_HOME and f"from {facts.roaming}")
+        for part in (
+            facts.direction == INCOMING and "received",
+            facts.zone and f"to {facts.zone}",
+            facts.roaming != AT_HOME and f"from {facts.roaming}",
+        )
         if part
     )
     what = f"{say.units(answer.units, rate.unit)} of {facts.service} {whither}".rstrip()

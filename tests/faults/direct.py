@@ -2,12 +2,13 @@
 
 import asyncio
 
-from ocs.balance.book import Book, Rules, Tariffs
+from ocs.balance.book import Book, Rules
 from ocs.charging.ask import ask as read_ask
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules
 from ocs.outcomes import RESULT_CODES
 from ocs.rating.tariff import Tariff
+from ocs.rating.versions import Tariffs
 from ocs.roof.build import read_tariffs
 from ocs.settings import config_folder
 from tests.faults.element import Element

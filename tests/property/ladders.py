@@ -5,10 +5,11 @@ from fractions import Fraction
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from ocs.balance.model import Price, PricedStep
-from ocs.rating.ladder import COST_MICROS_MAX, Ladder, LadderError, Rounding, ladder, step
+from ocs.balance.model_prices import Price, PricedStep
+from ocs.rating.ladder import COST_MICROS_MAX, CapMode, Ladder, LadderError, Rounding, ladder, step
 from ocs.units import UNITS_MAX, Unit
 
+CAPS = {"": CapMode.NONE, "free": CapMode.FREE, "stop": CapMode.STOP}
 ROUNDING = {"half-up": Rounding.HALF_UP, "up": Rounding.UP, "down": Rounding.DOWN}
 blocks = st.one_of(
     st.integers(1, 10), st.sampled_from((60, 1_000, 2**20, 2**40 - 1, 2**40)), st.integers(1, 2**40)
@@ -21,32 +22,43 @@ prices_micros = st.one_of(
 )
 starts = st.one_of(st.integers(1, 200), st.integers(1, 2**21), st.integers(1, UNITS_MAX - 1))
 quanta = st.one_of(st.just(1), st.sampled_from((2, 3, 7, 10, 100_000, 10**6, 10**12)), st.integers(1, 99))
+bounds = st.one_of(st.integers(1, 1_000), st.integers(1, 10**9), st.just(COST_MICROS_MAX // 2))
 fees = st.one_of(
     st.just(0), st.integers(0, 10), st.just(150_000), st.sampled_from((COST_MICROS_MAX - 1, COST_MICROS_MAX))
 )
 
 
-def ladder_of(price: Price) -> Ladder:
-    """The evaluator's ladder of a price."""
+def ladder_of(price: Price, scale: int = 1) -> Ladder:
+    """The evaluator's ladder of a price; ``scale`` is a denominator that it shares with others."""
     steps = [step(*each) for each in price.steps]
     return ladder(
         steps,
         fee_micros=price.fee_micros,
         quantum_micros=price.quantum_micros,
         rounding=ROUNDING[price.rounding],
+        scale=scale,
+        minimum_micros=price.minimum_micros,
+        cap_micros=price.cap_micros,
+        cap_mode=CAPS[price.cap],
     )
 
 
 def price_of(
-    unit: Unit, *steps: tuple[int, int, int, int], fee: int = 0, quantum: int = 1, rounding: str = "half-up"
+    unit: Unit,
+    *steps: tuple[int, int, int, int],
+    fee: int = 0,
+    quantum: int = 1,
+    rounding: str = "half-up",
+    minimum: int = 0,
+    cap: tuple[int, str] = (0, ""),
 ) -> Price:
-    """A price of steps (start, block, price, per)."""
+    """A price of steps (start, block, price, per), its cap as (micro-units, "free" or "stop")."""
     ends = [each[0] for each in steps[1:]] + [UNITS_MAX]
     whole = tuple(
         PricedStep(start, end, block, price, per)
         for (start, block, price, per), end in zip(steps, ends, strict=True)
     )
-    bare = Price(unit, whole, fee, quantum, rounding, UNITS_MAX)
+    bare = Price(unit, whole, fee, quantum, rounding, UNITS_MAX, minimum, *cap)
     return bare._replace(limit=ladder_of(bare).limit)
 
 
@@ -56,8 +68,13 @@ def random_prices(draw: st.DrawFn) -> Price:
     edges = sorted(draw(st.sets(starts, max_size=4)))
     steps = [(start, draw(blocks), draw(prices_micros), draw(pers)) for start in (0, *edges)]
     fee, quantum, rounding = draw(fees), draw(quanta), draw(st.sampled_from(sorted(ROUNDING)))
+    minimum = draw(st.one_of(st.just(0), bounds))
+    mode = draw(st.sampled_from(("", "", "free", "stop")))
+    cap = (minimum + draw(bounds), mode) if mode else (0, "")
     try:
-        return price_of(Unit.OCTETS, *steps, fee=fee, quantum=quantum, rounding=rounding)
+        return price_of(
+            Unit.OCTETS, *steps, fee=fee, quantum=quantum, rounding=rounding, minimum=minimum, cap=cap
+        )
     except LadderError:
         assume(False)
         raise

@@ -4,7 +4,8 @@ import zlib
 from typing import Any
 
 from ocs.balance.book import Rules
-from ocs.balance.model import Account, Model, Offer, Session, Terms
+from ocs.balance.model import Account, Model, Session, Terms
+from ocs.balance.model_prices import Offer
 from ocs.balance.profiles import write_profile
 from ocs.balance.stored_book import read_book
 from ocs.balance.stored_session import fields, services
@@ -13,12 +14,10 @@ from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
 from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
-from ocs.rating.tariff import ServiceTariff, Tariff
 from ocs.records import Charge, Record, SessionState, Status
-from ocs.units import Unit
 from tests.charged_store import ChargedStore, StoreRoom
-from tests.property.ladders import ladder_of, price_of
 from tests.property.lua_text import places
+from tests.property.offers import TARIFFS
 
 TERMS = Terms(
     most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
@@ -37,41 +36,7 @@ CONTEXTS = {
 }
 
 
-OFFERS = (
-    Offer(
-        "plain@1",
-        {"data": price_of(Unit.OCTETS, (0, 100, 50, 100)), "voice": price_of(Unit.SECONDS, (0, 1, 7, 1))},
-    ),
-    Offer(
-        "steps@1",
-        {
-            "data": price_of(
-                Unit.OCTETS, (0, 7, 1, 3), (300, 64, 11, 13), (900, 1, 0, 1), (1500, 500, 5, 1), fee=77
-            ),
-            "voice": price_of(Unit.SECONDS, (0, 60, 123, 60), (60, 6, 1, 7), quantum=10, rounding="up"),
-            "sms": price_of(Unit.EVENTS, (0, 1, 90, 1), rounding="down"),
-        },
-    ),
-    Offer(
-        "free-then-dear@1",
-        {
-            "data": price_of(Unit.OCTETS, (0, 1, 0, 1), (500, 1000, 1, 1), quantum=100),
-            "voice": price_of(Unit.SECONDS, (0, 1, 1, 3), quantum=7, rounding="down", fee=5),
-        },
-    ),
-    Offer("short@1", {"data": price_of(Unit.OCTETS, (0, 1, 2**51 // 3000, 1))}),
-)
 MSISDNS = ("491700000001", "491700000002", "491700000004")  # of two partitions, the last is in the second
-
-
-def tariff_of(offer: Offer) -> Tariff:
-    """The tariff of an offer, as a worker reads it from config."""
-    name, _, version = offer.key.partition("@")
-    services = {family: ServiceTariff(price.unit, ladder_of(price)) for family, price in offer.prices.items()}
-    return Tariff(name, int(version), "EUR", services)
-
-
-TARIFFS = {offer.key: tariff_of(offer) for offer in OFFERS}
 
 
 def identity(text: str) -> SubscriberId:
@@ -177,6 +142,7 @@ class Pair:
         family: str | None = "data",
         *,
         named: str = "msisdn",
+        information: dict[str, Any] | None = None,
     ) -> Ask:
         """A request of an account, its digest made of its content."""
         number_text = MSISDNS[index]
@@ -197,6 +163,7 @@ class Pair:
             True,
             "gw",
             "example.org",
+            information,
         )
 
     async def agree(self) -> None:
@@ -241,12 +208,14 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
     if text is None:
         return None
     flat = fields(text)
-    state, account, tariff, due_ms = (flat[_SESSION[name]] for name in ("state", "account", "tariff", "due"))
+    names = ("state", "account", "tariff", "due", "facts")
+    state, account, tariff, due_ms, facts = (flat[_SESSION[name]] for name in names)
     is_open = state == SessionState.OPEN
     held = {
         row[_SERVICE["key"]]: {
             "unit": row[_SERVICE["unit"]],
             "position": row[_SERVICE["position"]],
+            "rate": row[_SERVICE["rate"]],
             "posted": row[_SERVICE["posted"]],
             "grant": row[_SERVICE["grant"]],
             "hold": row[_SERVICE["hold"]],
@@ -255,7 +224,9 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
         for row in services(flat)
     }
     due = due_ms if is_open else None
-    return {"state": state, "account": account, "tariff": tariff, "due": due, "services": held}
+    return {
+        "state": state, "account": account, "tariff": tariff, "due": due, "facts": facts, "services": held
+    }  # fmt: skip
 
 
 def told_session(session: Session) -> dict[str, Any]:
@@ -263,7 +234,8 @@ def told_session(session: Session) -> dict[str, Any]:
     services = {
         key: {
             "unit": each.unit,
-            "position": each.position,
+            "position": each.used.position,
+            "rate": each.mark,
             "posted": each.posted_micros,
             "grant": each.grant,
             "hold": each.hold_micros,
@@ -277,5 +249,6 @@ def told_session(session: Session) -> dict[str, Any]:
         "account": session.account,
         "tariff": session.offer.key,
         "due": session.due_ms if is_open else None,
+        "facts": session.place.text,
         "services": services,
     }

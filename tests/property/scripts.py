@@ -10,7 +10,9 @@ from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, AskedServi
 from ocs.names import service_key
 from ocs.records import Status
 from tests.charged_store import StoreRoom
-from tests.property.pair import OFFERS, Pair
+from tests.property.offers import NETWORKS, OFFERS
+from tests.property.offers import NUMBERS as CALLED
+from tests.property.pair import Pair
 
 PARTITIONS = 2
 SESSIONS = ("gw;1", "gw;2", "gw;3")
@@ -27,13 +29,13 @@ class Wish(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A random request; ``kind`` 0 is what fits the session, ``number`` is a way to choose it, ``own`` who asks."""
+    """A random request; ``kind`` 0 is what fits the session, ``number`` is a way to choose it, ``own`` who asks, ``about`` ABOUT."""
 
     account: int
     session: int
     kind: int
     number: str
-    family: str | None
+    about: tuple[str | None, str]
     wishes: tuple[Wish, ...]
     named: str
     own: bool
@@ -64,6 +66,10 @@ class Expire(NamedTuple):
     forced: bool
 
 
+class Forget(NamedTuple):
+    """Another worker answers from here on, who knows of no session."""
+
+
 class Wait(NamedTuple):
     """Time goes by; no time at all is no step, which is what a script shrinks to."""
 
@@ -87,6 +93,12 @@ USED = (
 )
 OUT_OF_THE_BLUE = frozenset({"absurd", "zero", "mixed"})
 NUMBERS = ("next", "next", "next", "next", "next", "next", "same", "back", "far back", "jump", "zero")
+ABOUT: tuple[tuple[str | None, str], ...] = (
+    *[("data", "")] * 8, *[("data", network) for network in NETWORKS] * 2, ("data", "112"),
+    *[("voice", number) for number in CALLED], ("voice", "112"), ("voice", "received"), ("voice", ""), ("voice", "26201"),
+    ("sms", ""), ("sms", "112"), (None, ""),
+)  # fmt: skip
+"""A request's family, and what its information tells of."""
 accounts = st.integers(0, 2)
 wishes = st.builds(
     Wish,
@@ -101,7 +113,7 @@ request_steps = st.builds(
     st.integers(0, len(SESSIONS) - 1),
     st.sampled_from((*[0] * 12, UPDATE, INITIAL, TERMINATION)),
     st.sampled_from(NUMBERS),
-    st.sampled_from((*["data"] * 12, "voice", "sms", None)),
+    st.sampled_from(ABOUT),
     st.lists(wishes, max_size=4, unique_by=lambda wish: wish.key).map(tuple),
     st.sampled_from((*["msisdn"] * 4, "both", "nobody")),
     st.sampled_from((*[True] * 9, False)),
@@ -120,6 +132,7 @@ STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "top up": (3, st.builds(TopUp, accounts, st.integers(0, 20), st.integers(1, 2_000))),
     "amend": (2, amend_steps),
     "expire": (2, st.builds(Expire, accounts, st.integers(0, len(SESSIONS) - 1), st.booleans())),
+    "forget": (2, st.just(Forget())),
     "wait": (3, st.builds(Wait, st.sampled_from((1, 999, 1_000, 10_000, 31_000, 100_000, 100_001)))),
 }
 steps = st.sampled_from([name for name, (weight, _) in STEPS.items() for _ in range(weight)]).flatmap(
@@ -139,6 +152,7 @@ class Player:
             TopUp: self.top_up,
             Amend: self.amend,
             Expire: self.expire,
+            Forget: self.forget,
             Wait: self.wait,
         }
 
@@ -155,8 +169,17 @@ class Player:
         number = max(0, ways.get(step.number, 0))
         self.high[session_id] = max(high, number)
         kind = step.kind or (UPDATE if session_id in self.pair.homes[index][1].sessions else INITIAL)
-        services = tuple(self.service(index, session_id, step.family, wish) for wish in step.wishes)
-        ask = self.pair.ask(index, session_id, kind, number, services, step.family, named=step.named)
+        services = tuple(self.service(index, session_id, step.about[0], wish) for wish in step.wishes)
+        ask = self.pair.ask(
+            index,
+            session_id,
+            kind,
+            number,
+            services,
+            step.about[0],
+            named=step.named,
+            information=_told(step.about[1]),
+        )
         await self.pair.charge(index, ask)
 
     def service(self, index: int, session_id: str, family: str | None, wish: Wish) -> AskedService:
@@ -189,8 +212,25 @@ class Player:
             index = step.account if step.account in owners else owners[0]
             await self.pair.expire(index, session_id, forced=step.forced)
 
+    async def forget(self, _step: Forget) -> None:
+        self.pair.charged.book.known.clear()
+
     async def wait(self, step: Wait) -> None:
         await self.pair.charged.move_time(step.ms)
+
+
+def _told(what: str) -> dict[str, Any] | None:
+    """Service-Information that tells of a number called, of a call received, or of a network visited."""
+    if not what:
+        return None
+    if what in NETWORKS:
+        return {"PS-Information": {"3GPP-SGSN-MCC-MNC": what}}
+    call = (
+        {"Role-Of-Node": 1, "Called-Party-Address": "+4930999"}
+        if what == "received"
+        else {"Called-Party-Address": what}
+    )
+    return {"IMS-Information": call}
 
 
 def _units(place: int, count: int) -> Units:
@@ -221,9 +261,10 @@ def _report(wish: Wish, known: Service | None, place: int) -> Units | None:
 
 
 Opening = list[tuple[int, int, int]]
+offers = st.sampled_from((*range(len(OFFERS)), len(OFFERS) - 1, len(OFFERS) - 1))
 floors = st.sampled_from((0, 0, -300, -5_000))
 openings = st.lists(
-    st.tuples(st.integers(0, len(OFFERS) - 1), floors, st.sampled_from((0, 500, 3_000, 3_000, 20_000))),
+    st.tuples(offers, floors, st.sampled_from((0, 500, 3_000, 3_000, 20_000))),
     min_size=3,
     max_size=3,
 )

@@ -6,7 +6,8 @@ from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, AskedService, Units
 from ocs.limits import OUTCOMES_KEPT, SESSION_SERVICES_MAX, SESSIONS_PER_SUBSCRIBER_MAX
 from ocs.outcomes import Code, Note
 from tests.charged_store import StoreRoom
-from tests.property.pair import OFFERS, Pair
+from tests.property.offers import OFFERS
+from tests.property.pair import Pair
 from tests.property.test_conservation import conserved
 
 ASKS = AskedService("10", 10, None, None, Units(octets=500))

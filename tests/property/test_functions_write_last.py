@@ -24,7 +24,8 @@ from tests.property.lua_text import (
     tails,
     without_calls_of_the_store,
 )
-from tests.property.pair import OFFERS, TERMS, Pair
+from tests.property.offers import OFFERS
+from tests.property.pair import TERMS, Pair
 
 BROKEN, WHOLE = 77, 78
 CLAIM_DIGEST = 7

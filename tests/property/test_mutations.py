@@ -35,7 +35,39 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "a session of another account is charged": (
         ("if session[S_ACCOUNT] ~= plan[P_ACCOUNT] then return { CONFLICT, '', 0 } end", ""),
     ),
-    "interims are rounded": (("local amount = cost_now - session[s + V_POSTED]", "local amount = cost_now"),),
+    "interims are rounded": (("session[s + V_FRAC]) - session[s + V_POSTED]\n", "session[s + V_FRAC])\n"),),
+    "what was posted is given back": (("if amount < 0 then return 0 end", ""),),
+    "a plan for another rate is taken": (
+        (
+            "if s and session[s + V_RATE] ~= plan[a + A_EARLIER] and plan[a + A_EARLIER] ~= ANY then return nil end",
+            "",
+        ),
+    ),
+    "a plan for other facts is taken": (
+        ("if session and plan[P_BEFORE] ~= session[S_FACTS] and plan[P_BEFORE] ~= ANY then", "if false then"),
+    ),
+    "a grant leaves no mark": (("    session[s + V_RATE] = plan[a + A_MARK]\n", ""),),
+    "facts are not kept": (("if plan[P_FACTS] ~= ANY then session[S_FACTS] = plan[P_FACTS] end", ""),),
+    "another rate goes on where it must begin anew": (
+        ("if plan[a + A_CLOSES] ~= 0 then whole, frac = posted, 0 end", ""),
+        (
+            "if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end",
+            "",
+        ),
+    ),
+    "an emergency call is barred": (
+        ("if book[B_STATUS] ~= ACTIVE and plan[a + A_ALWAYS] == 0 then", "if book[B_STATUS] ~= ACTIVE then"),
+    ),
+    "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
+    "a minimum for nothing": (
+        ("if down < on[L_MINIMUM] and position > 0 then", "if down < on[L_MINIMUM] then"),
+    ),
+    "a cap that frees nothing": (
+        ("if on[L_CAP_MODE] == FREE and down > on[L_CAP] then return on[L_CAP] end", ""),
+    ),
+    "a cap that does not disconnect": (
+        ("if on[L_CAP_MODE] == STOP and on[L_CAP] < ceiling then", "if false then"),
+    ),
 }
 
 

@@ -6,26 +6,21 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ocs.balance.model import Price
+from ocs.balance.model_prices import Price
 from ocs.money import format_amount
-from ocs.rating.caps import levelled
 from ocs.rating.ladder import (
     ORIGIN,
     CapMode,
     Ladder,
     LadderError,
-    Rounding,
     advance,
     affordable,
-    ladder,
-    step,
     total,
 )
 from ocs.rating.price import price
-from ocs.rating.rates import Conditions, Facts, Rate, unreachable
+from ocs.rating.rates import CUT_BACK_S_MAX, PIECES_MAX, Conditions, Facts, Rate, unreachable
 from ocs.rating.tariff import TariffError, read_tariff
 from ocs.rating.windows import DAY_MS
-from ocs.units import UNITS_MAX
 from tests.property.ladders import ladder_of, positions, random_prices
 
 FIRST_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1000
@@ -78,7 +73,9 @@ def test_the_pieces_sum_to_the_whole_from_either_end_and_begin_in_their_windows(
 ) -> None:
     pieces = rate.pieces(units, start_ms=start_ms)
     assert sum(piece.units for piece in pieces) == units
-    assert rate.pieces(units, end_ms=start_ms + 1000 * units) == pieces
+    until = rate.pieces_until(units, start_ms + 1000 * units)
+    assert sum(piece.units for piece in until) == units
+    assert until == pieces or units > CUT_BACK_S_MAX or len(pieces) > PIECES_MAX == len(until)
     done = 0
     for index, used in pieces:
         assert used > 0
@@ -135,7 +132,7 @@ def test_a_day_of_23_or_25_hours_is_charged_its_seconds(rate: Rate, day: tuple[s
 
 @st.composite
 def capped(draw: st.DrawFn) -> tuple[Ladder, Price]:
-    """A ladder with a free-after cap that may be written as steps, and what it was made of."""
+    """A ladder with a free-after cap, and what it was made of."""
     plain = draw(random_prices())
     quantum = plain.quantum_micros
     cap = quantum * draw(st.one_of(st.integers(1, 100), st.integers(1, max(1, 10**12 // quantum))))
@@ -154,37 +151,6 @@ def capped_places(draw: st.DrawFn) -> tuple[Ladder, int]:
     """A capped ladder and a place on it."""
     on, plain = draw(capped())
     return on, draw(positions(plain.limit))
-
-
-@settings(max_examples=400)
-@given(capped_places())
-def test_a_cap_as_steps_prices_like_a_cap_in_money(place: tuple[Ladder, int]) -> None:
-    on, units = place
-    steps = levelled(on)
-    units = min(units, steps.limit)
-    assert total(steps, advance(steps, ORIGIN, units)) == total(on, advance(on, ORIGIN, units))
-
-
-@settings(max_examples=200)
-@given(
-    st.integers(1, 90),
-    st.integers(0, 300_000),
-    st.integers(0, 20),
-    st.integers(1, 40),
-    st.sampled_from(Rounding),
-)
-def test_an_ordinary_cap_does_become_steps(
-    block: int, price: int, fee: int, cap: int, rounding: Rounding
-) -> None:
-    fee_micros, cap_micros = fee * 10_000, cap * 10_000
-    on = ladder(
-        [step(0, 120, block, price * block, block), step(120, UNITS_MAX, 1, price, 1)],
-        fee_micros=fee_micros, quantum_micros=10_000, rounding=rounding, scale=block, cap_micros=cap_micros, cap_mode=CapMode.FREE,
-    )  # fmt: skip
-    made = levelled(on)
-    assert (made.cap_mode == CapMode.NONE) == (fee_micros <= cap_micros)
-    for units in (0, 1, 59, 60, 61, 121, 5_000):
-        assert total(made, advance(made, ORIGIN, units)) == total(on, advance(on, ORIGIN, units))
 
 
 @settings(max_examples=200)

@@ -187,7 +187,7 @@ local function ladder(_, args)
   local on, position, covered, whole, frac, units, wanted, posted, budget = unpack(cmsgpack.unpack(args[1]))
   local walk = { advance(on, position, covered, whole, frac, units) }
   local able, price = affordable(on, position, covered, whole, frac, wanted, posted, budget)
-  return pack({ walk, total(on, walk[3], walk[4]), able, price })
+  return pack({ walk, total(on, walk[1], walk[3], walk[4]), able, price })
 end
 
 local function arithmetic(_, args)

@@ -9,17 +9,18 @@
 -- each service in turn. A service is told by its base `a`, the place before its first value: plan[a + A_KEY]; ladders are
 -- counted from 1, and what was used of a unit is at plan[a + A_USED + unit] (below 0: nothing was told).
 local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION, P_TARIFF, P_AT = 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES = 12, 13, 14, 15, 16
-local PLAN_FIXED = 16
+local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES, P_BEFORE, P_FACTS = 12, 13, 14, 15, 16, 17, 18
+local PLAN_FIXED = 18
 local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 7, 8, 9, 10, 11
-local A_WIDTH = 11
+local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS = 12, 13, 14, 15
+local A_WIDTH = 15
 -- A worker's rules, the same in all its plans.
 local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RULE_WHERE_HALF = 1, 2, 3, 4, 5
 -- The record is one flat array: CHARGE_FIXED fields, then a line of LINE_WIDTH fields for each service of the request, told by
 -- its base `r` (ocs/records.py, Charge and Line).
 local LINE_KEY, LINE_UNIT, LINE_CODE, LINE_UNITS, LINE_ODD, LINE_POSITION, LINE_AMOUNT = 1, 2, 3, 4, 5, 6, 7
-local LINE_POSTED, LINE_GRANT, LINE_HOLD = 8, 9, 10
-local LINE_WIDTH, CHARGE_FIXED = 10, 16
+local LINE_POSTED, LINE_GRANT, LINE_HOLD, LINE_RATE = 8, 9, 10, 11
+local LINE_WIDTH, CHARGE_FIXED = 11, 17
 
 local function read_plan(text)
   local plan = read_array(text)
@@ -45,9 +46,9 @@ local function post_pieces(session, s, plan, a, piece, most)
       session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units)
     left = left - units
   end
-  local cost_now = total(on, session[s + V_WHOLE], session[s + V_FRAC])
-  local amount = cost_now - session[s + V_POSTED]
-  session[s + V_POSTED] = cost_now
+  local amount = total(on, session[s + V_POSITION], session[s + V_WHOLE], session[s + V_FRAC]) - session[s + V_POSTED]
+  if amount < 0 then return 0 end -- another rate's cap lies below what was posted: nothing is given back
+  session[s + V_POSTED] = session[s + V_POSTED] + amount
   return amount
 end
 
@@ -68,7 +69,7 @@ local function post(session, s, plan, a, piece, now)
   local grant = session[s + V_GRANT]
   local most, notes = reported, 0
   if not believable(session, s, reported, plan[a + A_RATE], now) then most = grant end
-  local room = plan[PLAN_FIXED + plan[a + A_LADDER]][L_LIMIT] - session[s + V_POSITION]
+  local room = plan[PLAN_FIXED + plan[piece]][L_LIMIT] - session[s + V_POSITION]
   if most > room then most = room > 0 and room or 0 end
   if most < reported then notes = QUARANTINE end
   if most > grant then notes = notes + OVERRUN end
@@ -81,18 +82,21 @@ local function touches(plan, a)
     or plan[a + A_USED + 3] >= 0
 end
 
--- First pass over the services: post what they used and void what they hold. A line of the record for each; notes.
+-- First pass over the services: post what they used and void what they hold. A line of the record for each; notes, or nil
+-- where a service is on another rate than the plan was made for (nothing is written then).
 local function settle(session, book, plan, record, now)
   local kind, number, notes = plan[P_KIND], plan[P_NUMBER], 0
   local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
   local piece = a + plan[P_SERVICES] * A_WIDTH + 1
   for _ = 1, plan[P_SERVICES] do
     local s = find_service(session, plan[a + A_KEY])
+    if s and session[s + V_RATE] ~= plan[a + A_EARLIER] and plan[a + A_EARLIER] ~= ANY then return nil end
     local units, odd, amount, note = post(session, s, plan, a, piece, now)
     book[B_POSTED] = book[B_POSTED] + amount
     if note > 0 then notes = bor(notes, note) end
     record[r + LINE_KEY], record[r + LINE_UNIT], record[r + LINE_CODE] = plan[a + A_KEY], plan[a + A_UNIT], SUCCESS
     record[r + LINE_UNITS], record[r + LINE_ODD], record[r + LINE_AMOUNT] = units, odd, amount
+    record[r + LINE_RATE] = s and session[s + V_RATE] or ''
     if s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a))) then
       book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
       session[s + V_HOLD], session[s + V_NUMBER] = 0, number
@@ -124,19 +128,20 @@ local function new_service(session, plan, a)
   local s = S_FIXED + count * V_WIDTH
   session[s + V_KEY], session[s + V_UNIT], session[S_COUNT] = plan[a + A_KEY], plan[a + A_UNIT], count + 1
   session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = 0, 0, 0, 0
-  session[s + V_POSTED], session[s + V_HOLD] = 0, 0
+  session[s + V_POSTED], session[s + V_HOLD], session[s + V_RATE] = 0, 0, ''
   return s
 end
 
--- Grant one service (nil: a new one) what it wants and the account can pay: code, units, hold.
+-- Grant one service (nil: a new one) what it wants and the account can pay: code, units, hold. Where the plan closes the
+-- chain of another rate, what was posted is where the new one begins.
 local function grant(session, s, plan, a, available)
   local on, wants = plan[PLAN_FIXED + plan[a + A_LADDER]], plan[a + A_WANTS]
   local units, price
   if s then
-    local posted = session[s + V_POSTED]
-    units, price = affordable(on, session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE],
-      session[s + V_FRAC], wants, posted, available)
-    price = price - posted
+    local posted, whole, frac = session[s + V_POSTED], session[s + V_WHOLE], session[s + V_FRAC]
+    if plan[a + A_CLOSES] ~= 0 then whole, frac = posted, 0 end
+    units, price = affordable(on, session[s + V_POSITION], session[s + V_COVERED], whole, frac, wants, posted, available)
+    price = price > posted and price - posted or 0
   else
     units, price = affordable(on, 0, 0, 0, 0, wants, 0, available)
   end
@@ -157,7 +162,7 @@ local function serve(session, book, plan, a, services_max, now)
     end
   end
   local code, units, hold, final = refusal, 0, 0, 0
-  if book[B_STATUS] ~= ACTIVE then
+  if book[B_STATUS] ~= ACTIVE and plan[a + A_ALWAYS] == 0 then
     code = BARRED
   elseif refusal == 0 then
     if not s and session[S_COUNT] >= services_max then
@@ -170,6 +175,10 @@ local function serve(session, book, plan, a, services_max, now)
   if not s then
     if code ~= SUCCESS then return code, 0, 0, 0 end
     s = new_service(session, plan, a)
+  end
+  if units > 0 then
+    if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
+    session[s + V_RATE] = plan[a + A_MARK]
   end
   -- a service that one request names twice holds what it was granted last, and only that
   book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
@@ -218,6 +227,26 @@ local function close_all(session, book, plan)
   return rows, SUCCESS
 end
 
+-- Whether a request asks for what is granted to everybody, an emergency call.
+local function always(plan)
+  for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
+    if plan[a + A_ALWAYS] ~= 0 then return true end
+  end
+  return false
+end
+
+-- The reply to a plan that was made for another state: all that a plan depends on.
+local function stale(profile_key, book, session)
+  local reply = { STALE, call('GET', profile_key) or '', book[B_VERSION] }
+  if not session then return reply end
+  reply[4], reply[5] = session[S_TARIFF], session[S_FACTS]
+  for s = S_FIXED, S_FIXED + (session[S_COUNT] - 1) * V_WIDTH, V_WIDTH do
+    reply[#reply + 1] = session[s + V_KEY]
+    reply[#reply + 1] = session[s + V_RATE]
+  end
+  return reply
+end
+
 -- Steps 1 to 3 of MONEY.md, which write nothing: the reply that ends the request, or nil with session (if any) and book.
 local function look(profile_key, session_text, book_text, plan, sessions_max)
   local session, kind = session_text and read_session(session_text), plan[P_KIND]
@@ -231,11 +260,14 @@ local function look(profile_key, session_text, book_text, plan, sessions_max)
   if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
   local book = read_book(book_text)
   if book[B_VERSION] ~= plan[P_VERSION] or (session and session[S_TARIFF] ~= plan[P_TARIFF]) then
-    return { STALE, call('GET', profile_key) or '', book[B_VERSION], session and session[S_TARIFF] or '' }
+    return stale(profile_key, book, session)
+  end
+  if session and plan[P_BEFORE] ~= session[S_FACTS] and plan[P_BEFORE] ~= ANY then
+    return stale(profile_key, book, session)
   end
   if not session then
     if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-    if book[B_OPEN] >= sessions_max then return { SESSIONS_FULL, '', 0 } end
+    if book[B_OPEN] >= sessions_max and not always(plan) then return { SESSIONS_FULL, '', 0 } end
   elseif session[S_STATE] == REFUSED then
     -- nothing was opened: a termination is answered, an update is not known, and neither moves anything (CLIENTS 15)
     if kind ~= TERMINATION then return { UNKNOWN_SESSION, '', 0 } end
@@ -257,19 +289,21 @@ end
 
 local function new_session(plan)
   local now = plan[P_NOW]
-  return { LAYOUT, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], 0, 0, '' }
+  return { LAYOUT, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], '', 0, 0, '' }
 end
 
 -- A record to be filled in: a table that has its size from the beginning costs less than one that grows.
 local function new_record(services)
-  if services == 0 then return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
-  return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  if services == 0 then return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 end
 
--- Steps 4 to 8 of MONEY.md on session, book and the record's lines: the rows of the outcome, the command's code, notes.
+-- Steps 4 to 8 of MONEY.md on session, book and the record's lines: the rows of the outcome, the command's code, notes; nil
+-- where the plan was made for another rate.
 local function move(session, book, plan, record, rules, fresh)
   local kind, now, late = plan[P_KIND], plan[P_NOW], session[S_STATE] ~= OPEN
   local notes = settle(session, book, plan, record, now)
+  if not notes then return nil end
   local rows, code, more
   if late or kind == TERMINATION then
     rows, code = close_all(session, book, plan)
@@ -284,6 +318,7 @@ local function move(session, book, plan, record, rules, fresh)
       more = bor(more, WHERE)
     end
     session[S_ROUTE] = plan[P_ROUTE]
+    if plan[P_FACTS] ~= ANY then session[S_FACTS] = plan[P_FACTS] end
   end
   if more > 0 then notes = bor(notes, more) end
   finish_lines(session, plan, record)
@@ -306,6 +341,7 @@ local function charge(keys, args)
   if at < session[S_LAST] then at = session[S_LAST] end
   session[S_LAST] = at
   local rows, code, notes, late = move(session, book, plan, record, rules, fresh)
+  if not rows then return stale(keys[6], book, session) end
   local state, index = session[S_STATE], false
   if state == OPEN then
     local due = now + rules[RULE_SUPERVISION]
@@ -322,6 +358,7 @@ local function charge(keys, args)
     RECORD_VERSION, R_CHARGE, plan[P_ACCOUNT], book[B_SEQUENCE], now, at, plan[P_SID], kind
   record[9], record[10], record[11], record[12], record[13], record[14], record[15], record[16] =
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
+  record[17] = session[S_FACTS]
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])

@@ -2,6 +2,8 @@
 
 local HALF_UP, UP, DOWN = 1, 2, 3
 local L_AXIS, L_LIMIT, L_SCALE, L_QUANTUM, L_ROUNDING, L_FEE, L_STEPS = 1, 2, 3, 4, 5, 6, 7
+local L_MINIMUM, L_CAP, L_CAP_MODE = 8, 9, 10
+local FREE, STOP = 1, 2
 
 -- math.floor(a * b / c) without a product of 2^53 or more; needs b * c below it (ladder.step has seen to that).
 local function mul_div_floor(a, b, c)
@@ -55,8 +57,9 @@ local function advance(on, position, covered, whole, frac, units)
   return position, covered, exact(whole), frac
 end
 
--- The rounded cost of a walk; the only place where a price is rounded.
-local function total(on, whole, frac)
+-- The cost of a walk: rounded, at least the minimum, at most a cap that makes the rest free. The only place where a price is
+-- rounded.
+local function total(on, position, whole, frac)
   local quantum, rounding = on[L_QUANTUM], on[L_ROUNDING]
   local over = whole % quantum
   local down = whole - over
@@ -66,21 +69,25 @@ local function total(on, whole, frac)
   else
     up = rounding == UP and (over > 0 or frac > 0)
   end
-  if up then return exact(down + quantum) end
+  if up then down = exact(down + quantum) end
+  if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end
+  if on[L_CAP_MODE] == FREE and down > on[L_CAP] then return on[L_CAP] end
   return down
 end
 
 local function cost(on, position, covered, whole, frac, units)
-  local _, _, after, rest = advance(on, position, covered, whole, frac, units)
-  return total(on, after, rest)
+  local there, _, after, rest = advance(on, position, covered, whole, frac, units)
+  return total(on, there, after, rest)
 end
 
--- The most units in 0 .. wanted whose cost beyond `posted` stays within `budget`, and the cost with them.
+-- The most units in 0 .. wanted whose cost beyond `posted` stays within `budget`, and the cost with them. A cap that
+-- disconnects is a second bound.
 local function affordable(on, position, covered, whole, frac, wanted, posted, budget)
   local most = on[L_LIMIT] - position
   if wanted < most then most = wanted end
   if most <= 0 then return 0, posted end
   local ceiling = posted + (budget > 0 and budget or 0)
+  if on[L_CAP_MODE] == STOP and on[L_CAP] < ceiling then ceiling = on[L_CAP] > posted and on[L_CAP] or posted end
   local price = cost(on, position, covered, whole, frac, most)
   if price <= ceiling then return most, price end
   local low, high, best = 0, most, posted

@@ -5,14 +5,15 @@
 -- formats below, one behind the other, and then the outcomes, whose own place holds nothing there. Money and units are
 -- doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX); the second octet is the count.
 local S_LAYOUT, S_COUNT, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local S_LOW, S_WHERE, S_ROUTE, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16
-local S_FIXED = 16
--- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it.
+local S_LOW, S_WHERE, S_ROUTE, S_FACTS, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16, 17
+local S_FIXED = 17
+-- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it; rate = the mark of the rate
+-- and ladder that the last grant was made on.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
-local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL = 8, 9, 10, 11, 12
-local V_WIDTH = 12
-local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 3
-local SESSION_FORMAT, SERVICE_FORMAT = '<BBBssI6I6I6I4I4I4I6sI6BB', 'sBdddI5dddI4I6B'
+local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL, V_RATE = 8, 9, 10, 11, 12, 13
+local V_WIDTH = 13
+local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 4
+local SESSION_FORMAT, SERVICE_FORMAT = '<BBBssI6I6I6I4I4I4I6ssI6BB', 'sBdddI5dddI4I6Bs'
 
 -- An outcome is a head {kind, number, digest, code, notes, count} and count rows {code, unit, units, validity, final}, all
 -- of fixed width: what the session remembers, and word for word what the caller gets. Remembered outcomes stand one behind

@@ -11,12 +11,14 @@ local REPLAY, OVERRUN, QUARANTINE, LATE, WHERE, STANDING = 1, 2, 4, 8, 16, 32
 local INITIAL, UPDATE, TERMINATION = 1, 2, 3
 local ACTIVE, BAR, TERMINATED = 1, 2, 3
 local OPEN, CLOSED, EXPIRED, REFUSED = 1, 2, 3, 4
-local RECORD_VERSION = 2
+local RECORD_VERSION = 3
 local R_CHARGE, R_EXPIRE, R_TOPUP, R_ACCOUNT, R_EPOCH = 1, 2, 3, 4, 5
 local EXACT_MAX = 9007199254740991
 local BOOK_MAX = 4503599627370496
 local WORD = 4294967296
 local KNOWN_MAX = 1000
+-- In a plan, where a text of the session stands that it was made for: whatever that is.
+local ANY = '-'
 
 -- The store's own functions. They cannot be seen while a library is loaded, and finding one in the store's table of
 -- globals at every use is a tenth of a charge's work: the first call of a function fetches them.

@@ -56,6 +56,9 @@ def calls() -> Rate:
     return found
 
 
+FAR_MS = 2**50
+
+
 def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp()) * 1000
 
@@ -120,8 +123,8 @@ def test_emergency_calls_are_free_in_every_tariff() -> None:
 def test_windows_of_one_price_share_a_ladder_and_have_no_edge_between_them() -> None:
     on = calls()
     assert on.windows == ("peak", "late, idle")
-    assert on.edge_after(ms("2026-02-05T09:00")) == ms("2026-02-05T18:00")
-    assert on.edge_after(ms("2026-02-05T18:00")) == ms("2026-02-06T08:00")
+    assert on.edge_after(ms("2026-02-05T09:00"), FAR_MS) == ms("2026-02-05T18:00")
+    assert on.edge_after(ms("2026-02-05T18:00"), FAR_MS) == ms("2026-02-06T08:00")
     assert on.ladder_at(ms("2026-02-05T17:59")).fee_micros == 5_000_000
     assert on.ladder_at(ms("2026-02-05T18:00")).fee_micros == 0
 
@@ -129,7 +132,7 @@ def test_windows_of_one_price_share_a_ladder_and_have_no_edge_between_them() -> 
 def test_seconds_are_cut_exactly_at_the_edge_from_either_end() -> None:
     on = calls()
     start, end = ms("2026-02-05T17:59:30"), ms("2026-02-05T18:01:30")
-    assert on.pieces(120, start_ms=start) == on.pieces(120, end_ms=end) == [Piece(0, 30), Piece(1, 90)]
+    assert on.pieces(120, start_ms=start) == on.pieces_until(120, end) == [Piece(0, 30), Piece(1, 90)]
     assert on.pieces(120, start_ms=start + 1) == [Piece(0, 30), Piece(1, 90)]
     assert on.pieces(120, start_ms=start + 999) == [Piece(0, 30), Piece(1, 90)]
     assert on.pieces(120, start_ms=start + 1000) == [Piece(0, 29), Piece(1, 91)]
@@ -143,13 +146,13 @@ def test_octets_belong_to_the_window_in_which_their_report_began() -> None:
     assert on.unit == Unit.OCTETS
     assert on.pieces(10**6, start_ms=ms("2026-02-05T17:59:59")) == [Piece(0, 10**6)]
     assert on.pieces(10**6, start_ms=ms("2026-02-05T18:00")) == [Piece(1, 10**6)]
-    assert on.edge_after(ms("2026-02-05T17:00")) == ms("2026-02-05T18:00")
+    assert on.edge_after(ms("2026-02-05T17:00"), FAR_MS) == ms("2026-02-05T18:00")
 
 
 def test_one_price_everywhere_has_no_edge_and_one_piece() -> None:
     on = tariff(f"  - {{name: flat, service: voice, {SECOND}}}").rate(Facts("voice"))
     assert on is not None
-    assert (on.edge_after(0), on.pieces(10**6, start_ms=0)) == (None, [Piece(0, 10**6)])
+    assert (on.edge_after(0, FAR_MS), on.pieces(10**6, start_ms=0)) == (None, [Piece(0, 10**6)])
 
 
 def test_all_ladders_share_one_scale_and_those_of_a_rate_one_limit() -> None:
@@ -162,24 +165,60 @@ def test_all_ladders_share_one_scale_and_those_of_a_rate_one_limit() -> None:
     assert {each.limit for each in on.choice.rates[0].ladders} == {min(alone)}
 
 
-def test_only_what_one_plain_ladder_prices_is_offered_as_a_service() -> None:
+def test_what_one_ladder_prices_is_offered_as_a_service_and_nothing_else() -> None:
     plain = f"  - {{name: flat, service: voice, {SECOND}}}"
     for change in (
-        "roaming: [home]",
+        "description: x",
         'minimum: "2.00"',
         'cap_per_session: {amount: "9.00", then: disconnect}',
     ):
-        assert set(tariff(plain.replace("service: voice", f"service: voice, {change}")).services) == set()
+        (service,) = tariff(plain.replace("service: voice", f"service: voice, {change}")).services.items()
+        assert service[0] == "voice"
+    for change in (
+        "roaming: [home]",
+        "zones: [near]",
+        "directions: [incoming]",
+        "directions: [outgoing, incoming]",
+    ):
+        assert tariff(plain.replace("service: voice", f"service: voice, {change}")).services == {}
     assert set(tariff(CALLS).services) == set()
     assert set(tariff(one("chat", "rating_groups: [1]"), plain).services) == set()
 
 
-def test_a_tariff_that_tells_numbers_apart_offers_no_plain_voice_since_a_call_may_be_an_emergency() -> None:
-    head = "tariff: t\nversion: 1\ncurrency: EUR\n"
-    rates = f"rates:\n  - {{name: flat, service: voice, {SECOND}}}\n"
-    (plan,) = PLANS
-    assert set(read_tariff(head + rates, "t.yaml", PLANS).services) == {"voice"}
-    assert set(read_tariff(f"{head}numbering: {plan}\n{rates}", "t.yaml", PLANS).services) == set()
+def test_what_is_received_is_free_unless_a_rate_names_it() -> None:
+    plain = f"  - {{name: flat, service: voice, {SECOND}}}"
+    received = Facts("voice", direction="incoming")
+    assert chosen(tariff(plain), received) == "incoming voice"
+    assert chosen(tariff(plain), received._replace(zone=EMERGENCY)) == "emergency voice"
+    both = f"  - {{name: received, service: voice, roaming: [eu], directions: [incoming], {SECOND}}}"
+    assert chosen(tariff(both, plain), received) == "incoming voice"
+    assert chosen(tariff(both, plain), received._replace(roaming="eu")) == "received"
+    (fault,) = faults(
+        f"  - {{name: flat, service: data, directions: [incoming], {SECOND.replace('second', 'MiB')}}}"
+    )
+    assert "data has no direction; strike it" in fault
+
+
+def test_every_mark_finds_its_rate_and_ladder_again() -> None:
+    on = tariff(one("chat", "rating_groups: [1]"), CALLS)
+    rates = [*on.choice.rates, *on.choice.emergency, *on.choice.incoming]
+    marks = {rate.mark(place): (rate, place) for rate in rates for place in range(len(rate.ladders))}
+    assert {mark: on.marked(mark, found[0].service) for mark, found in marks.items()} == marks
+    assert {"calls/0", "calls/1", "chat", "emergency sms", "incoming mms"} <= set(marks)
+    assert (on.marked("", "voice"), on.marked("another", "voice")) == (None, None)
+    flat = tariff(f"  - {{name: flat, service: voice, {SECOND}}}")
+    assert flat.marked("", "voice") == (flat.choice.rates[0], 0)
+
+
+def test_a_rate_that_has_the_name_of_the_short_form_is_refused() -> None:
+    text = f"  - {{name: voice, service: voice, zones: [near], {SECOND}}}\nservices:\n  voice: {{unit: seconds, {SECOND}}}"
+    (fault,) = faults(text)
+    assert "voice is another rate's name already" in fault
+
+
+def chosen(on: Tariff, facts: Facts) -> str | None:
+    found = on.rate(facts)
+    return None if found is None else found.name
 
 
 def test_tiers_of_a_period_are_refused_until_they_can_be_charged() -> None:
@@ -187,20 +226,7 @@ def test_tiers_of_a_period_are_refused_until_they_can_be_charged() -> None:
     assert "tiers by the usage of a period cannot be charged yet" in fault
 
 
-def test_a_free_after_cap_of_one_window_becomes_a_step_that_any_ladder_can_price() -> None:
-    capped = f'  - {{name: flat, service: voice, cap_per_session: {{amount: "9.00", then: free}}, {SECOND}}}'
-    found = tariff(capped).rate(Facts("voice"))
-    assert found is not None
-    (on,) = found.ladders
-    assert on.cap_mode == CapMode.NONE
-    assert [total(on, advance(on, ORIGIN, units)) for units in (8, 9, 10_000)] == [
-        8_000_000,
-        9_000_000,
-        9_000_000,
-    ]
-
-
-def test_a_cap_that_is_no_multiple_of_the_rounding_stays_an_amount() -> None:
+def test_a_cap_is_money_whatever_the_rounding() -> None:
     capped = f'  - {{name: flat, service: voice, round_to: "2.00", cap_per_session: {{amount: "9.00", then: free}}, {SECOND}}}'
     (rate,) = tariff(capped).choice.rates
     on = rate.ladders[0]

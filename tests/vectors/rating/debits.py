@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable
 
 from ocs.balance.addresses import parse
-from ocs.balance.book import Book, Rules, Tariffs
+from ocs.balance.book import Book, Rules
 from ocs.balance.functions import library
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
@@ -15,6 +15,7 @@ from ocs.charging.plan import QuotaRules
 from ocs.clock import SystemClock
 from ocs.names import e164
 from ocs.outcomes import Code
+from ocs.rating.versions import Tariffs
 from tests.vectors.rating.table import tariffs
 
 RULES = Rules(QuotaRules(2**45, 2**45, 2**45, 3_600, 2**40, 2**40, 2**40), 7_200_000, 300_000, 1_000)
