@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from loadtests import figures, report
+from loadtests.figures import ON_RATES
 from loadtests.gauges import end_in_order, machine
 from loadtests.rig import (
     FIRST_MSISDN,
+    FIRST_RATED_MSISDN,
     RigFault,
     Sample,
     Server,
@@ -36,6 +38,8 @@ from loadtests.rig import (
 
 HERE = Path(__file__).parent
 STRANGER_WINDOW = 64
+RATED_TARIFF = "mobile"
+"""The sample operator's: data is priced by network visited and rating group, with caps."""
 
 
 class Options(NamedTuple):
@@ -73,36 +77,43 @@ class Bench:
     def run(self) -> None:
         """Run every phase."""
         self._say("subscribers")
-        subscribe(self._store, self._options.subscribers)
+        subscribe(self._store, self._options.subscribers, "flat-data")
         self._phase("everysec, closed loop", "everysec", 0.0, self._options.seconds)
         self._phase("always, closed loop", "always", 0.0, self._options.seconds)
         half = self.results["phases"][-1]["per_second"] / 2
         self._phase("always, open loop at half", "always", half, self._options.seconds)
+        subscribe(self._store, self._options.subscribers, RATED_TARIFF, FIRST_RATED_MSISDN)
+        self._phase(ON_RATES, "always", 0.0, self._options.seconds, FIRST_RATED_MSISDN)
         self._yardsticks()
         self._parts()
         if self._options.soak_seconds:
             self._soak(half / 2)
 
-    def _phase(self, name: str, durability: str, rate: float, seconds: float) -> None:
-        found, _ = self._load(name, durability, rate, seconds)
+    def _phase(
+        self, name: str, durability: str, rate: float, seconds: float, first: int = FIRST_MSISDN
+    ) -> None:
+        found, _ = self._load(name, durability, rate, seconds, first)
         self.results["phases"].append(found)
 
     def _load(
-        self, name: str, durability: str, rate: float, seconds: float
+        self, name: str, durability: str, rate: float, seconds: float, first: int = FIRST_MSISDN
     ) -> tuple[dict[str, Any], list[Sample]]:
         """Load a fresh server, audit, and work out the figures."""
         options = self._options
         self._say(f"{name}, {seconds:g} s" + (f" at {rate:,.0f} a second" if rate else ""))
         with Server(self._store, durability, options.workers) as server:
             self.results["store_version"] = server.store_version
-            measured = generate(server.address, server, *self._generator_options(rate, seconds))
+            options_given = self._generator_options(rate, seconds, first=first)
+            measured = generate(server.address, server, *options_given)
             proved = audit(self._store)
         return figures.phase(name, durability, options.workers, measured, proved), measured.samples
 
-    def _generator_options(self, rate: float, seconds: float, window: int = 0) -> list[str]:
+    def _generator_options(
+        self, rate: float, seconds: float, window: int = 0, first: int = FIRST_MSISDN
+    ) -> list[str]:
         options = self._options
         given = {
-            "--first": FIRST_MSISDN,
+            "--first": first,
             "--subscribers": options.subscribers,
             "--sessions": options.sessions,
             "--connections": options.connections,

@@ -8,6 +8,10 @@ from loadtests.rig import Measured, Sample
 
 WORKER_US_MAX = 60.0
 STORE_US_MAX = 40.0
+RATES_US_MAX = 10.0
+"""What a plan on rates may cost beyond one on a single ladder."""
+ON_RATES = "always, closed loop, on rates"
+"""The phase whose subscribers have the sample operator's tariff."""
 BOUND_SHARE_MIN = 0.8
 STRANGER_TIMES_MIN = 5.0
 OPEN_P99_MS_MAX = 10.0
@@ -145,6 +149,15 @@ def aims(results: dict[str, Any]) -> list[Aim]:
         if results.get("stranger"):
             times = always["per_second"] / results["stranger"]["per_second"]
             found.append(Aim("times python-diameter's fixed answer", times, STRANGER_TIMES_MIN, False, ""))
+    rated = phases.get(ON_RATES)
+    if rated:
+        found += [
+            Aim("worker, the same on rates", rated["cpu_us"]["worker"], WORKER_US_MAX, True, "µs"),
+            Aim("store, the same on rates", rated["cpu_us"]["store"], STORE_US_MAX, True, "µs"),
+        ]
+    if results.get("charging"):
+        beyond = max(each.get("rates_beyond_flat_us", 0.0) for each in results["charging"].values())
+        found.append(Aim("rating by rates, beyond one ladder", beyond, RATES_US_MAX, True, "µs"))
     opened = phases.get("always, open loop at half")
     if opened:
         latency = opened["latency_us"]["all"]

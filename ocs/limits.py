@@ -37,6 +37,10 @@ OUTCOMES_KEPT = 8
 NUMBERS_WINDOW = 64
 """Request numbers of which a session knows whether they were seen (DESIGN law 5)."""
 
+FACTS_KEPT_MAX = 4_096
+"""Texts of what sessions are priced by that a worker remembers as read; most sessions share a few. Beyond: the one not met for longest
+is read again."""
+
 SESSIONS_KNOWN_MAX = 100_000
 """Sessions of which a worker remembers what they are rated by, where one ladder is not all (about 600 octets each). Beyond: the one
 learnt first is forgotten; its next request is planned twice, since the store says what it is on."""

@@ -9,8 +9,10 @@ Laws
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ocs.limits import FACTS_KEPT_MAX
 from ocs.rating.numbering import EMERGENCY, Numbering
 from ocs.rating.numbers import Home, Party, called
 from ocs.rating.rates import AT_HOME, INCOMING, OUTGOING, Facts
@@ -72,6 +74,7 @@ class Told(NamedTuple):
 NOTHING = Told()
 
 
+@lru_cache(FACTS_KEPT_MAX)
 def kept(text: str) -> Told:
     """Read what a session keeps; raises TypeError for a text of another layout."""
     return Told(*text.split(",")) if text else NOTHING

@@ -206,9 +206,13 @@ class _Rated:
         self.facts = NOTHING
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
-        now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
-        before = now if self.known is None else kept(self.known.facts)
-        self.facts = merged(self.family, before, now)
+        before = kept(self.known.facts) if self.known is not None else NOTHING
+        if before is NOTHING or self.family == "data":  # a call or message stays what it was
+            now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
+            before = now if self.known is None else before
+            self.facts = merged(self.family, before, now)
+        else:
+            self.facts = before
         for asked in self.ask.services:
             self._service(asked)
         told_before = ANY if self.ask.kind == INITIAL else before.text

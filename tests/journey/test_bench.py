@@ -23,6 +23,7 @@ def test_a_quick_bench_runs_and_every_audit_after_it_is_clean(tmp_path: Path) ->
         "everysec, closed loop",
         "always, closed loop",
         "always, open loop at half",
+        "always, closed loop, on rates",
     ]
     assert all(each["audit"]["clean"] and each["answers"] > 0 for each in phases)
     assert all(each["cpu_us"][name] > 0 for each in phases for name in ("worker", "store", "generator"))
