@@ -24,8 +24,7 @@ from ocs.balance.embedded import SOCKET
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 SAMPLE_SECONDS = 1.0
-FIRST_MSISDN, FIRST_RATED_MSISDN = 491_700_000_000, 491_710_000_000
-"""First number of the subscribers on one ladder, and of those on the sample operator's rates."""
+FIRST_MSISDN = 491_700_000_000
 
 
 class RigFault(Exception):
@@ -205,10 +204,10 @@ def stranger(port: int, connections: int) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-def subscribe(folder: Path, count: int, tariff: str, first: int = FIRST_MSISDN) -> None:
+def subscribe(folder: Path, count: int, tariff: str) -> None:
     """Create the subscribers of a run on a tariff, by the command."""
     code, _ = run_command(
-        "ocs", "subscriber", "bulk", "--count", str(count), "--first", str(first), "--tariff", tariff,
+        "ocs", "subscriber", "bulk", "--count", str(count), "--first", str(FIRST_MSISDN), "--tariff", tariff,
         "--credit", "1000.00", "--data-dir", str(folder),
     )  # fmt: skip
     if code != 0:

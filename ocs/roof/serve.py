@@ -242,6 +242,7 @@ async def _keep_store(embedded: Embedded) -> None:
     pause_ms = STORE_BACKOFF_MS_MIN
     while True:
         await asyncio.sleep(_LOOK_S)
+        embedded.lower_rewrites()
         if embedded.alive() or not embedded.claim():
             continue
         logger.error("the store died", folder=str(embedded.folder))

@@ -278,3 +278,21 @@ def test_without_the_wheel_a_server_on_the_path_is_used(
 def test_an_unknown_durability_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="always"):
         Embedded.start_or_adopt(folder, "sometimes")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc, where children are found")
+def test_a_rewrite_has_only_what_the_cores_have_left(folder: Path) -> None:
+    with Embedded.start_or_adopt(folder, "always") as store, client(store.address) as plain:
+        plain.mset({f"k{number}": "v" for number in range(100)})
+        plain.config_set(
+            "rdb-key-save-delay", 100_000
+        )  # microseconds a key: a rewrite that lives for ten seconds
+        plain.bgrewriteaof()
+        children = Path(f"/proc/{store.pid}/task/{store.pid}/children")
+        until(lambda: children.read_text().strip() != "")
+        (child,) = map(int, children.read_text().split())
+        assert os.getpriority(os.PRIO_PROCESS, child) < embedded_module.LOWEST
+        store.lower_rewrites()
+        assert os.getpriority(os.PRIO_PROCESS, child) == embedded_module.LOWEST
+        assert os.getpriority(os.PRIO_PROCESS, store.pid) < embedded_module.LOWEST
+        os.kill(child, signal.SIGKILL)
