@@ -30,7 +30,7 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
     elif sessions:
         columns = (
             ("session", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
-            ("service", False), ("used", True), ("posted", True), ("granted", True), ("reserved", True),
+            ("service", False), ("rate", False), ("used", True), ("posted", True), ("granted", True), ("reserved", True),
         )  # fmt: skip
         say.table(columns, [row for each in sessions for row in _rows(each)])
     else:
@@ -50,6 +50,7 @@ def _described(session: OpenSession) -> dict[str, Any]:
         "services": [
             {
                 "service": each.key,
+                "rate": each.rate,
                 "unit": each.unit.name.lower(),
                 "used": each.used_units,
                 "posted": format_amount(each.posted_micros),
@@ -69,12 +70,12 @@ def _rows(session: OpenSession) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for each in session.services:
         figures = (
-            each.key or "-", say.units(each.used_units, each.unit), format_amount(each.posted_micros),
+            each.key or "-", each.rate or "-", say.units(each.used_units, each.unit), format_amount(each.posted_micros),
             say.units(each.granted_units, each.unit), format_amount(each.hold_micros),
         )  # fmt: skip
         rows.append(head + figures)
         head = ("",) * len(head)
-    return rows or [head + ("",) * 5]
+    return rows or [head + ("",) * 6]
 
 
 def end(place: Place, session_id: str, *, as_json: bool) -> None:
