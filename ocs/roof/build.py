@@ -32,7 +32,7 @@ from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
 from ocs.rating.numbering import Numbering, read_numbering
-from ocs.rating.tariff import Tariff, TariffError, read_tariff
+from ocs.rating.tariff import Tariff, read_tariff
 from ocs.rating.versions import Tariffs
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
@@ -71,27 +71,22 @@ def read_settings(place: Place, options: Mapping[str, Mapping[str, object]] | No
         raise Ended(Exit.USAGE, f"the settings cannot be used:\n{fault}") from fault
 
 
-def read_tariffs(folder: Path, zones_folder: Path | None = None) -> dict[str, Tariff]:
-    """Read every tariff of a folder, by key, with the numbering plans of another (default: the sample operator's).
+def read_tariffs(place: Path, zones_folder: Path | None = None) -> dict[str, Tariff]:
+    """Read a tariff's file, or every tariff of a folder, by key, with the plans of another folder (default: the sample operator's).
 
     Ended (usage) names every fault of every file.
     """
-    files = sorted(folder.glob("*.yaml"))
+    files = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
     if not files:
         raise Ended(
-            Exit.USAGE, f"{folder}: holds no tariff; set charging.tariffs_dir to a folder of *.yaml files"
+            Exit.USAGE, f"{place}: holds no tariff; set charging.tariffs_dir to a folder of *.yaml files"
         )
     tariffs: dict[str, Tariff] = {}
     problems: list[str] = []
     plans = _read_plans(zones_folder or config_folder() / "zones", problems)
-    for file in files:
-        try:
-            tariff = read_tariff(file.read_text(encoding="utf-8"), str(file), plans)
-        except TariffError as fault:
-            problems += fault.problems
-        except (OSError, UnicodeDecodeError) as fault:
-            problems.append(f"{file}: cannot be read: {fault}")
-        else:
+    for file, text in _texts(files, problems):
+        with _noted(problems):
+            tariff = read_tariff(text, str(file), plans)
             if tariff.key in tariffs:
                 problems.append(f"{file}: {tariff.key} stands in another file too; raise its version")
             tariffs[tariff.key] = tariff
@@ -103,23 +98,32 @@ def read_tariffs(folder: Path, zones_folder: Path | None = None) -> dict[str, Ta
 def _read_plans(folder: Path, problems: list[str]) -> dict[str, Numbering]:
     """Read every numbering plan of a folder, with the tables beside it; a folder without plans is none's fault."""
     plans: dict[str, Numbering] = {}
-    tables: dict[str, str] = {}
-    for file in (*sorted(folder.glob("*.csv")), *sorted(folder.glob("*.yaml"))):
-        try:
-            text = file.read_text(encoding="utf-8")
-            if file.suffix == ".csv":
-                tables[file.name] = text
-                continue
+    tables = {file.name: text for file, text in _texts(sorted(folder.glob("*.csv")), problems)}
+    for file, text in _texts(sorted(folder.glob("*.yaml")), problems):
+        with _noted(problems):
             plan = read_numbering(text, str(file), tables)
-        except DocumentFault as fault:
-            problems += fault.problems
-        except (OSError, UnicodeDecodeError) as fault:
-            problems.append(f"{file}: cannot be read: {fault}")
-        else:
             if plan.name in plans:
                 problems.append(f"{file}: numbering plan {plan.name} stands in another file too; rename it")
             plans[plan.name] = plan
     return plans
+
+
+def _texts(files: list[Path], problems: list[str]) -> Iterator[tuple[Path, str]]:
+    """Give each file with its text; one that cannot be read is a problem."""
+    for file in files:
+        try:
+            yield file, file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as fault:
+            problems.append(f"{file}: cannot be read: {fault}")
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Note what is wrong with a document and go on, so that all faults of all files are told at once."""
+    try:
+        yield
+    except DocumentFault as fault:
+        problems += fault.problems
 
 
 def find_tariff(settings: Settings, name: str) -> Tariff:

@@ -1,6 +1,7 @@
 """The `ocs` command as people type it: names, options and defaults of INTERFACE; each command's room is loaded when it runs."""
 # ruff: noqa: PLC0415 - a command imports what it needs and nothing else: `ocs balance` loads no server
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,9 +31,11 @@ _PLAIN = {
 app = typer.Typer(help="A prepaid real-time charging server (OCS).", **_PLAIN)  # type: ignore[arg-type]
 subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  # type: ignore[arg-type]
 session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
+tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
 functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
 app.add_typer(subscriber_app, name="subscriber")
 app.add_typer(session_app, name="session")
+app.add_typer(tariff_app, name="tariff")
 app.add_typer(functions_app, name="functions")
 
 
@@ -278,6 +281,23 @@ def price(
     whither = Whither(to, at, until, roaming, rating_group, service_identifier, access, apn, incoming)
     place = Place(store, data_dir, config)
     run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
+
+
+@tariff_app.command("check")
+def tariff_check(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="A file or a folder; default the server's tariffs.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Read tariffs as the server will: every fault with file and line, or every rate."""
+    from ocs.roof.tariff import check
+
+    check(Place(store, data_dir, config), path, as_json=json)
 
 
 @app.command()

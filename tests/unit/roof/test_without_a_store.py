@@ -2,6 +2,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -177,3 +178,30 @@ def test_a_price_that_no_rate_knows_says_what_is_missing(ocs: Run) -> None:
     said = ocs("price", "--tariff", "mobile", "--service", "voice")
     assert said.code == 4
     assert "--to" in said.remarks
+
+
+def test_tariffs_are_checked_with_every_rate_in_order(ocs: Run) -> None:
+    said = ocs("tariff", "check")
+    assert said.code == 0
+    assert "mobile@1" in said.out
+    assert "roaming eu, home" in said.out
+    told = {each["tariff"]: each for each in json.loads(ocs("tariff", "check", "--json").out)}
+    names = [each["rate"] for each in told["mobile@1"]["rates"]]
+    assert names.index("freephone") < names.index("national") < names.index("calls-elsewhere")
+    assert told["flat-data@1"]["rates"] == [
+        {"rate": "data", "service": "data", "unit": "octets", "conditions": {}, "windows": [], "tax_class": "standard",
+         "free": False}
+    ]  # fmt: skip
+
+
+def test_one_file_is_checked_by_itself_and_every_fault_is_told(ocs: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("tariff: bad\nversion: 0\ncurrency: euro\nservices: {}\n")
+    said = ocs("tariff", "check", str(file))
+    assert said.code == 2
+    assert f"{file}:2: " in said.remarks
+    assert f"{file}:3: " in said.remarks
+    missing = ocs("tariff", "check", str(tmp_path / "none.yaml"))
+    assert (missing.code, "cannot be read" in missing.remarks) == (2, True)
+    empty = ocs("tariff", "check", str(tmp_path / "."))
+    assert empty.code == 2
