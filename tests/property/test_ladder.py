@@ -1,8 +1,5 @@
 """The ladder in Python, its twin in Lua and the model's fractions price alike."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,54 +8,15 @@ from ocs.balance.functions import function
 from ocs.balance.model_prices import Price
 from ocs.balance.parts import packed, unpacked
 from ocs.money import EXACT_MAX, mul_div_ceil, mul_div_floor, mul_div_half_up
-from ocs.rating.ladder import CapMode, Ladder, Walk, advance, affordable, total
+from ocs.rating.ladder import CapMode, advance, affordable, total
 from tests.charged_store import StoreRoom
-from tests.property.ladders import exact_of, ladder_of, positions, random_prices
-
-LuaLadder = Callable[[Ladder, Walk, int, int, int, int], tuple[tuple[int, ...], int, int, int]]
-START = Walk(0, 0, 0, 0)
+from tests.property.ladders import ladder_of
+from tests.property.twin import START, LuaLadder, budgets, check_walk, twin, walks, wishes
 
 
 @pytest.fixture(scope="module")
 def in_lua(room: StoreRoom) -> LuaLadder:
-    """Evaluate one ladder in the store: the walk after units, its total, what is affordable and its cost."""
-
-    def evaluate(on: Ladder, walk: Walk, units: int, wanted: int, posted: int, budget: int) -> Any:
-        body = packed(on, *walk, units, wanted, posted, budget)
-        return unpacked(room.run(room.store.execute(0, "FCALL_RO", function("ladder"), 0, body)))
-
-    return evaluate
-
-
-@st.composite
-def walks(draw: st.DrawFn) -> tuple[Price, int, int]:
-    """A price, a place on it, and a place further on."""
-    price = draw(random_prices())
-    first, second = sorted((draw(positions(price.limit)), draw(positions(price.limit))))
-    return price, first, second
-
-
-def check_walk(in_lua: LuaLadder, walk: tuple[Price, int, int], wanted: int, budget: int) -> None:
-    price, first, second = walk
-    on = ladder_of(price)
-    here = advance(on, START, first)
-    there = advance(on, here, second - first)
-    posted = total(on, here)
-    told = in_lua(on, here, second - first, wanted, posted, budget)
-    units = affordable(on, here, wanted, posted, budget)
-    cost = total(on, advance(on, here, units))
-    assert told == (there, total(on, there), units, cost)
-    assert (exact_of(on.scale, there.whole_micros, there.frac), total(on, there)) == (
-        price.exact(second),
-        price.rounded(second),
-    )
-    assert units == price.affordable(first, wanted, posted, budget)
-
-
-wishes = st.one_of(st.integers(0, 5_000), st.integers(0, 2**30), st.integers(0, 2**50))
-budgets = st.one_of(
-    st.integers(-10, 100), st.integers(0, 10**7), st.integers(-(2**52), 2**52), st.just(2**52)
-)
+    return twin(room)
 
 
 @settings(max_examples=250)

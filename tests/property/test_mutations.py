@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import Phase, given, settings
 
+from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import mutated
 from tests.property.scripts import Opening, openings, play, scripts
+from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
 WOUNDED = 91
 VOID = "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n      session[s + V_HOLD], session[s + V_NUMBER] = 0, number"
@@ -58,6 +60,8 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "an emergency call is barred": (
         ("if book[B_STATUS] ~= ACTIVE and plan[a + A_ALWAYS] == 0 then", "if book[B_STATUS] ~= ACTIVE then"),
     ),
+}
+LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
     "a minimum for nothing": (
         ("if down < on[L_MINIMUM] and position > 0 then", "if down < on[L_MINIMUM] then"),
@@ -79,6 +83,20 @@ def test_a_wounded_library_is_caught(room: StoreRoom, wound: str) -> None:
     @given(openings, scripts(20, 40))
     def property_holds(opening: Opening, script: list[object]) -> None:
         room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))
+
+    with pytest.raises(AssertionError):
+        property_holds()
+
+
+@pytest.mark.parametrize("wound", LADDER_WOUNDS)
+def test_a_wounded_ladder_is_caught(room: StoreRoom, wound: str) -> None:
+    room.run(room.load(mutated(WOUNDED, *LADDER_WOUNDS[wound])))
+    wounded = twin(room, f"ladder_{WOUNDED}")
+
+    @settings(max_examples=400, phases=[Phase.generate])
+    @given(walks(), wishes, budgets)
+    def property_holds(walk: tuple[Price, int, int], wanted: int, budget: int) -> None:
+        check_walk(wounded, walk, wanted, budget)
 
     with pytest.raises(AssertionError):
         property_holds()
