@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-VERSION = 3
+VERSION = 4
 
 
 class Kind(IntEnum):
@@ -24,6 +24,7 @@ class Kind(IntEnum):
     TOPUP = 3
     ACCOUNT = 4
     EPOCH = 5
+    ROWS = 6
 
 
 class SessionState(IntEnum):
@@ -46,7 +47,8 @@ class Status(IntEnum):
 class Line(NamedTuple):
     """One service of a charge: what was posted, what was set aside, and what is granted and held since.
 
-    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark).
+    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark). Of ``posted_units``, allowances had
+    ``allowance_units``; the others cost ``priced_micros``, of which the account paid ``amount_micros``.
     """
 
     key: str
@@ -60,10 +62,30 @@ class Line(NamedTuple):
     granted_units: int
     hold_micros: int
     rate: str
+    priced_micros: int
+    allowance_units: int
+
+
+class Taken(NamedTuple):
+    """What a charge took of one row, or counted on it: for which line (from 1), in whose book (1: the member's own), by which kind of
+    source (ocs/rating/sources.py), and what the row had used after it, in the row's units or micro-units.
+    """
+
+    line: int
+    own: int
+    kind: int
+    id: int
+    start_ms: int
+    taken: int
+    used_after: int
 
 
 class Charge(NamedTuple):
-    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py)."""
+    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py).
+
+    ``member`` is the member of a shared account ("" where there is none), with what its own book has posted and holds; ``until_ms``
+    where the life of the account's balance ends.
+    """
 
     account: str
     sequence: int
@@ -80,7 +102,12 @@ class Charge(NamedTuple):
     pending_micros: int
     state: int
     facts: str
+    member: str
+    own_posted_micros: int
+    own_pending_micros: int
+    until_ms: int
     lines: tuple[Line, ...]
+    parts: tuple[Taken, ...] = ()
 
 
 class Expire(NamedTuple):
@@ -92,13 +119,16 @@ class Expire(NamedTuple):
     session_id: str
     held_micros: int
     forced: int
+    member: str
+    own_posted_micros: int
+    own_pending_micros: int
     credits_micros: int
     posted_micros: int
     pending_micros: int
 
 
 class Topup(NamedTuple):
-    """Money came in under a channel's id."""
+    """Money came in under a channel's id; ``until_ms`` is where the life of the balance ends since."""
 
     account: str
     sequence: int
@@ -106,13 +136,14 @@ class Topup(NamedTuple):
     channel: str
     id: str
     amount_micros: int
+    until_ms: int
     credits_micros: int
     posted_micros: int
     pending_micros: int
 
 
 class Account(NamedTuple):
-    """An account was opened or amended; ``profile`` is the packed profile."""
+    """An account, or a member of it, was opened or amended; ``profile`` is the packed profile, ``status`` that of the member."""
 
     account: str
     sequence: int
@@ -121,9 +152,46 @@ class Account(NamedTuple):
     status: int
     floor_micros: int
     profile: str
+    member: str
+    until_ms: int
     credits_micros: int
     posted_micros: int
     pending_micros: int
+
+
+class Opened(NamedTuple):
+    """A row as it came, or as it was when it went."""
+
+    id: int
+    unit: int
+    start_ms: int
+    until_ms: int
+    amount: int
+    used: int
+    pending: int
+
+
+class Rows(NamedTuple):
+    """Buckets came, by a product bought or renewed or a bonus, at a price; ``gone`` are rows that had ended long ago.
+
+    ``profile`` is the packed profile since then ("" where it stays), ``version`` the account's. The own figures are as in Charge.
+    """
+
+    account: str
+    sequence: int
+    now_ms: int
+    cause: str
+    price_micros: int
+    profile: str
+    version: int
+    member: str
+    own_posted_micros: int
+    own_pending_micros: int
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+    rows: tuple[Opened, ...]
+    gone: tuple[Opened, ...] = ()
 
 
 class Epoch(NamedTuple):
@@ -137,14 +205,16 @@ class Epoch(NamedTuple):
     run_id: str
 
 
-Record = Charge | Expire | Topup | Account | Epoch
+Record = Charge | Expire | Topup | Account | Epoch | Rows
 
+_LINE_WIDTH, _TAKEN_WIDTH = len(Line._fields), len(Taken._fields)
 _SHAPES: dict[int, Any] = {
     Kind.CHARGE: Charge,
     Kind.EXPIRE: Expire,
     Kind.TOPUP: Topup,
     Kind.ACCOUNT: Account,
     Kind.EPOCH: Epoch,
+    Kind.ROWS: Rows,
 }
 
 
@@ -159,8 +229,9 @@ def read(fields: Sequence[Any]) -> Record:
             f"a record of version {fields[0] if fields else None!r}; this reader knows {VERSION}"
         )
     shape = _SHAPES.get(fields[1])
-    if shape is Charge:
-        return _read_charge(fields)
+    if shape in _LISTED:
+        listed: Record = _LISTED[shape](fields)
+        return listed
     if shape is None or len(fields) != len(shape._fields) + 2:
         raise RecordError(f"a record of kind {fields[1]!r} with {len(fields)} fields")
     made: Record = shape._make(fields[2:])
@@ -168,8 +239,26 @@ def read(fields: Sequence[Any]) -> Record:
 
 
 def _read_charge(fields: Sequence[Any]) -> Charge:
-    width, first = len(Line._fields), len(Charge._fields) + 1  # two fields before, no lines among them
-    if len(fields) < first or (len(fields) - first) % width:
+    # two fields before Charge's own, and behind them, where its lines and parts would stand, the number of lines
+    first = len(Charge._fields) + 1
+    count = fields[first - 1] if len(fields) >= first else -1
+    parted = first + count * _LINE_WIDTH
+    if count < 0 or len(fields) < parted or (len(fields) - parted) % _TAKEN_WIDTH:
         raise RecordError(f"a charge with {len(fields)} fields")
-    lines = tuple(Line._make(fields[at : at + width]) for at in range(first, len(fields), width))
-    return Charge._make((*fields[2:first], lines))
+    lines = tuple(Line._make(fields[at : at + _LINE_WIDTH]) for at in range(first, parted, _LINE_WIDTH))
+    parts = tuple(
+        Taken._make(fields[at : at + _TAKEN_WIDTH]) for at in range(parted, len(fields), _TAKEN_WIDTH)
+    )
+    return Charge._make((*fields[2 : first - 1], lines, parts))
+
+
+def _read_rows(fields: Sequence[Any]) -> Rows:
+    first, width = len(Rows._fields) + 1, len(Opened._fields)
+    count = fields[first - 1] if len(fields) >= first else -1
+    if count < 0 or len(fields) < first + count * width or (len(fields) - first) % width:
+        raise RecordError(f"a record of rows with {len(fields)} fields")
+    listed = [Opened._make(fields[at : at + width]) for at in range(first, len(fields), width)]
+    return Rows._make((*fields[2 : first - 1], tuple(listed[:count]), tuple(listed[count:])))
+
+
+_LISTED: dict[Any, Any] = {Charge: _read_charge, Rows: _read_rows}

@@ -9,15 +9,15 @@ Laws
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ocs.balance.functions import function
 from ocs.balance.keys import home, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, packed, unpacked
-from ocs.balance.profiles import Profiles, read_place, read_profile, write_place, write_profile
-from ocs.balance.stored_book import Book, read_book
+from ocs.balance.profiles import payer, read_place, read_profile, write_place, write_profile
+from ocs.balance.stored_book import ENDLESS, Book, read_book
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
 from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
@@ -26,6 +26,8 @@ from ocs.outcomes import Code, Note
 from ocs.records import Status
 
 CLAIMED, DONE = 1, 2
+_KEEP = -2
+"""Of an end of life: as it is (account.lua, amend)."""
 CLAIM_MS = 60_000
 """Age at which an identity claimed by a create that never opened its account is free again."""
 
@@ -33,14 +35,15 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class Account(NamedTuple):
-    """An account: who it belongs to, and its book."""
+    """A subscriber: who it is, the book of the account that pays, and of a member of a shared account its own."""
 
     profile: Profile
     book: Book
+    own: Book | None = None
 
 
 class NewSubscriber(NamedTuple):
-    """A subscriber to be created; ``floor_micros`` is zero or negative."""
+    """A subscriber to be created; ``floor_micros`` is zero or negative, ``until_ms`` where its balance's life ends (stored_book.py)."""
 
     msisdn: str
     imsi: str
@@ -48,6 +51,41 @@ class NewSubscriber(NamedTuple):
     kind: str
     currency: str
     floor_micros: int
+    until_ms: int = ENDLESS
+
+
+class NewRow(NamedTuple):
+    """A bucket to be opened: units (or micro-units, ``unit`` 4) from ``start_ms`` up to ``until_ms``; ``own`` 1 in a member's own book."""
+
+    id: int
+    unit: int
+    start_ms: int
+    until_ms: int
+    amount: int
+    own: int = 0
+
+
+class Rolled(NamedTuple):
+    """What is left of a row that has ended, at most ``most`` of it, goes to a row of its own."""
+
+    from_id: int
+    from_start_ms: int
+    to_id: int
+    to_start_ms: int
+    to_until_ms: int
+    unit: int
+    most: int
+    own: int = 0
+
+
+class Brought(NamedTuple):
+    """What a top-up brings besides its money: how far it extends the balance's life (0: not), and a bonus."""
+
+    extend_ms: int
+    rows: tuple[NewRow, ...]
+
+
+NOTHING_BROUGHT = Brought(0, ())
 
 
 class ToppedUp(NamedTuple):
@@ -62,12 +100,13 @@ class ToppedUp(NamedTuple):
 class Accounts:
     """The accounts of one store."""
 
-    __slots__ = ("_clock", "_parts", "_profiles")
+    __slots__ = ("_clock", "_parts", "brings")
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
-        self._profiles = Profiles(parts)
+        self.brings: Callable[[Account, int, str, int], Brought] = _nothing_brought
+        """What a top-up of an account brings: by its amount in micro-units, channel and id in one text, and the instant."""
 
     async def find(self, identity: SubscriberId) -> Account | None:
         """Return the account that an identity names, or None; raises StoreFault."""
@@ -75,17 +114,18 @@ class Accounts:
         place = await self._parts.store.execute(slot_of(key), "GET", key)
         if place is None:
             return None
-        partition, account = read_place(place)
-        return await self.read(partition, account)
+        return await self.read(*read_place(place))
 
-    async def read(self, partition: int, account: str) -> Account | None:
-        """Return an account by its place."""
+    async def read(self, partition: int, path: str) -> Account | None:
+        """Return a subscriber by its place (profiles.py)."""
         keys = self._parts.keys[partition]
-        texts = await self._parts.store.execute(keys.slot, "MGET", keys.profile(account), keys.book(account))
-        if texts[0] is None or texts[1] is None:
+        names = [keys.profile(path), keys.book(payer(path))] + ([keys.book(path)] if "/" in path else [])
+        texts = await self._parts.store.execute(keys.slot, "MGET", *names)
+        if None in texts:
             return None
         book = read_book(texts[1])
-        return Account(read_profile(texts[0], account, partition, book.version), book)
+        own = read_book(texts[2]) if len(texts) > 2 else None
+        return Account(read_profile(texts[0], path, partition, book.version), book, own)
 
     async def create(self, new: NewSubscriber, credit_micros: int = 0) -> tuple[Code, Account]:
         """Create a subscriber with an account and its opening credit: SUCCESS, or EXISTS when number or IMSI is taken.
@@ -144,7 +184,14 @@ class Accounts:
         names = (keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream)
         written = write_profile(profile)
         reply = await self._parts.call(
-            profile.partition, "open", names, profile.account, new.floor_micros, written, credit_micros
+            profile.partition,
+            "open",
+            names,
+            profile.account,
+            new.floor_micros,
+            written,
+            credit_micros,
+            new.until_ms,
         )
         code = Code(reply[0])
         if code not in {Code.SUCCESS, Code.EXISTS}:
@@ -169,22 +216,73 @@ class Accounts:
                 await self._swap(key, held, "")
 
     async def amend(
-        self, account: Account, *, status: Status | None = None, profile: Profile | None = None
+        self,
+        account: Account,
+        *,
+        status: Status | None = None,
+        profile: Profile | None = None,
+        until_ms: int | None = None,
     ) -> Code:
-        """Change an account's status or profile; running sessions meet it at their next request."""
+        """Change a subscriber's status or profile, or where its balance's life ends; running sessions meet it at their next request.
+
+        The status of a member of a shared account is its own.
+        """
         where = account.profile
         keys = self._parts.keys[where.partition]
+        names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream]
+        if where.member:
+            names.append(keys.book(where.path))
         reply = await self._parts.call(
-            where.partition, "amend", (keys.part, keys.book(where.account), keys.profile(where.account), keys.stream),
-            where.account, int(status or 0), write_profile(profile) if profile is not None else "",
+            where.partition, "amend", names, where.account, where.member, int(status or 0),
+            write_profile(profile) if profile is not None else "", _KEEP if until_ms is None else until_ms,
         )  # fmt: skip
         return Code(reply[0])
+
+    async def join(self, shared: Account, profile: Profile) -> Code:
+        """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here."""
+        keys = self._parts.keys[shared.profile.partition]
+        names = (
+            keys.part, keys.book(profile.account), keys.profile(profile.path), keys.stream, keys.book(profile.path)
+        )  # fmt: skip
+        reply = await self._parts.call(
+            shared.profile.partition, "join", names, profile.account, profile.member, write_profile(profile)
+        )
+        return Code(reply[0])
+
+    async def open_rows(
+        self,
+        account: Account,
+        rows: Sequence[NewRow],
+        price_micros: int,
+        cause: str,
+        *,
+        rolled: Sequence[Rolled] = (),
+        profile: Profile | None = None,
+        due_ms: int = 0,
+    ) -> tuple[Code, bool]:
+        """Open buckets against a price, once, all or nothing; whether they were there already.
+
+        ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). SUCCESS,
+        CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
+        many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault.
+        """
+        where = account.profile
+        keys = self._parts.keys[where.partition]
+        names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
+        if where.member:
+            names.append(keys.book(where.path))
+        reply = await self._parts.call(
+            where.partition, "rows", names, where.account, where.member, account.book.version, cause, price_micros,
+            write_profile(profile) if profile is not None else "", [list(each) for each in rows],
+            [list(each) for each in rolled], due_ms,
+        )  # fmt: skip
+        return Code(reply[0]), len(reply) > 1 and bool(reply[1] & Note.REPLAY)
 
     async def terminate(self, account: Account) -> Code:
         """End an account and set its identities free; its book stays, for the audit."""
         code = await self.amend(account, status=Status.TERMINATED)
         where = account.profile
-        await self._release(_identities(where.msisdn, where.imsi), where.account)
+        await self._release(_identities(where.msisdn, where.imsi), where.path)
         return code
 
     async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
@@ -226,9 +324,16 @@ class Accounts:
     ) -> ToppedUp:
         """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
         keys = self._parts.keys[partition]
+        brought = NOTHING_BROUGHT
+        if self.brings is not _nothing_brought:
+            part, found = await self._parts.epoch(partition), await self.read(partition, account)
+            if found is not None:
+                now_ms = self._clock.now_ms() + part.offset_ms
+                brought = self.brings(found, amount_micros, f"{channel} {topup_id}", now_ms)
         reply = await self._parts.call(
             partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
-            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS,
+            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, brought.extend_ms,
+            [list(each) for each in brought.rows],
         )  # fmt: skip
         code = Code(reply[0])
         if code in {Code.SKEW, Code.EPOCH}:
@@ -248,6 +353,11 @@ class Accounts:
         for partition in range(len(self._parts.keys)):
             if self._parts.known(partition) is None:
                 await self._parts.epoch(partition)
+
+
+def _nothing_brought(_account: Account, _micros: int, _id: str, _now_ms: int) -> Brought:
+    """Bring money alone."""
+    return NOTHING_BROUGHT
 
 
 def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:

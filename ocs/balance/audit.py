@@ -6,7 +6,9 @@ What must hold (DESIGN law 4)
 3. Every movement carries the account's next sequence number and the book after it: the records (archive, then stream)
    chain without a gap, each explained by what it says was posted, held, void or topped up, and end in the book.
 4. The holds that the records add up to are the pending of the book, without looking at a session.
-5. Claims of top-ups that are not confirmed are counted: money in transit.
+5. Every bucket and counter holds what the parts of the open sessions hold on it, and has used what the records took of it, one
+   after the other; a member's own book has posted and holds what its records and sessions say.
+6. Claims of top-ups that are not confirmed are counted: money in transit.
 
 Books and sessions of a partition are read in one instant by the function ``snapshot``; the records up to that instant follow.
 """
@@ -128,6 +130,8 @@ class Chain:
             came_in += record.amount_micros
         elif isinstance(record, records.Charge):
             posted += sum(line.amount_micros for line in record.lines)
+        elif isinstance(record, records.Rows):
+            posted += record.price_micros
         before, after = self._hold(record)
         pending = tail.pending_micros - before + after
         return Tail(sequence, came_in, posted, pending)._replace(**_settings(tail, record))
@@ -159,9 +163,12 @@ class Chain:
 def _settings(tail: Tail | None, record: Any) -> dict[str, int]:
     """What an account is set to be after a record: only records of the account itself change it."""
     if isinstance(record, records.Account):
-        return {"floor_micros": record.floor_micros, "version": record.version, "status": record.status}
+        status = record.status if tail is None or not record.member else tail.status
+        return {"floor_micros": record.floor_micros, "version": record.version, "status": status}
     if tail is None:
         return {}
+    if isinstance(record, records.Rows):
+        return {"floor_micros": tail.floor_micros, "version": record.version, "status": tail.status}
     return {"floor_micros": tail.floor_micros, "version": tail.version, "status": tail.status}
 
 

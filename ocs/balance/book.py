@@ -24,7 +24,7 @@ from ocs.balance.plan_text import NOTES_AT, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import Profiles, read_profile, write_place
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
-from ocs.charging.plan import Known, Plan, Profile, QuotaRules, plan
+from ocs.charging.plan import Known, Plan, Profile, QuotaRules, Wallet, plan
 from ocs.clock import Clock
 from ocs.limits import (
     PLANS_PER_REQUEST_MAX,
@@ -35,6 +35,7 @@ from ocs.limits import (
 )
 from ocs.outcomes import Code, Note
 from ocs.rating.ladder import Ladder
+from ocs.rating.tariff import Tariff
 from ocs.rating.versions import Tariffs
 
 LADDER_TEXTS_MAX = 10_000
@@ -44,6 +45,10 @@ _ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
 _WHERE, _REPLAY, _STANDING = int(Note.WHERE), int(Note.REPLAY), int(Note.STANDING)
 
 Answered = Callable[[Outcome], None]
+Wallets = Callable[[Profile, Tariff], Wallet | None]
+"""What a subscriber has beside money on a tariff; None where that is nothing."""
+PLAN_FIXED = 23
+"""Values of a plan before its ladders (plan.lua)."""
 
 
 class Stopwatch(NamedTuple):
@@ -87,6 +92,7 @@ class Book:
         "rules",
         "rules_text",
         "tariffs",
+        "wallets",
     )
 
     def __init__(
@@ -99,6 +105,7 @@ class Book:
         self.charge_name = function("charge")
         self.profiles = Profiles(parts)
         self.tariffs = tariffs
+        self.wallets: Wallets = _no_wallet
         self.rules = rules
         self.rules_text = packed(
             rules.supervision_ms,
@@ -245,7 +252,7 @@ class _Charging:
         known = self._profile
         if known is None:
             return True  # named by nobody, or by identities that have gone
-        return profile.account != known.account and any(profile.owns(each) for each in self._ask.ids)
+        return profile.path != known.path and any(profile.owns(each) for each in self._ask.ids)
 
     # -- the call
 
@@ -271,8 +278,8 @@ class _Charging:
 
     def _send_for(self, profile: Profile, part: Part) -> None:
         book, ask = self._book, self._ask
-        rules = book.rules
-        if self._known is not None and self._known.account != profile.account:
+        rules, path = book.rules, profile.path
+        if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
         if self._known is None:
             tariff = book.tariffs.newest(profile.tariff)
@@ -283,45 +290,30 @@ class _Charging:
         now_ms = book.clock.now_ms() + part.offset_ms
         self._sent_key = key
         account, session_id = profile.account, ask.session_id
-        made = self._plan = plan(ask, tariff, rules.quota, book.ladder_text, now_ms, self._known)
-        ladders, services, pieces, before, facts, _ = made
+        wallet = book.wallets(profile, tariff) if tariff is not None else None
+        made = self._plan = plan(ask, tariff, rules.quota, book.ladder_text, now_ms, self._known, wallet)
+        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
             [
-                PLAN_LAYOUT,
-                now_ms,
-                part.offset_ms,
-                SKEW_MS_MAX,
-                ask.kind,
-                ask.number,
-                ask.digest,
-                account,
-                profile.version,
-                key,
-                now_ms,
-                f"{ask.origin_host} {ask.origin_realm}",
-                session_id,
-                book.rules_text,
-                len(ladders),
-                len(ask.services),
-                before,
-                facts,
-                *ladders,
-                *services,
-                *pieces,
+                PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
+                now_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
+                before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
+                first_ms, grace_ms, *ladders, *services, *pieces, *sources,
             ]
-        )
+        )  # fmt: skip
         keys = book.parts.keys[profile.partition]
         prefix = keys.prefix
         command = pack(
             "FCALL",
             book.charge_name,
-            "6",
+            "7" if profile.member else "6",
             keys.part,
             f"{prefix}book:{account}",
             f"{prefix}session:{session_id}",
             keys.due,
             keys.stream,
-            f"{prefix}profile:{account}",
+            f"{prefix}profile:{path}",
+            *((f"{prefix}book:{path}",) if profile.member else ()),
             part.text,
             body,
         )
@@ -381,10 +373,10 @@ class _Charging:
         if self._plans >= PLANS_PER_REQUEST_MAX or not reply[1]:
             self._end(Code.STALE)
             return
-        self._profile = read_profile(reply[1], known.account, known.partition, reply[2])
+        self._profile = read_profile(reply[1], known.path, known.partition, reply[2])
         if len(reply) > 3:
             tariff, facts, *marks = (each.decode() for each in reply[3:])
-            self._known = Known(known.account, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
+            self._known = Known(known.path, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
             self._book.learn(self._ask.session_id, self._known)
         if self._ask.ids and not self._looked_where:
             self._book.profiles.remember(self._ask.ids, self._profile)
@@ -448,14 +440,14 @@ class _Charging:
         }
         facts = made.facts if made.marked else self._known.facts if self._known is not None else ""
         assert self._profile is not None
-        book.learn(ask.session_id, Known(self._profile.account, self._sent_key, facts, marks))
+        book.learn(ask.session_id, Known(self._profile.path, self._sent_key, facts, marks))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""
         book, profile = self._book, self._profile
         assert profile is not None
         key = where(self._ask.session_id)
-        place = write_place(profile.partition, profile.account)
+        place = write_place(profile.partition, profile.path)
         command = pack("SET", key, place, "PX", book.rules.where_ms)
         book.parts.store.call(slot_of(key), command, _ignore)
 
@@ -494,6 +486,10 @@ class _Charging:
         told = {"message": "a request met a defect of ours", "exception": error}
         asyncio.get_running_loop().call_exception_handler(told)
         self._end(Code.EPOCH)
+
+
+def _no_wallet(_profile: Profile, _tariff: Tariff) -> None:
+    """Know of nothing beside money."""
 
 
 def _ignore(_reply: Any) -> None:

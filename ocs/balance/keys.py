@@ -13,9 +13,9 @@ from itertools import count
 from typing import NamedTuple
 
 SLOTS = 16_384
-LAYOUT = 3
+LAYOUT = 4
 """Version of the keys' layout and of what stands under them: books, sessions, records. 1: MessagePack;
-2: rows of fixed format; 3: with rates."""
+2: rows of fixed format; 3: with rates; 4: with buckets and counters."""
 
 
 def slot_of(key: str) -> int:
@@ -51,6 +51,7 @@ class Keys(NamedTuple):
     due: str
     stream: str
     claims: str
+    agenda: str
     prefix: str
 
     def book(self, account: str) -> str:
@@ -86,6 +87,7 @@ def layout(partitions: int) -> tuple[Keys, ...]:
             f"{{{tag}}}:due",
             f"{{{tag}}}:stream",
             f"{{{tag}}}:claims",
+            f"{{{tag}}}:agenda",
             f"{{{tag}}}:",
         )
         for partition, tag in enumerate(tags(partitions))

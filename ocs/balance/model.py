@@ -212,7 +212,7 @@ class Model:
     def _amended(self, account: Account, now_ms: int) -> None:
         record = AccountRecord(
             account.name, account.next(), now_ms, account.version, account.status, account.floor_micros,
-            account.profile, *account.money,
+            account.profile, "", 0, *account.money,
         )  # fmt: skip
         account.records.append(record)
 
@@ -232,7 +232,9 @@ class Model:
     @staticmethod
     def _credited(account: Account, channel: str, topup_id: str, amount_micros: int, now_ms: int) -> None:
         account.credits_micros += amount_micros
-        record = Topup(account.name, account.next(), now_ms, channel, topup_id, amount_micros, *account.money)
+        record = Topup(
+            account.name, account.next(), now_ms, channel, topup_id, amount_micros, 0, *account.money
+        )
         account.records.append(record)
 
     def expire(self, account: Account, session_id: str, now_ms: int, *, forced: bool = False) -> Code:
@@ -246,7 +248,17 @@ class Model:
         session.due_ms = now_ms + self.terms.tombstone_ms
         held = session.void()
         account.records.append(
-            Expire(account.name, account.next(), now_ms, session_id, held, int(forced), *account.money)
+            Expire(
+                account.name,
+                account.next(),
+                now_ms,
+                session_id,
+                held,
+                int(forced),
+                "",
+                *account.money[1:],
+                *account.money,
+            )
         )
         return Code.SUCCESS
 
@@ -476,12 +488,12 @@ class _Request:
         lines = tuple(self._line(row) for row in self.rows)
         return Charge(
             account.name, account.next(), self.now_ms, self.now_ms, ask.session_id, ask.kind, ask.number,
-            code, self.notes, session.offer.key, *account.money, session.state, session.place.text, lines,
+            code, self.notes, session.offer.key, *account.money, session.state, session.place.text, "", *account.money[1:], 0, lines,
         )  # fmt: skip
 
     def _line(self, row: _Row) -> Line:
         service = self.session.services.get(row.asked.key, Service())
         return Line(
             row.asked.key, row.unit, row.code, row.posted_units, row.quarantined_units, service.used.position,
-            row.amount_micros, service.posted_micros, service.grant, service.hold_micros, row.mark,
+            row.amount_micros, service.posted_micros, service.grant, service.hold_micros, row.mark, row.amount_micros, 0,
         )  # fmt: skip

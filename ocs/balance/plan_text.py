@@ -7,7 +7,7 @@ import msgpack
 
 from ocs.charging.outcome import ServiceOutcome
 
-PLAN_LAYOUT = 2
+PLAN_LAYOUT = 3
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
 
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack

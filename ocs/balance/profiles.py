@@ -24,32 +24,55 @@ Found = Callable[[Any], None]
 
 def write_profile(profile: Profile) -> str:
     """Write a profile as the store keeps it, a JSON list (an idle account is mostly this); its place is kept elsewhere."""
-    fields = [profile.msisdn, profile.imsi, profile.tariff, profile.kind, profile.currency]
+    fields: list[Any] = [profile.msisdn, profile.imsi, profile.tariff, profile.kind, profile.currency]
+    if profile.products or profile.cap_micros or profile.lifted:
+        fields += [profile.products, profile.cap_micros, profile.lifted]
     return json.dumps(fields, separators=(",", ":"))
 
 
-def read_profile(text: bytes | str, account: str, partition: int, version: int) -> Profile:
-    """Read a profile of the store."""
-    msisdn, imsi, tariff, kind, currency = json.loads(text)
-    return Profile(account, partition, version, msisdn, imsi, tariff, kind, currency)
+def read_profile(text: bytes | str, path: str, partition: int, version: int) -> Profile:
+    """Read a profile of the store; ``path`` is Profile.path."""
+    msisdn, imsi, tariff, kind, currency, *more = json.loads(text)
+    account, _, member = path.partition("/")
+    products, cap_micros, lifted = more or ((), 0, ())
+    held = tuple((number, key, start, end) for number, key, start, end in products)
+    return Profile(
+        account,
+        partition,
+        version,
+        msisdn,
+        imsi,
+        tariff,
+        kind,
+        currency,
+        member,
+        held,
+        cap_micros,
+        tuple(lifted),
+    )
 
 
-def write_place(partition: int, account: str) -> str:
-    """Write where an account lives, as index and where-keys hold it."""
-    return f"{partition} {account}"
+def write_place(partition: int, path: str) -> str:
+    """Write where a subscriber lives, as index and where-keys hold it."""
+    return f"{partition} {path}"
 
 
 def read_place(text: bytes) -> tuple[int, str]:
-    """Read where an account lives."""
-    partition, account, *_claim = text.decode().split(" ")  # a claim says more behind it (accounts.py)
-    return int(partition), account
+    """Read where a subscriber lives: partition and Profile.path."""
+    partition, path, *_claim = text.decode().split(" ")  # a claim says more behind it (accounts.py)
+    return int(partition), path
 
 
-def _profile(text: bytes, book: bytes, account: str, partition: int) -> Profile | StoreUnreadable:
+def payer(path: str) -> str:
+    """Return the account that pays for a subscriber."""
+    return path.partition("/")[0]
+
+
+def _profile(text: bytes, book: bytes, path: str, partition: int) -> Profile | StoreUnreadable:
     try:
-        return read_profile(text, account, partition, read_book(book).version)
+        return read_profile(text, path, partition, read_book(book).version)
     except (ValueError, TypeError, IndexError):  # BookUnreadable is a ValueError
-        return StoreUnreadable(f"partition {partition}: account {account} has no profile that can be read")
+        return StoreUnreadable(f"partition {partition}: account {path} has no profile that can be read")
 
 
 class Profiles:
@@ -106,19 +129,19 @@ class Profiles:
         if len(named) != 1:
             done(None)
             return
-        partition, account = named.pop()
+        partition, path = named.pop()
         if not 0 <= partition < len(self._parts.keys):
             done(None)
             return
-        self.read(partition, account, lambda found: self._read(ids, found, done))
+        self.read(partition, path, lambda found: self._read(ids, found, done))
 
     def _read(self, ids: tuple[SubscriberId, ...], found: Any, done: Found) -> None:
         if ids and isinstance(found, Profile):
             self.remember(ids, found)
         done(found)
 
-    def read(self, partition: int, account: str, done: Found) -> None:
-        """Read an account's profile and its version from its partition."""
+    def read(self, partition: int, path: str, done: Found) -> None:
+        """Read a subscriber's profile, and the version of its account, from their partition."""
         keys = self._parts.keys[partition]
 
         def told(reply: Any) -> None:
@@ -127,7 +150,7 @@ class Profiles:
             elif reply[0] is None or reply[1] is None:
                 done(None)
             else:
-                done(_profile(reply[0], reply[1], account, partition))
+                done(_profile(reply[0], reply[1], path, partition))
 
         # one command: profile and version are of one instant
-        self._parts.store.call(keys.slot, pack("MGET", keys.profile(account), keys.book(account)), told)
+        self._parts.store.call(keys.slot, pack("MGET", keys.profile(path), keys.book(payer(path))), told)

@@ -23,10 +23,28 @@ class SessionService(NamedTuple):
     rate: str
 
 
+class Part(NamedTuple):
+    """What a service's grant was made on (ocs/rating/sources.py): the service's place, counted from 1, and the source; units of a
+    block already paid that are not used yet; and what is held, in units of the row or micro-units.
+    """
+
+    service: int
+    kind: int
+    own: int
+    id: int
+    start_ms: int
+    until_ms: int
+    block: int
+    take: int
+    cap_micros: int
+    open_units: int
+    held: int
+
+
 class OpenSession(NamedTuple):
     """A session as the store keeps it; times in milliseconds since 1970 (UTC).
 
-    ``indexed_ms`` is where the due index has it: never later than ``due_ms``, when it really ends.
+    ``account`` is the account, and behind a stroke its member, if any. ``indexed_ms`` is where the due index has it: never later than ``due_ms``, when it really ends.
     """
 
     session_id: str
@@ -40,17 +58,20 @@ class OpenSession(NamedTuple):
     origin_host: str
     origin_realm: str
     services: tuple[SessionService, ...]
+    parts: tuple[Part, ...]
 
 
-LAYOUT = 4
-SESSION_FORMAT: Final = "<BBBssI6I6I6I4I4I4I6ssI6BB"
+LAYOUT = 5
+SESSION_FORMAT: Final = "<BBBBssI6I6I6I4I4I4I6ssI6BB"
 SERVICE_FORMAT: Final = "sBdddI5dddI4I6Bs"
+PART_FORMAT: Final = "BBBI4I6I6I6I6ddd"
 """The fields in the store's order, as the library has them (session.lua): B an octet, In an integer of n octets, d a double,
-s text up to a zero."""
+s text up to a zero. Parts stand behind the services."""
 
 _FIELD: Final = re.compile(r"[Bds]|I\d")
 _FIXED: Final = _FIELD.findall(SESSION_FORMAT)
 _SERVICE: Final = _FIELD.findall(SERVICE_FORMAT)
+_PART: Final = _FIELD.findall(PART_FORMAT)
 _DOUBLE: Final = struct.Struct("<d")
 
 
@@ -59,13 +80,13 @@ class SessionUnreadable(ValueError):
 
 
 def fields(text: bytes) -> list[Any]:
-    """Return all fields of a session, its own and then those of its services; raises ValueError, IndexError or struct.error.
+    """Return all fields of a session: its own, those of its services, those of its parts; raises ValueError, IndexError or struct.error.
 
     The outcomes stand behind them, and have no field here but their empty place.
     """
     found: list[Any] = []
     at = 0
-    for field in _FIXED + _SERVICE * text[1]:
+    for field in _FIXED + _SERVICE * text[1] + _PART * text[2]:
         if field == "s":
             end = text.index(0, at)
             found.append(text[at:end].decode())
@@ -84,8 +105,15 @@ def fields(text: bytes) -> list[Any]:
 
 def services(flat: list[Any]) -> list[list[Any]]:
     """Return the services among a session's fields."""
-    width = len(_SERVICE)
-    return [flat[start : start + width] for start in range(len(_FIXED), len(flat), width)]
+    width, first = len(_SERVICE), len(_FIXED)
+    return [flat[start : start + width] for start in range(first, first + flat[1] * width, width)]
+
+
+def parts(flat: list[Any]) -> list[Part]:
+    """Return the parts among a session's fields."""
+    width = len(_PART)
+    first = len(_FIXED) + flat[1] * len(_SERVICE)
+    return [Part._make(flat[start : start + width]) for start in range(first, len(flat), width)]
 
 
 def _service(row: list[Any]) -> SessionService:
@@ -99,11 +127,15 @@ def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
         if text[0] != LAYOUT:
             raise ValueError(f"layout {text[0]}, where {LAYOUT} is known")  # noqa: TRY301 - as if unpacking had
         flat = fields(text)
-        _layout, _count, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[:12]
-        route, _facts, indexed = flat[12:15]
+        _layout, _count, _parts, state, account, tariff, opened, due, _last, _top, _high, _low, _where = flat[
+            :13
+        ]
+        route, _facts, indexed = flat[13:16]
         host, _, realm = route.partition(" ")
-        rows = tuple(map(_service, services(flat)))
+        rows, held = tuple(map(_service, services(flat))), tuple(parts(flat))
         ended = SessionState(state)
     except (ValueError, TypeError, IndexError, OverflowError, struct.error) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault
-    return OpenSession(session_id, partition, ended, account, tariff, opened, due, indexed, host, realm, rows)
+    return OpenSession(
+        session_id, partition, ended, account, tariff, opened, due, indexed, host, realm, rows, held
+    )

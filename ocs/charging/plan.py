@@ -9,23 +9,30 @@ Laws
 2. Where both rates round alike and have the same minimum and cap, the walk passes on as it is; else the chain is closed: what
    was posted stands, and the next rate begins from it, at the position reached.
 3. No grant passes the edge of a window: its life ends there, and seconds are granted no further (DESIGN law 12).
+4. What allowances, restricted money and counters a service has is named here (sources); what is left of them only the store knows.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
 from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
-from ocs.rating.rates import Rate
+from ocs.rating.rates import INCOMING, Facts, Rate
+from ocs.rating.sources import SOURCES_MAX, Source
 from ocs.rating.tariff import Tariff
 from ocs.units import Unit
 
 
 class Profile(NamedTuple):
-    """What a plan needs to know of an account; kept in the store, cached by workers, told apart by ``version``."""
+    """What a plan needs to know of a subscriber; kept in the store, cached by workers, told apart by ``version``.
+
+    ``member`` names the subscriber among those of a shared account, "" where the account is its own. ``products`` are the products
+    that it holds (number, key, start and end in milliseconds since 1970; an end of 0 is none), ``cap_micros`` what a member may
+    spend of the account in a month (0: no cap), ``lifted`` the spend caps that it does without.
+    """
 
     account: str
     partition: int
@@ -35,6 +42,15 @@ class Profile(NamedTuple):
     tariff: str
     kind: str
     currency: str
+    member: str = ""
+    products: tuple[tuple[int, str, int, int], ...] = ()
+    cap_micros: int = 0
+    lifted: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Return how the store names the subscriber: the account, and behind a stroke its member."""
+        return f"{self.account}/{self.member}" if self.member else self.account
 
     def owns(self, identity: SubscriberId) -> bool:
         """Tell whether an identity names this account."""
@@ -56,8 +72,26 @@ class QuotaRules(NamedTuple):
     events_per_s: int
 
 
+class Wallet(Protocol):
+    """What a subscriber has beside money, and is counted on (rating/wallet.py)."""
+
+    @property
+    def first_ms(self) -> int:
+        """How long a balance lives from its first use; 0: without end."""
+
+    @property
+    def grace_ms(self) -> int:
+        """How long after its end services are still received."""
+
+    def sources(self, rate: Rate, facts: Facts, at_ms: int) -> tuple[Source, ...]:
+        """Return the sources of a service on a rate at an instant, in order; SOURCES_MAX at most."""
+
+    def facts_looked_at(self, service: str) -> frozenset[str]:
+        """Return the names of the facts that sources of a service depend on."""
+
+
 class Known(NamedTuple):
-    """What a session's rating hangs on, as the store told it last: its account, tariff's key, facts (information.py), marks by service."""
+    """What a session's rating hangs on, as the store told it last: its account (Profile.path), tariff's key, facts (information.py), marks by service."""
 
     account: str
     tariff: str
@@ -79,9 +113,10 @@ class Plan(NamedTuple):
     ``ladders`` are packed, each once. ``services`` holds WIDTH values for each service: key, refusal, unit, used of each kind (-1:
     not told), wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on (counted from 1; 0: none),
     how many of the ``pieces`` are its own, the mark that it is on by what is known, the mark of a grant, whether a grant closes the
-    chain of another rate, and whether it is granted to everybody. ``pieces`` are pairs of a ladder and the units used on it, in the
-    services' order. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
-    ``marked`` tells whether the session has facts and marks to remember.
+    chain of another rate, whether it is granted to everybody (1) or is received (2), how many of the ``sources`` are its own, and
+    which service is served in its turn. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
+    are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
+    ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are the wallet's.
     """
 
     ladders: list[bytes]
@@ -90,13 +125,17 @@ class Plan(NamedTuple):
     before: str
     facts: str
     marked: bool
+    sources: list[Any]
+    first_ms: int = 0
+    grace_ms: int = 0
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
         return self.services[12::WIDTH]
 
 
-WIDTH = 15
+WIDTH = 17
+_EMERGENCY, _RECEIVED = 1, 2
 
 LadderText = Callable[[Ladder], bytes]
 
@@ -108,11 +147,13 @@ def plan(
     ladder_text: LadderText,
     at_ms: int,
     known: Known | None = None,
+    wallet: Wallet | None = None,
 ) -> Plan:
     """Make the plan of a request at an instant, on a tariff; one that is not known (None) refuses every service.
 
     ``known`` is what the store told of the session, None when it is not known here: then the plan is made as if the request told
-    all, and the store compares. ``ladder_text`` packs a ladder.
+    all, and the store compares. ``ladder_text`` packs a ladder. ``wallet`` is what the subscriber has beside money, None where
+    that is nothing.
     """
     family = ask.family
     if tariff is None or family is None:
@@ -120,19 +161,17 @@ def plan(
     priced = tariff.services.get(family)
     # A call or message may be an emergency's or one received, which only its information tells.
     plain = priced is not None and (family == "data" or ask.information is None)
-    if not plain or (known is not None and (known.facts or any(known.marks.values()))):
+    if not plain or wallet is not None or (known is not None and (known.facts or any(known.marks.values()))):
         looked_at = tariff.looked_at(family)
-        return (
-            _unpriced(ask)
-            if looked_at is None
-            else _Rated(ask, tariff, rules, ladder_text, at_ms, known).plan(looked_at)
-        )
+        if looked_at is None:
+            return _unpriced(ask)
+        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet).plan(looked_at)
     assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
     at = priced.unit - 1
     most, rate = rules[at], rules[at + 4]
-    for key, _, _, used, wanted, _ in ask.services:
+    for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
         octets, seconds, events = reported = _NOTHING if used is None else used
         wants = 0
         if wanted is not None:
@@ -158,19 +197,22 @@ def plan(
             "",
             0,
             0,
+            0,
+            place,
         )
     before = (
         ANY if family == "data" else ""
     )  # nothing that is known of a session changes the price of data here
-    return Plan([ladder_text(priced.ladder)], services, pieces, before, ANY, marked=False)
+    return Plan([ladder_text(priced.ladder)], services, pieces, before, ANY, marked=False, sources=[])
 
 
 def _unpriced(ask: Ask) -> Plan:
     services: list[Any] = []
-    for key, _, _, used, wanted, _ in ask.services:
+    for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
         refusal = _REFUSED if wanted is not None else 0
-        services += (key, refusal, 1, *(_NOTHING if used is None else used), 0, 0, 0, 0, 0, ANY, "", 0, 0)
-    return Plan([], services, [], ANY, ANY, marked=False)
+        reported = _NOTHING if used is None else used
+        services += (key, refusal, 1, *reported, 0, 0, 0, 0, 0, ANY, "", 0, 0, 0, place)
+    return Plan([], services, [], ANY, ANY, marked=False, sources=[])
 
 
 class _On(NamedTuple):
@@ -195,17 +237,24 @@ class _Rated:
         ladder_text: LadderText,
         at_ms: int,
         known: Known | None,
+        wallet: Wallet | None,
     ) -> None:
         assert ask.family is not None
         self.ask, self.tariff, self.rules, self.at_ms, self.known = ask, tariff, rules, at_ms, known
+        self.wallet = wallet
         self.family = ask.family
         self.ladder_text = ladder_text
         self.ladders: dict[bytes, int] = {}
         self.services: list[Any] = []
         self.pieces: list[int] = []
+        self.sources: list[Any] = []
+        self.priorities: list[int] = []
         self.facts = NOTHING
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
+        wallet = self.wallet
+        if wallet is not None:
+            looked_at |= wallet.facts_looked_at(self.family)
         before = kept(self.known.facts) if self.known is not None else NOTHING
         if before is NOTHING or self.family == "data":  # a call or message stays what it was
             now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
@@ -215,11 +264,21 @@ class _Rated:
             self.facts = before
         for asked in self.ask.services:
             self._service(asked)
+        self._take_turns()
         told_before = ANY if self.ask.kind == INITIAL else before.text
-        return Plan(list(self.ladders), self.services, self.pieces, told_before, self.facts.text, marked=True)
+        return Plan(
+            list(self.ladders), self.services, self.pieces, told_before, self.facts.text, True, self.sources,
+            wallet.first_ms if wallet is not None else 0, wallet.grace_ms if wallet is not None else 0,
+        )  # fmt: skip
+
+    def _take_turns(self) -> None:
+        """Say in whose turn each service is served: by the priority of its rate, then by its place."""
+        if len(self.priorities) > 1:
+            turns = sorted(range(len(self.priorities)), key=self.priorities.__getitem__)
+            self.services[WIDTH - 1 :: WIDTH] = [place + 1 for place in turns]
 
     def _service(self, asked: AskedService) -> None:
-        following = self._following(asked)
+        facts, following = self._following(asked)
         mark, earlier = self._earlier(asked.key, following)
         on = earlier or following
         unit = on.rate.unit if on is not None else Unit.OCTETS
@@ -246,17 +305,31 @@ class _Rated:
         pieces = self._pieces(earlier, reported[at], asked.after[at] if asked.after is not None else 0)
         for piece in pieces:
             self.pieces += (self._place(piece[0]), piece[1])
+        sources = self._sources(following, facts) if wants else ()
+        for source in sources:
+            self.sources += source
+        always = 0
+        if following is not None and following.rate.emergency:
+            always = _EMERGENCY
+        elif facts.direction == INCOMING:
+            always = _RECEIVED
+        self.priorities.append(following.rate.priority if following is not None else 0)
         self.services += (
             asked.key, refusal, unit, octets, seconds, events, wants, validity_s, self.rules[at + 4], ladder, len(pieces),
-            mark, following.mark if following is not None else "", int(closes),
-            int(following is not None and following.rate.emergency),
+            mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities),
         )  # fmt: skip
 
-    def _following(self, asked: AskedService) -> _On | None:
-        """Return what prices a grant that is made now."""
+    def _sources(self, following: _On | None, facts: Facts) -> tuple[Source, ...]:
+        """Return what a grant may be paid from beside the account's money, and what it is counted on."""
+        if self.wallet is None or following is None or following.rate.free:
+            return ()
+        return self.wallet.sources(following.rate, facts, self.at_ms)[:SOURCES_MAX]
+
+    def _following(self, asked: AskedService) -> tuple[Facts, _On | None]:
+        """Return what is known of a service now, and what prices a grant that is made now."""
         facts = self.facts.facts(self.family, asked.rating_group, asked.service_identifier)
         rate = self.tariff.rate(facts)
-        return None if rate is None else _On(rate, rate.index_at(self.at_ms))
+        return facts, None if rate is None else _On(rate, rate.index_at(self.at_ms))
 
     def _earlier(self, key: str, following: _On | None) -> tuple[str, _On | None]:
         """Return the mark that the service is on, and what prices the units used since; a new service is on what follows."""

@@ -14,6 +14,8 @@ Laws
    position, total = R if nothing is used (p = 0), else max(R, minimum), and then with CapMode.FREE min of that and the cap.
    CapMode.STOP leaves the total alone (what was used is owed, also beyond the grant) and bounds ``affordable`` instead: no
    unit is granted that would take the total above max(cap, posted).
+8. On the axis of a period the steps are chosen by what was used in the period, by whomever: a walk's blocks stay its own, and its
+   covered units lie ``shift`` = (used in the period) - (covered) further on. The last step has no end.
 
 The twin is ocs/balance/functions/ladder.lua; tests/property holds the two equal on random ladders.
 """
@@ -177,22 +179,26 @@ def ladder(
     )
 
 
-def advance(on: Ladder, walk: Walk, units: int) -> Walk:
-    """Use ``units`` more: buy the blocks that they begin. Positions beyond the ladder's limit are an OverflowError."""
+def advance(on: Ladder, walk: Walk, units: int, shift: int = 0) -> Walk:
+    """Use ``units`` more: buy the blocks that they begin. Positions beyond the ladder's limit are an OverflowError.
+
+    ``shift`` is where the walk's end lies on the axis of a period (law 8).
+    """
     position = walk.position + units
     if units < 0 or position > on.limit:
         raise OverflowError(f"position {position} lies outside 0 .. {on.limit}")
     covered, whole, frac = walk.covered, walk.whole_micros, walk.frac
     if position > 0 and covered == 0:
         whole += on.fee_micros
-    for start, end, block, price, per in on.steps:
+    last = on.steps[-1]
+    for each in on.steps:
         if covered >= position:
             break
-        if covered >= end:
+        finish = position if each is last else min(position, each.end - shift)
+        if covered >= finish:
             continue
-        assert covered >= start
-        blocks = min(-(-(position - covered) // block), -(-(end - covered) // block))
-        bought = blocks * block
+        _, _, block, price, per = each
+        bought = -((covered - finish) // block) * block
         whole += mul_div_floor(bought, price, per)
         frac += bought % per * price % per * (on.scale // per)
         if frac >= on.scale:
@@ -227,7 +233,7 @@ def _rounded(on: Ladder, walk: Walk) -> int:
     return down + (quantum if half else 0)
 
 
-def affordable(on: Ladder, walk: Walk, wanted: int, posted: int, budget: int) -> int:
+def affordable(on: Ladder, walk: Walk, wanted: int, posted: int, budget: int, shift: int = 0) -> int:
     """Return the most units in 0 .. wanted whose cost beyond ``posted`` micro-units stays within ``budget``.
 
     What costs nothing more (a block paid already, a free step) is affordable whatever the budget. The cost is constant
@@ -240,12 +246,12 @@ def affordable(on: Ladder, walk: Walk, wanted: int, posted: int, budget: int) ->
     ceiling = posted + max(budget, 0)
     if on.cap_mode == CapMode.STOP:
         ceiling = min(ceiling, max(on.cap_micros, posted))
-    if total(on, advance(on, walk, most)) <= ceiling:
+    if total(on, advance(on, walk, most, shift)) <= ceiling:
         return most
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
-        if total(on, advance(on, walk, middle)) <= ceiling:
+        if total(on, advance(on, walk, middle, shift)) <= ceiling:
             low = middle
         else:
             high = middle

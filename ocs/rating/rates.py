@@ -104,6 +104,8 @@ class Rate:
     tax_class: str
     free: bool
     emergency: bool = False
+    priority: int = 5
+    """Who comes to scarce credit first among the services of one request: the lower."""
     plain: bool = False
     """Whether it is all that its service has, and has one ladder: then sessions need not say which rate they are on."""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ocs.balance.accounts import Accounts
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts, ScriptFault, unpacked
+from ocs.balance.profiles import payer
 from ocs.balance.stored_session import SessionUnreadable, read_session
 from ocs.clock import Clock
 from ocs.outcomes import Code
@@ -86,12 +87,13 @@ class Sweeper:
         """End one session that is due (or, forced, at an operator's word); micro-units set free, or None when it had ended."""
         keys = self._parts.keys[partition]
         text = await self._parts.store.execute(keys.slot, "GET", keys.session(session_id))
-        account = read_session(text, session_id, partition).account if text is not None else ""
+        path = read_session(text, session_id, partition).account if text is not None else ""
+        names = [keys.part, keys.book(payer(path)), keys.session(session_id), keys.due, keys.stream]
+        if "/" in path:
+            names.append(keys.book(path))
         reply = await self._parts.call(
-            partition, "expire",
-            (keys.part, keys.book(account), keys.session(session_id), keys.due, keys.stream),
-            account, session_id, self._tombstone_ms, int(forced),
-        )  # fmt: skip
+            partition, "expire", names, path, session_id, self._tombstone_ms, int(forced)
+        )
         return reply[1] if reply[0] == Code.SUCCESS else None
 
     async def _claims(self) -> int:

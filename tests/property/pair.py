@@ -182,7 +182,7 @@ class Pair:
         for account in accounts:
             book = read_book(seen.values[keys.book(account.name)])
             assert book == (*account.money, account.floor_micros, account.sequence, account.version,
-                            account.status, len(account.open_sessions))  # fmt: skip
+                            account.status, len(account.open_sessions), 0, ())  # fmt: skip
             new = tuple(_without_where(each) for each in seen.records if each.account == account.name)
             known = self.records_seen.get(account.name, 0)
             assert new == tuple(account.records[known:]), f"\nstore {new}\nmodel {account.records[known:]}"

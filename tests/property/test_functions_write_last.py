@@ -76,6 +76,34 @@ async def claimed(room: StoreRoom) -> Pair:
     return pair
 
 
+async def joined(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await join(pair, WHOLE, member="1")
+    return pair
+
+
+async def join(pair: Pair, _version: int, member: str = "2") -> Any:
+    keys = pair.charged.parts.keys[0]
+    account = pair.homes[0][1].name
+    path = f"{account}/{member}"
+    names = (keys.part, keys.book(account), keys.profile(path), keys.stream, keys.book(path))
+    return await pair.charged.parts.call(0, "join", names, account, member, "[]")
+
+
+async def rows(pair: Pair, _version: int) -> Any:
+    """Buy what has a price, brings a bucket, and rolls another over; for the member where there is one."""
+    keys = pair.charged.parts.keys[0]
+    account = pair.homes[0][1].name
+    member = "1" if await pair.charged.store.execute(keys.slot, "EXISTS", keys.book(f"{account}/1")) else ""
+    path = f"{account}/{member}" if member else account
+    names = [keys.part, keys.book(account), keys.profile(path), keys.stream, keys.agenda]
+    names += [keys.book(path)] if member else []
+    row = [[5, 1, 0, 2**41, 50, int(bool(member))]]
+    return await pair.charged.parts.call(
+        0, "rows", names, account, member, 1, "bought", 10, "[]", row, [[5, 0, 6, 1, 2**41, 1, 20, 0]], 5
+    )
+
+
 def charge(kind: int, service: AskedService) -> "Act":
     async def act(pair: Pair, version: int) -> Any:
         pair.charged.book.charge_name = f"charge_{version}"
@@ -160,11 +188,19 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     ),
     "epoch": (opened, epoch),
     "calendar": (opened, calendar),
-    "open": (opened, on_account("open", 0, "{}", 0)),
-    "open: with credit": (opened, on_account("open", -100, "{}", 500)),
-    "amend": (opened, on_account("amend", 2, "")),
+    "open": (opened, on_account("open", 0, "{}", 0, 0)),
+    "open: with credit": (opened, on_account("open", -100, "{}", 500, -1)),
+    "amend": (opened, on_account("amend", "", 2, "", -2)),
     "claim": (opened, claim),
-    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000)),
+    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0, [])),
+    "credit: with a bonus": (
+        opened,
+        on_account("credit", "test", "second", 7, 100, 1_000, 5, [[5, 4, 0, 2**41, 50]]),
+    ),
+    "join": (opened, join),
+    "join: another member": (joined, join),
+    "rows: a product": (opened, rows),
+    "rows: of a member": (joined, rows),
     "confirm: done": (claimed, confirm(refused=False)),
     "confirm: refused": (claimed, confirm(refused=True)),
     "swap: another text": (opened, swap("another")),

@@ -10,7 +10,11 @@ from tests.property.scripts import Opening, openings, play, scripts
 from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
 WOUNDED = 91
-VOID = "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n      session[s + V_HOLD], session[s + V_NUMBER] = 0, number"
+VOID = (
+    "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n"
+    "      if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end\n"
+    "      session[s + V_HOLD], session[s + V_NUMBER] = 0, number"
+)
 WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no replay check": (
         ("if was_kind == kind and was_number == number then", "if false then"),
@@ -20,7 +24,10 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no comparison of the content": (("if was_digest == digest then return", "if true then return"),),
     "no void": ((VOID, "session[s + V_NUMBER] = number"),),
     "no void of the services that a termination does not name": (
-        ("book[B_PENDING] = book[B_PENDING] - void_all(session)\n    book[B_OPEN]", "book[B_OPEN]"),
+        (
+            "book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1",
+            "book[B_OPEN] = book[B_OPEN] - 1",
+        ),
     ),
     "a void by a lower number": (
         ("(number >= session[s + V_NUMBER] and touches(plan, a))", "touches(plan, a)"),
@@ -57,9 +64,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
             "",
         ),
     ),
-    "an emergency call is barred": (
-        ("if book[B_STATUS] ~= ACTIVE and plan[a + A_ALWAYS] == 0 then", "if book[B_STATUS] ~= ACTIVE then"),
-    ),
+    "an emergency call is barred": (("if always == EMERGENCY then return false end", ""),),
 }
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),

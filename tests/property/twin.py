@@ -23,8 +23,10 @@ def twin(room: StoreRoom, name: str = "") -> LuaLadder:
     """
     called = name or function("ladder")
 
-    def evaluate(on: Ladder, walk: Walk, units: int, wanted: int, posted: int, budget: int) -> Any:
-        body = packed(on, *walk, units, wanted, posted, budget)
+    def evaluate(
+        on: Ladder, walk: Walk, units: int, wanted: int, posted: int, budget: int, shift: int = 0
+    ) -> Any:
+        body = packed(on, *walk, units, wanted, posted, budget, shift)
         return unpacked(room.run(room.store.execute(0, "FCALL_RO", called, 0, body)))
 
     return evaluate

@@ -27,7 +27,7 @@ def test_statuses_are_the_same_where_lua_has_another_word_for_one() -> None:
 
 
 def test_records_are_of_the_same_kinds_and_version() -> None:
-    assert {each.name: LUA[f"R_{each.name}"] for each in Kind} == {each.name: each.value for each in Kind}
+    assert {each.name: LUA[f"K_{each.name}"] for each in Kind} == {each.name: each.value for each in Kind}
     assert LUA["RECORD_VERSION"] == VERSION
 
 

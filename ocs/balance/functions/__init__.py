@@ -7,12 +7,21 @@ number: Lua 5.1 would look each up where it is used, and they are used at every 
 import re
 from importlib.resources import files
 
-VERSION = 3
+VERSION = 4
 """Version of the library and of every function's name: a change of what a function takes or does raises it."""
 
 NAME = f"ocs_{VERSION}"
 
-_PARTS = ("words.lua", "ladder.lua", "session.lua", "charge.lua", "account.lua")
+_PARTS = (
+    "words.lua",
+    "ladder.lua",
+    "session.lua",
+    "sources.lua",
+    "plan.lua",
+    "grants.lua",
+    "charge.lua",
+    "account.lua",
+)
 
 _CONSTANTS = re.compile(r"^local ([A-Z][A-Z_0-9]*(?:, [A-Z][A-Z_0-9]*)*) = (\d+(?:, \d+)*)$", re.MULTILINE)
 _WORD = re.compile(r"'[^'\n]*'|--[^\n]*|\b[A-Z][A-Z_0-9]*\b")

@@ -27,7 +27,7 @@ local function epoch(keys, args)
   local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(offset)
   local number = format('%.0f', old + 1)
   local after = number .. ' ' .. offset
-  local record = pack({ RECORD_VERSION, R_EPOCH, '', 0, now, old + 1, last, run_id })
+  local record = pack({ RECORD_VERSION, K_EPOCH, '', 0, now, old + 1, last, run_id })
 
   call('XADD', keys[3], number .. '-1', 'r', record)
   call('SET', keys[1], after)
@@ -50,16 +50,17 @@ end
 local function open(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, credit_floor, profile, opening = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, credit_floor, profile, opening, ends = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   if call('EXISTS', keys[2]) == 1 then return { EXISTS } end
   if exact(credit_floor) > 0 or credit_floor < -BOOK_MAX then return { LIMIT } end
   if exact(opening) < 0 or opening > BOOK_MAX then return { LIMIT } end
   local sequence = opening > 0 and 2 or 1
-  local book = write_book({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0 })
-  local opened = pack({ RECORD_VERSION, R_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, 0, 0, 0 })
-  local credited = pack({ RECORD_VERSION, R_TOPUP, account, 2, now, 'opening', account, opening, opening, 0, 0 })
+  if exact(ends) < -1 then return { LIMIT } end
+  local book = write_book({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0, ends, 0 })
+  local opened = pack({ RECORD_VERSION, K_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, '', ends, 0, 0, 0 })
+  local credited = pack({ RECORD_VERSION, K_TOPUP, account, 2, now, 'opening', account, opening, ends, opening, 0, 0 })
   local id = stream_id(part)
 
   call('XADD', keys[4], id, 'r', opened)
@@ -69,29 +70,164 @@ local function open(keys, args)
   return { SUCCESS }
 end
 
--- amend: another status (0 keeps it) or another profile ('' keeps it); the version rises, so that every plan is made again.
+-- join: a member of a shared account, with a book of its own; EXISTS when it is there.
+local function join(keys, args)
+  if not call then fetch() end
+  local part = args[1]
+  local now, offset, skew, account, member, profile = unpack(cmsgpack.unpack(args[2]))
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
+  if refused then return { refused } end
+  local book_text = call('GET', keys[2])
+  if not book_text then return { UNKNOWN_SUBSCRIBER } end
+  if call('EXISTS', keys[5]) == 1 then return { EXISTS } end
+  local book = read_book(book_text)
+  if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
+  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
+  local own = write_book({ 0, 0, 0, 0, 0, 1, ACTIVE, 0, 0, 0 })
+  local record = pack({ RECORD_VERSION, K_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], ACTIVE, book[B_FLOOR],
+    profile, member, book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  local book_after, id = write_book(book), stream_id(part)
+
+  call('XADD', keys[4], id, 'r', record)
+  call('SET', keys[3], profile)
+  call('MSET', keys[2], book_after, keys[5], own)
+  return { SUCCESS }
+end
+
+-- amend: another status (0 keeps it), another profile ('' keeps it) or another end of life (-2 keeps it), of an account or of one
+-- of its members (keys[5], whose status is its own); the version rises, so that every plan is made again.
 local function amend(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, status, profile = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, status, profile, ends = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
   if not book_text then return { UNKNOWN_SUBSCRIBER } end
   local book = read_book(book_text)
   if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
-  if status ~= 0 then book[B_STATUS] = status end
+  local own_text = keys[5] and call('GET', keys[5])
+  if keys[5] and not own_text then return { UNKNOWN_SUBSCRIBER } end
+  local own = own_text and read_book(own_text) or book
+  if own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
+  if status ~= 0 then own[B_STATUS] = status end
+  if exact(ends) >= -1 then book[B_UNTIL] = ends end
   if profile == '' then profile = call('GET', keys[3]) or error('an account without a profile') end
   book[B_VERSION] = book[B_VERSION] + 1
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  local record = pack({ RECORD_VERSION, R_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], book[B_STATUS],
-    book[B_FLOOR], profile, book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  local record = pack({ RECORD_VERSION, K_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], own[B_STATUS],
+    book[B_FLOOR], profile, member, book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
   local book_after, id = write_book(book), stream_id(part)
+  local own_after = own ~= book and write_book(own)
 
   call('XADD', keys[4], id, 'r', record)
   call('SET', keys[3], profile)
-  call('SET', keys[2], book_after)
+  if own_after then call('MSET', keys[2], book_after, keys[5], own_after) else call('SET', keys[2], book_after) end
   return { SUCCESS }
+end
+
+-- The values of rows that are not in a book yet, added to it: {id, unit, start, until, amount} each.
+local function rows_added(book, rows, now)
+  local added = {}
+  for i = 1, #rows do
+    local id, unit, start, ends, amount = values_of(rows[i])
+    if exact(amount) < 0 or amount > BOOK_MAX or exact(start) >= exact(ends) or id >= COUNTER_IDS or id < 1 then
+      error('a row that cannot be')
+    end
+    if not find_row(book, id, start) then
+      add_row(book, id, unit, start, ends, amount)
+      for _, value in ipairs({ id, unit, start, ends, amount, 0, 0 }) do added[#added + 1] = value end
+    end
+  end
+  return added
+end
+
+-- The record of rows that came (or, in `gone`, went).
+local function rows_record(book, own, account, member, now, cause, price, profile, came, gone)
+  local record = { RECORD_VERSION, K_ROWS, account, book[B_SEQUENCE], now, cause, price, profile, book[B_VERSION], member,
+    own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING], #came / R_WIDTH }
+  for i = 1, #came do record[#record + 1] = came[i] end
+  for i = 1, gone and #gone or 0 do record[#record + 1] = gone[i] end
+  return record
+end
+
+-- Move what is left of ended rows to rows of their own, each at most so much: the values of what came.
+local function roll_over(home, rolled)
+  local came = {}
+  for i = 1, #rolled do
+    local from_id, from_start, to_id, to_start, to_until, unit, most = values_of(rolled[i])
+    local w = find_row(home, from_id, from_start)
+    local rest = w and free_of(home, w) or 0
+    if rest > most then rest = most end
+    if rest > 0 and not find_row(home, to_id, to_start) then
+      home[w + R_AMOUNT] = home[w + R_AMOUNT] - rest
+      add_row(home, to_id, unit, to_start, to_until, rest)
+      for _, value in ipairs({ to_id, unit, to_start, to_until, rest, 0, 0 }) do came[#came + 1] = value end
+    end
+  end
+  return came
+end
+
+-- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
+-- profile changes with it ('' keeps it); all or nothing, and once: rows that are there already are no second time.
+-- KEYS: part, book, profile, stream, agenda, the member's own book (if any). STALE: the profile is of another version by now;
+-- CREDIT_LIMIT: the price is more than is available. `due` is when the account has something to do next (0: nothing).
+local function rows(keys, args)
+  if not call then fetch() end
+  local part = args[1]
+  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due = unpack(cmsgpack.unpack(args[2]))
+  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
+  if refused then return { refused } end
+  local book_text, own_text = call('GET', keys[2]), keys[6] and call('GET', keys[6])
+  if not book_text or (keys[6] and not own_text) then return { UNKNOWN_SUBSCRIBER } end
+  local book = read_book(book_text)
+  local own = own_text and read_book(own_text) or book
+  if book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
+  local path = member == '' and account or account .. '/' .. member
+  local next_due = format('%.0f', exact(due))
+  local there = profile == '' and #added > 0
+  for i = 1, #added do
+    there = there and find_row(added[i][6] == 1 and own or book, added[i][1], added[i][3]) ~= nil
+  end
+  if there then
+    if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
+    return { SUCCESS, REPLAY }
+  end
+  if version ~= book[B_VERSION] then return { STALE } end
+  if exact(price) < 0 or price > BOOK_MAX then return { LIMIT } end
+  if price > 0 and price > available_of(book) then return { CREDIT_LIMIT } end
+  local gone = {}
+  sweep_rows(book, now, true, gone)
+  if own ~= book then sweep_rows(own, now, true, gone) end
+  local came = {}
+  local function add(home, is_own)
+    local mine, mine_rolled = {}, {}
+    for i = 1, #added do
+      if (added[i][6] == 1) == is_own then mine[#mine + 1] = added[i] end
+    end
+    for i = 1, #rolled do
+      if (rolled[i][8] == 1) == is_own then mine_rolled[#mine_rolled + 1] = rolled[i] end
+    end
+    for _, value in ipairs(roll_over(home, mine_rolled)) do came[#came + 1] = value end
+    for _, value in ipairs(rows_added(home, mine, now)) do came[#came + 1] = value end
+  end
+  add(book, false)
+  if own ~= book then add(own, true) end
+  if book[B_ROWS] > ROWS_KEPT or own[B_ROWS] > ROWS_KEPT then return { LIMIT } end
+  book[B_POSTED] = book[B_POSTED] + price
+  if own ~= book then own[B_POSTED] = own[B_POSTED] + price end
+  if profile ~= '' then book[B_VERSION] = book[B_VERSION] + 1 end
+  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
+  check(book)
+  if own ~= book then check(own) end
+  local record = pack(rows_record(book, own, account, member, now, cause, price, profile, came, gone))
+  local book_after, own_after, id = write_book(book), own ~= book and write_book(own), stream_id(part)
+
+  call('XADD', keys[4], id, 'r', record)
+  if profile ~= '' then call('SET', keys[3], profile) end
+  if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
+  if own_after then call('MSET', keys[2], book_after, keys[6], own_after) else call('SET', keys[2], book_after) end
+  return { SUCCESS, 0 }
 end
 
 -- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:
@@ -131,11 +267,12 @@ local function confirm(keys, args)
   return { SUCCESS }
 end
 
--- credit: money comes in, once per (channel, id) in this account's partition; the result is balance and what belongs to it.
+-- credit: money comes in, once per (channel, id) in this account's partition, extends the balance's life, and may bring rows (a
+-- bonus) with it; the result is balance and what belongs to it.
 local function credit(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, channel, id, digest, amount, kept_ms = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend, rows = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, '', 0 } end
   local marker = call('GET', keys[3])
@@ -151,12 +288,19 @@ local function credit(keys, args)
   if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
+  if book[B_UNTIL] > 0 and now + exact(extend) > book[B_UNTIL] then book[B_UNTIL] = now + extend end
+  local first = book[B_SEQUENCE]
+  local bonus = #rows > 0 and rows_added(book, rows, now)
+  if bonus and #bonus == 0 then bonus = nil end
+  if bonus then book[B_SEQUENCE] = first + 1 end
   local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
-  local record = pack({ RECORD_VERSION, R_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount,
+  local record = pack({ RECORD_VERSION, K_TOPUP, account, first, now, channel, id, amount, book[B_UNTIL],
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  local brought = bonus and pack(rows_record(book, book, account, '', now, 'bonus ' .. channel .. ' ' .. id, 0, '', bonus))
   local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
 
   call('XADD', keys[4], stream, 'r', record)
+  if brought then call('XADD', keys[4], stream, 'r', brought) end
   call('SET', keys[3], kept, 'PX', life)
   call('SET', keys[2], book_after)
   return { SUCCESS, result, 0 }
@@ -184,9 +328,9 @@ end
 -- ladder: the evaluator by itself, for the property tests that hold it equal to its Python twin.
 local function ladder(_, args)
   if not call then fetch() end
-  local on, position, covered, whole, frac, units, wanted, posted, budget = unpack(cmsgpack.unpack(args[1]))
-  local walk = { advance(on, position, covered, whole, frac, units) }
-  local able, price = affordable(on, position, covered, whole, frac, wanted, posted, budget)
+  local on, position, covered, whole, frac, units, wanted, posted, budget, shift = unpack(cmsgpack.unpack(args[1]))
+  local walk = { advance(on, position, covered, whole, frac, units, shift) }
+  local able, price = affordable(on, position, covered, whole, frac, wanted, posted, budget, shift)
   return pack({ walk, total(on, walk[1], walk[3], walk[4]), able, price })
 end
 
@@ -202,6 +346,8 @@ redis.register_function('epoch_VERSION', epoch)
 redis.register_function('calendar_VERSION', calendar)
 redis.register_function('open_VERSION', open)
 redis.register_function('amend_VERSION', amend)
+redis.register_function('join_VERSION', join)
+redis.register_function('rows_VERSION', rows)
 redis.register_function('claim_VERSION', claim)
 redis.register_function('confirm_VERSION', confirm)
 redis.register_function('credit_VERSION', credit)

@@ -4,30 +4,6 @@
 -- account's available money -> remember the outcome -> record. No refusal skips posting, except a conflict and an
 -- unknown session.
 
--- A plan is one flat array (its first value means nothing): PLAN_FIXED values, the texts of P_LADDERS ladders, A_WIDTH
--- values for each of P_SERVICES services, and the pieces of what was used: pairs of a ladder and units, A_PIECES pairs for
--- each service in turn. A service is told by its base `a`, the place before its first value: plan[a + A_KEY]; ladders are
--- counted from 1, and what was used of a unit is at plan[a + A_USED + unit] (below 0: nothing was told).
-local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION, P_TARIFF, P_AT = 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES, P_BEFORE, P_FACTS = 12, 13, 14, 15, 16, 17, 18
-local PLAN_FIXED = 18
-local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 7, 8, 9, 10, 11
-local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS = 12, 13, 14, 15
-local A_WIDTH = 15
--- A worker's rules, the same in all its plans.
-local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RULE_WHERE_HALF = 1, 2, 3, 4, 5
--- The record is one flat array: CHARGE_FIXED fields, then a line of LINE_WIDTH fields for each service of the request, told by
--- its base `r` (ocs/records.py, Charge and Line).
-local LINE_KEY, LINE_UNIT, LINE_CODE, LINE_UNITS, LINE_ODD, LINE_POSITION, LINE_AMOUNT = 1, 2, 3, 4, 5, 6, 7
-local LINE_POSTED, LINE_GRANT, LINE_HOLD, LINE_RATE = 8, 9, 10, 11
-local LINE_WIDTH, CHARGE_FIXED = 11, 17
-
-local function read_plan(text)
-  local plan = read_array(text)
-  for i = PLAN_FIXED + 1, PLAN_FIXED + plan[P_LADDERS] do plan[i] = array_of(plan[i]) end
-  return plan
-end
-
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
 local function believable(session, s, reported, rate, now)
   if reported <= 4 * session[s + V_GRANT] then return true end
@@ -35,15 +11,20 @@ local function believable(session, s, reported, rate, now)
   return reported <= rate * ((elapsed - elapsed % 1000) / 1000 + 1)
 end
 
--- Move the service along the pieces of what was used, at most `most` units of them; the micro-units that this posts.
-local function post_pieces(session, s, plan, a, piece, most)
+-- Move the service along the pieces of what was used, at most `most` units of them, the first `skipped` left out (an allowance had
+-- them); the micro-units that this costs.
+local function post_pieces(session, s, plan, a, piece, most, skipped, shift)
   local left, on = most, nil
   for i = piece, piece + 2 * (plan[a + A_PIECES] - 1), 2 do
     local units = plan[i + 1]
+    if skipped > 0 then
+      local n = least(skipped, units)
+      skipped, units = skipped - n, units - n
+    end
     if units > left then units = left end
     on = plan[PLAN_FIXED + plan[i]]
     session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = advance(on,
-      session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units)
+      session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units, shift)
     left = left - units
   end
   local amount = total(on, session[s + V_POSITION], session[s + V_WHOLE], session[s + V_FRAC]) - session[s + V_POSTED]
@@ -52,9 +33,28 @@ local function post_pieces(session, s, plan, a, piece, most)
   return amount
 end
 
--- Post what one service reports: units posted, units quarantined, micro-units, notes. `s` is nil for a service that the
--- session does not know, `piece` the place of the first piece.
-local function post(session, s, plan, a, piece, now)
+-- Post units that were believed: what the account pays, the price, and the units that allowances had.
+local function post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
+  if not session[S_LIST] then
+    local amount = post_pieces(session, s, plan, a, piece, most, 0, 0)
+    return amount, amount, 0
+  end
+  local service, list = place_of(s), session[S_LIST]
+  local left = draw(session, service, most, book, own, taken, line)
+  if left == 0 then return 0, 0, most end
+  local x, shift, covered, home, w = tier_of(session, service), 0, session[s + V_COVERED], nil, nil
+  if x then
+    home, w = counter_of(x, list, book, own, session[s + V_UNIT], now)
+    shift = home[w + R_USED] - covered
+  end
+  local price = post_pieces(session, s, plan, a, piece, left, most - left, shift)
+  if x and session[s + V_COVERED] > covered then take(taken, line, x, list, home, w, session[s + V_COVERED] - covered) end
+  return spend(session, service, price, book, own, taken, line, now), price, most - left
+end
+
+-- Post what one service reports: units posted, units quarantined, micro-units, notes, their price, units of allowances. `s` is nil
+-- for a service that the session does not know, `piece` the place of the first piece.
+local function post(session, s, plan, a, piece, book, own, taken, line, now)
   local unit = plan[a + A_UNIT]
   local reported = plan[a + A_USED + unit]
   if not s or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
@@ -63,9 +63,9 @@ local function post(session, s, plan, a, piece, now)
       if plan[i] > foreign then foreign = plan[i] end
     end
     -- nothing of the kinds reported was granted: Open5GS reports seconds since 1970 after a refusal (CLIENTS 10)
-    return 0, foreign, 0, foreign > 0 and QUARANTINE or 0
+    return 0, foreign, 0, foreign > 0 and QUARANTINE or 0, 0, 0
   end
-  if reported == 0 then return 0, 0, 0, 0 end
+  if reported == 0 then return 0, 0, 0, 0, 0, 0 end
   local grant = session[s + V_GRANT]
   local most, notes = reported, 0
   if not believable(session, s, reported, plan[a + A_RATE], now) then most = grant end
@@ -73,7 +73,8 @@ local function post(session, s, plan, a, piece, now)
   if most > room then most = room > 0 and room or 0 end
   if most < reported then notes = QUARANTINE end
   if most > grant then notes = notes + OVERRUN end
-  return most, reported - most, post_pieces(session, s, plan, a, piece, most), notes
+  local amount, price, drawn = post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
+  return most, reported - most, amount, notes, price, drawn
 end
 
 -- Whether a request reports or asks for the service that it names: only then does it void what the service holds.
@@ -83,22 +84,28 @@ local function touches(plan, a)
 end
 
 -- First pass over the services: post what they used and void what they hold. A line of the record for each; notes, or nil
--- where a service is on another rate than the plan was made for (nothing is written then).
-local function settle(session, book, plan, record, now)
+-- where a service is on another rate than the plan was made for (nothing is written then). What allowances hold is given back
+-- before, so that the service posts on what it held itself.
+local function settle(session, book, own, plan, record, taken, now)
   local kind, number, notes = plan[P_KIND], plan[P_NUMBER], 0
   local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
   local piece = a + plan[P_SERVICES] * A_WIDTH + 1
-  for _ = 1, plan[P_SERVICES] do
+  for line = 1, plan[P_SERVICES] do
     local s = find_service(session, plan[a + A_KEY])
     if s and session[s + V_RATE] ~= plan[a + A_EARLIER] and plan[a + A_EARLIER] ~= ANY then return nil end
-    local units, odd, amount, note = post(session, s, plan, a, piece, now)
+    local voids = s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a)))
+    if voids then release(session, place_of(s), book, own) end
+    local units, odd, amount, note, price, drawn = post(session, s, plan, a, piece, book, own, taken, line, now)
     book[B_POSTED] = book[B_POSTED] + amount
+    if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end
     if note > 0 then notes = bor(notes, note) end
+    record[r + LINE_PRICED], record[r + LINE_ALLOWANCE] = price, drawn
     record[r + LINE_KEY], record[r + LINE_UNIT], record[r + LINE_CODE] = plan[a + A_KEY], plan[a + A_UNIT], SUCCESS
     record[r + LINE_UNITS], record[r + LINE_ODD], record[r + LINE_AMOUNT] = units, odd, amount
     record[r + LINE_RATE] = s and session[s + V_RATE] or ''
-    if s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a))) then
+    if voids then
       book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
+      if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end
       session[s + V_HOLD], session[s + V_NUMBER] = 0, number
       -- the grant stays as the measure of late reports once the session has ended
       if kind == UPDATE and session[S_STATE] == OPEN then session[s + V_GRANT], session[s + V_FINAL] = 0, 0 end
@@ -122,103 +129,22 @@ local function finish_lines(session, plan, record)
   end
 end
 
--- A service that was never granted anything in this session: it begins at 0 on its ladder.
-local function new_service(session, plan, a)
-  local count = session[S_COUNT]
-  local s = S_FIXED + count * V_WIDTH
-  session[s + V_KEY], session[s + V_UNIT], session[S_COUNT] = plan[a + A_KEY], plan[a + A_UNIT], count + 1
-  session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = 0, 0, 0, 0
-  session[s + V_POSTED], session[s + V_HOLD], session[s + V_RATE] = 0, 0, ''
-  return s
-end
-
--- Grant one service (nil: a new one) what it wants and the account can pay: code, units, hold. Where the plan closes the
--- chain of another rate, what was posted is where the new one begins.
-local function grant(session, s, plan, a, available)
-  local on, wants = plan[PLAN_FIXED + plan[a + A_LADDER]], plan[a + A_WANTS]
-  local units, price
-  if s then
-    local posted, whole, frac = session[s + V_POSTED], session[s + V_WHOLE], session[s + V_FRAC]
-    if plan[a + A_CLOSES] ~= 0 then whole, frac = posted, 0 end
-    units, price = affordable(on, session[s + V_POSITION], session[s + V_COVERED], whole, frac, wants, posted, available)
-    price = price > posted and price - posted or 0
-  else
-    units, price = affordable(on, 0, 0, 0, 0, wants, 0, available)
-  end
-  if units == 0 then return CREDIT_LIMIT, 0, 0 end
-  return SUCCESS, units, price
-end
-
--- One service that asks: its code and grant, final, notes; the hold goes into session and book.
-local function serve(session, book, plan, a, services_max, now)
-  local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
-  if s then
-    if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
-    if number < session[s + V_NUMBER] then
-      if refusal ~= 0 then return refusal, 0, 0, 0 end
-      -- success without units would be leave to use without measure (CLIENTS 21)
-      if session[s + V_GRANT] == 0 then return CREDIT_LIMIT, 0, 0, STANDING end
-      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], STANDING
-    end
-  end
-  local code, units, hold, final = refusal, 0, 0, 0
-  if book[B_STATUS] ~= ACTIVE and plan[a + A_ALWAYS] == 0 then
-    code = BARRED
-  elseif refusal == 0 then
-    if not s and session[S_COUNT] >= services_max then
-      code = UNRATED
-    else
-      code, units, hold = grant(session, s, plan, a, book[B_CREDITS] - book[B_POSTED] - book[B_PENDING] - book[B_FLOOR])
-      if units > 0 and units < plan[a + A_WANTS] then final = 1 end
-    end
-  end
-  if not s then
-    if code ~= SUCCESS then return code, 0, 0, 0 end
-    s = new_service(session, plan, a)
-  end
-  if units > 0 then
-    if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
-    session[s + V_RATE] = plan[a + A_MARK]
-  end
-  -- a service that one request names twice holds what it was granted last, and only that
-  book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
-  session[s + V_GRANT], session[s + V_HOLD], session[s + V_NUMBER] = units, hold, number
-  session[s + V_GRANTED], session[s + V_FINAL] = now, final
-  return code, units, final, 0
-end
-
--- Second pass: grant. The rows of the outcome, one a service, packed; notes; and the command's code.
-local function grant_all(session, book, plan, record, services_max, now)
-  local rows, notes, worst, refusals = '', 0, SUCCESS, 0
-  local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
-  for _ = 1, plan[P_SERVICES] do
-    local code, units, final, note = SUCCESS, 0, 0, 0
-    if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
-      code, units, final, note = serve(session, book, plan, a, services_max, now)
-      if note > 0 then notes = bor(notes, note) end
-    end
-    record[r + LINE_CODE] = code
-    if code ~= SUCCESS then
-      refusals = refusals + 1
-      if code < worst then worst = code end
-    end
-    rows = rows .. struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and plan[a + A_VALIDITY] or 0, final)
-    a, r = a + A_WIDTH, r + LINE_WIDTH
-  end
-  if refusals < plan[P_SERVICES] then worst = SUCCESS end
-  return rows, notes, worst
+-- Void what an open session holds, once; how much of money that was.
+local function end_session(session, book, own)
+  local held = void_all(session)
+  release(session, 0, book, own)
+  book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1
+  if own ~= book then own[B_PENDING], own[B_OPEN] = own[B_PENDING] - held, own[B_OPEN] - 1 end
+  return held
 end
 
 -- A request that may not be granted anything: a termination, or one that comes after the session's end. Rows and code.
-local function close_all(session, book, plan)
+local function close_all(session, book, own, plan)
   local rows, late = '', session[S_STATE] ~= OPEN
   for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
     rows = rows .. struct_pack(ROW_FORMAT, SUCCESS, plan[a + A_UNIT], 0, 0, 0)
   end
-  if not late then
-    book[B_PENDING] = book[B_PENDING] - void_all(session)
-    book[B_OPEN] = book[B_OPEN] - 1
-  end
+  if not late then end_session(session, book, own) end
   if plan[P_KIND] == TERMINATION then
     session[S_STATE] = CLOSED
   elseif late then
@@ -230,7 +156,7 @@ end
 -- Whether a request asks for what is granted to everybody, an emergency call.
 local function always(plan)
   for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
-    if plan[a + A_ALWAYS] ~= 0 then return true end
+    if plan[a + A_ALWAYS] == EMERGENCY then return true end
   end
   return false
 end
@@ -247,8 +173,9 @@ local function stale(profile_key, book, session)
   return reply
 end
 
--- Steps 1 to 3 of MONEY.md, which write nothing: the reply that ends the request, or nil with session (if any) and book.
-local function look(profile_key, session_text, book_text, plan, sessions_max)
+-- Steps 1 to 3 of MONEY.md, which write nothing: the reply that ends the request, or nil with session (if any), book and the
+-- member's own book (the same where there is no member).
+local function look(profile_key, session_text, book_text, own_text, plan, sessions_max)
   local session, kind = session_text and read_session(session_text), plan[P_KIND]
   if session then
     if session[S_ACCOUNT] ~= plan[P_ACCOUNT] then return { CONFLICT, '', 0 } end
@@ -257,8 +184,9 @@ local function look(profile_key, session_text, book_text, plan, sessions_max)
   elseif kind ~= INITIAL then
     return { UNKNOWN_SESSION, '', 0 }
   end
-  if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
+  if not book_text or (plan[P_MEMBER] ~= '' and not own_text) then return { UNKNOWN_SUBSCRIBER, '', 0 } end
   local book = read_book(book_text)
+  local own = plan[P_MEMBER] ~= '' and read_book(own_text) or book
   if book[B_VERSION] ~= plan[P_VERSION] or (session and session[S_TARIFF] ~= plan[P_TARIFF]) then
     return stale(profile_key, book, session)
   end
@@ -266,14 +194,14 @@ local function look(profile_key, session_text, book_text, plan, sessions_max)
     return stale(profile_key, book, session)
   end
   if not session then
-    if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-    if book[B_OPEN] >= sessions_max and not always(plan) then return { SESSIONS_FULL, '', 0 } end
+    if book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
+    if own[B_OPEN] >= sessions_max and not always(plan) then return { SESSIONS_FULL, '', 0 } end
   elseif session[S_STATE] == REFUSED then
     -- nothing was opened: a termination is answered, an update is not known, and neither moves anything (CLIENTS 15)
     if kind ~= TERMINATION then return { UNKNOWN_SESSION, '', 0 } end
     return { SUCCESS, struct_pack(HEAD_FORMAT, kind, plan[P_NUMBER], plan[P_DIGEST], SUCCESS, 0, 0), 0 }
   end
-  return nil, session, book
+  return nil, session, book, own
 end
 
 -- What must hold of a book before anything is written; its other fields no function moves once the account is open, but
@@ -282,6 +210,12 @@ local function check(book)
   local came_in, posted, pending, sequence = book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_SEQUENCE]
   if came_in % 1 ~= 0 or posted % 1 ~= 0 or pending % 1 ~= 0 or sequence % 1 ~= 0 then error('a book in fractions') end
   if pending < 0 or book[B_OPEN] < 0 then error('a book below nothing: pending or open sessions') end
+  if book[B_UNTIL] % 1 ~= 0 or book[B_UNTIL] > EXACT_MAX then error('a book of no instant') end
+  for w = B_FIXED, B_FIXED + (book[B_ROWS] - 1) * R_WIDTH, R_WIDTH do
+    local amount, used, held = book[w + R_AMOUNT], book[w + R_USED], book[w + R_PENDING]
+    if amount % 1 ~= 0 or used % 1 ~= 0 or held % 1 ~= 0 then error('a row in fractions') end
+    if held < 0 or used < 0 or used > EXACT_MAX or held > EXACT_MAX then error('a row beyond the range of the store') end
+  end
   if came_in > EXACT_MAX or posted > BOOK_MAX or posted < -BOOK_MAX or pending > EXACT_MAX or sequence > EXACT_MAX then
     error('a book beyond the range of the store')
   end
@@ -289,29 +223,32 @@ end
 
 local function new_session(plan)
   local now = plan[P_NOW]
-  return { LAYOUT, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], '', 0, 0, '' }
+  return { LAYOUT, 0, 0, OPEN, plan[P_ACCOUNT], plan[P_TARIFF], now, 0, 0, 0, 0, 0, now, plan[P_ROUTE], '', 0, 0, '' }
 end
 
 -- A record to be filled in: a table that has its size from the beginning costs less than one that grows.
 local function new_record(services)
-  if services == 0 then return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
-  return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  if services == 0 then return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 end
 
--- Steps 4 to 8 of MONEY.md on session, book and the record's lines: the rows of the outcome, the command's code, notes; nil
--- where the plan was made for another rate.
-local function move(session, book, plan, record, rules, fresh)
+-- Steps 4 to 8 of MONEY.md on session, books and the record's lines: the rows of the outcome, the command's code, notes; nil
+-- where the plan was made for another rate. `at` is the instant that prices, `taken` gets what parts moved.
+local function move(session, book, own, plan, record, taken, rules, fresh, at)
   local kind, now, late = plan[P_KIND], plan[P_NOW], session[S_STATE] ~= OPEN
-  local notes = settle(session, book, plan, record, now)
+  local notes = settle(session, book, own, plan, record, taken, now)
   if not notes then return nil end
   local rows, code, more
   if late or kind == TERMINATION then
-    rows, code = close_all(session, book, plan)
+    rows, code = close_all(session, book, own, plan)
     more = late and LATE or 0
   else
-    rows, more, code = grant_all(session, book, plan, record, rules[RULE_SERVICES_MAX], now)
-    if fresh then
-      if code == SUCCESS then book[B_OPEN] = book[B_OPEN] + 1 else session[S_STATE] = REFUSED end
+    rows, more, code = grant_all(session, book, own, plan, record, rules[RULE_SERVICES_MAX], now, at)
+    if fresh and code == SUCCESS then
+      book[B_OPEN] = book[B_OPEN] + 1
+      if own ~= book then own[B_OPEN] = own[B_OPEN] + 1 end
+    elseif fresh then
+      session[S_STATE] = REFUSED
     end
     if fresh or now - session[S_WHERE] > rules[RULE_WHERE_HALF] then
       session[S_WHERE] = now
@@ -328,19 +265,19 @@ end
 local function charge(keys, args)
   if not call then fetch() end
   local part, plan = args[1], read_plan(args[2])
-  local kept = call('MGET', keys[1], keys[3], keys[2])
+  local kept = keys[7] and call('MGET', keys[1], keys[3], keys[2], keys[7]) or call('MGET', keys[1], keys[3], keys[2])
   local now, kind, number, rules = plan[P_NOW], plan[P_KIND], plan[P_NUMBER], array_of(plan[P_RULES])
   local refused = guard(kept[1], part, now, plan[P_OFFSET], plan[P_SKEW])
   if refused then return { refused, '', 0 } end
-  local reply, session, book = look(keys[6], kept[2], kept[3], plan, rules[RULE_SESSIONS_MAX])
+  local reply, session, book, own = look(keys[6], kept[2], kept[3], kept[4], plan, rules[RULE_SESSIONS_MAX])
   if reply then return reply end
 
   local fresh = not session
   if fresh then session = new_session(plan) end
-  local record, at = new_record(plan[P_SERVICES]), plan[P_AT]
+  local record, taken, at = new_record(plan[P_SERVICES]), {}, plan[P_AT]
   if at < session[S_LAST] then at = session[S_LAST] end
   session[S_LAST] = at
-  local rows, code, notes, late = move(session, book, plan, record, rules, fresh)
+  local rows, code, notes, late = move(session, book, own, plan, record, taken, rules, fresh, at)
   if not rows then return stale(keys[6], book, session) end
   local state, index = session[S_STATE], false
   if state == OPEN then
@@ -354,19 +291,27 @@ local function charge(keys, args)
   remember(session, kind, number, outcome)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   check(book)
+  if own ~= book then check(own) end
   record[1], record[2], record[3], record[4], record[5], record[6], record[7], record[8] =
-    RECORD_VERSION, R_CHARGE, plan[P_ACCOUNT], book[B_SEQUENCE], now, at, plan[P_SID], kind
+    RECORD_VERSION, K_CHARGE, plan[P_PAYER], book[B_SEQUENCE], now, at, plan[P_SID], kind
   record[9], record[10], record[11], record[12], record[13], record[14], record[15], record[16] =
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
-  record[17] = session[S_FACTS]
+  record[17], record[18], record[19], record[20] = session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING]
+  record[21], record[22] = book[B_UNTIL], plan[P_SERVICES]
+  for i = 1, #taken do record[#record + 1] = taken[i] end
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
+  local own_text = own ~= book and write_book(own)
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
 
   call('XADD', keys[5], id, 'r', record_text)
   if state == OPEN then
     if index then call('ZADD', keys[4], due, sid) end
-    call('MSET', keys[3], session_text, keys[2], book_text)
+    if own_text then
+      call('MSET', keys[3], session_text, keys[2], book_text, keys[7], own_text)
+    else
+      call('MSET', keys[3], session_text, keys[2], book_text)
+    end
   else
     if late then
       call('SET', keys[3], session_text, 'KEEPTTL')
@@ -374,7 +319,7 @@ local function charge(keys, args)
       call('ZREM', keys[4], sid)
       call('SET', keys[3], session_text, 'PX', life)
     end
-    call('SET', keys[2], book_text)
+    if own_text then call('MSET', keys[2], book_text, keys[7], own_text) else call('SET', keys[2], book_text) end
   end
   return outcome -- it tells the code and the notes itself; every other reply is a table
 end
@@ -387,13 +332,14 @@ local function expire(keys, args)
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, 0 } end
   local session_text, book_text = call('GET', keys[3]), call('GET', keys[2])
+  local own_before = keys[6] and call('GET', keys[6])
   local session = session_text and read_session(session_text)
   if not session or session[S_STATE] ~= OPEN then
     call('ZREM', keys[4], sid)
     return { UNKNOWN_SESSION, 0 }
   end
   if session[S_ACCOUNT] ~= account then return { CONFLICT, 0 } end
-  if not book_text then return { UNKNOWN_SUBSCRIBER, 0 } end
+  if not book_text or (keys[6] and not own_before) then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
     local due = format('%.0f', session[S_DUE])
@@ -404,19 +350,21 @@ local function expire(keys, args)
     return { STALE, 0 }
   end
   local book = read_book(book_text)
-  local held = void_all(session)
-  book[B_PENDING] = book[B_PENDING] - held
-  book[B_OPEN] = book[B_OPEN] - 1
+  local own = own_before and read_book(own_before) or book
+  local held = end_session(session, book, own)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   session[S_STATE] = EXPIRED
   check(book)
-  local record = pack({ RECORD_VERSION, R_EXPIRE, session[S_ACCOUNT], book[B_SEQUENCE], now, sid, held, forced,
-    book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  if own ~= book then check(own) end
+  local payer, member = account:match('^([^/]*)/?(.*)$')
+  local record = pack({ RECORD_VERSION, K_EXPIRE, payer, book[B_SEQUENCE], now, sid, held, forced,
+    member, own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
   local kept, book_after, id, life = write_session(session), write_book(book), stream_id(part), life_of(tombstone)
+  local own_after = own ~= book and write_book(own)
 
   call('XADD', keys[5], id, 'r', record)
   call('ZREM', keys[4], sid)
   call('SET', keys[3], kept, 'PX', life)
-  call('SET', keys[2], book_after)
+  if own_after then call('MSET', keys[2], book_after, keys[6], own_after) else call('SET', keys[2], book_after) end
   return { SUCCESS, held }
 end

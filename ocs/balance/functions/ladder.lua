@@ -25,20 +25,23 @@ local function mul_div_half_up(a, b, c)
   return exact((a - rest) / c * b + (part - over) / c + (over >= c - over and 1 or 0))
 end
 
--- Use `units` more on the ladder: position, covered, whole, frac after it. This is where most of a price is made, so its
--- divisions stand here and not in functions: a block's price is mul_div_floor(bought, price, per) and what is left over.
-local function advance(on, position, covered, whole, frac, units)
+-- Use `units` more on the ladder: position, covered, whole, frac after it; steps are looked up `shift` further on. This is where
+-- most of a price is made, so its divisions stand here and not in functions: a block's price is mul_div_floor(bought, price, per)
+-- and what is left over.
+local function advance(on, position, covered, whole, frac, units, shift)
   local scale, steps = on[L_SCALE], on[L_STEPS]
+  local last = #steps
   position = position + units
   if units < 0 or position > on[L_LIMIT] then error('position outside the ladder') end
   if position > 0 and covered == 0 then whole = whole + on[L_FEE] end
-  for i = 1, #steps do
+  for i = 1, last do
     if covered >= position then break end
     local step = steps[i]
-    local finish = step[2]
+    local finish = step[2] - shift
+    if i == last or position < finish then finish = position end
     if covered < finish then
       local block, price, per = step[3], step[4], step[5]
-      local bought = (position < finish and position or finish) - covered
+      local bought = finish - covered
       local begun = bought % block
       if begun > 0 then bought = bought - begun + block end
       local rest = bought % per
@@ -75,26 +78,26 @@ local function total(on, position, whole, frac)
   return down
 end
 
-local function cost(on, position, covered, whole, frac, units)
-  local there, _, after, rest = advance(on, position, covered, whole, frac, units)
+local function cost(on, position, covered, whole, frac, units, shift)
+  local there, _, after, rest = advance(on, position, covered, whole, frac, units, shift)
   return total(on, there, after, rest)
 end
 
 -- The most units in 0 .. wanted whose cost beyond `posted` stays within `budget`, and the cost with them. A cap that
 -- disconnects is a second bound.
-local function affordable(on, position, covered, whole, frac, wanted, posted, budget)
+local function affordable(on, position, covered, whole, frac, wanted, posted, budget, shift)
   local most = on[L_LIMIT] - position
   if wanted < most then most = wanted end
   if most <= 0 then return 0, posted end
   local ceiling = posted + (budget > 0 and budget or 0)
   if on[L_CAP_MODE] == STOP and on[L_CAP] < ceiling then ceiling = on[L_CAP] > posted and on[L_CAP] or posted end
-  local price = cost(on, position, covered, whole, frac, most)
+  local price = cost(on, position, covered, whole, frac, most, shift)
   if price <= ceiling then return most, price end
   local low, high, best = 0, most, posted
   while high - low > 1 do
     local both = low + high
     local middle = (both - both % 2) / 2
-    price = cost(on, position, covered, whole, frac, middle)
+    price = cost(on, position, covered, whole, frac, middle, shift)
     if price <= ceiling then
       low, best = middle, price
     else

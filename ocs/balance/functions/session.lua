@@ -2,18 +2,26 @@
 
 -- A session is one flat array: S_FIXED fields of its own, then V_WIDTH fields for each of its S_COUNT services. A service
 -- is told by its base `s`, the place before its first field: session[s + V_HOLD]. In the store it is these fields in the
--- formats below, one behind the other, and then the outcomes, whose own place holds nothing there. Money and units are
--- doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX); the second octet is the count.
-local S_LAYOUT, S_COUNT, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP, S_HIGH = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local S_LOW, S_WHERE, S_ROUTE, S_FACTS, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16, 17
-local S_FIXED = 17
+-- formats below, one behind the other, then the parts (sources.lua), and then the outcomes, whose own place holds nothing there.
+-- Money and units are doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX). The second octet
+-- is the count of services, the third that of parts. S_ACCOUNT names the account, and behind a stroke its member, if any.
+local S_LAYOUT, S_COUNT, S_PARTS, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local S_HIGH, S_LOW, S_WHERE, S_ROUTE, S_FACTS, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16, 17, 18
+local S_FIXED = 18
+-- The place of the session's parts, an array of their own, while a function works on it; nil when there is none.
+local S_LIST = 0
 -- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it; rate = the mark of the rate
 -- and ladder that the last grant was made on.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
 local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL, V_RATE = 8, 9, 10, 11, 12, 13
 local V_WIDTH = 13
-local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 4
-local SESSION_FORMAT, SERVICE_FORMAT = '<BBBssI6I6I6I4I4I4I6ssI6BB', 'sBdddI5dddI4I6Bs'
+local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 5
+local SESSION_FORMAT, SERVICE_FORMAT = '<BBBBssI6I6I6I4I4I4I6ssI6BB', 'sBdddI5dddI4I6Bs'
+-- A part is what a service's grant was made on: a source (ocs/rating/sources.py) and the service's place among the session's,
+-- the units of a block already paid that are not used yet, and what is held.
+local X_SERVICE, X_KIND, X_OWN, X_ID, X_START, X_UNTIL, X_BLOCK, X_TAKE, X_CAP, X_OPEN, X_HELD = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local X_WIDTH = 11
+local PARTS_FORMAT, PART_FORMAT = '<', 'BBBI4I6I6I6I6ddd'
 
 -- An outcome is a head {kind, number, digest, code, notes, count} and count rows {code, unit, units, validity, final}, all
 -- of fixed width: what the session remembers, and word for word what the caller gets. Remembered outcomes stand one behind
@@ -34,21 +42,32 @@ local function session_format(count)
 end
 
 local function read_session(text)
-  local layout, count = byte(text, S_LAYOUT, S_COUNT)
+  local layout, count, parts = byte(text, S_LAYOUT, S_PARTS)
   if layout ~= LAYOUT then error('a session of another layout') end
   local session = { struct_unpack(session_format(count), text) }
   local behind = S_FIXED + count * V_WIDTH + 1
-  session[S_OUTCOMES] = sub(text, session[behind])
+  local next = session[behind]
   session[behind] = nil
+  if parts > 0 then
+    local list = { struct_unpack(PARTS_FORMAT .. PART_FORMAT:rep(parts), text, next) }
+    next = list[parts * X_WIDTH + 1]
+    list[parts * X_WIDTH + 1] = nil
+    session[S_LIST] = list
+  end
+  session[S_OUTCOMES] = sub(text, next)
   return session
 end
 
 -- The session as text, once: its outcomes leave the array.
 local function write_session(session)
-  local outcomes = session[S_OUTCOMES]
+  local outcomes, parts = session[S_OUTCOMES], ''
   session[S_OUTCOMES] = 0
-  local count = session[S_COUNT]
-  return struct_pack(session_format(count), values_of(session, 1, S_FIXED + count * V_WIDTH)) .. outcomes
+  local count, list = session[S_COUNT], session[S_LIST]
+  if list then
+    session[S_PARTS] = #list / X_WIDTH
+    parts = struct_pack(PARTS_FORMAT .. PART_FORMAT:rep(session[S_PARTS]), values_of(list))
+  end
+  return struct_pack(session_format(count), values_of(session, 1, S_FIXED + count * V_WIDTH)) .. parts .. outcomes
 end
 
 -- Whether the bit of `age` (0 = the newest number) is set in the two words that say which of the last 64 numbers were
@@ -143,3 +162,6 @@ local function void_all(session)
   end
   return held
 end
+
+-- The place of a service among the session's, by its base.
+local function place_of(s) return (s - S_FIXED) / V_WIDTH + 1 end

@@ -147,7 +147,7 @@ def test_an_example_of_windows_zones_and_caps_is_priced(row: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(("tariff", "units", "cost_micros"), CASES)
 def test_the_store_prices_the_example(room: StoreRoom, tariff: str, units: int, cost_micros: int) -> None:
-    body = packed(only_service(tariff)[1].ladder, *START, units, 0, 0, 0)
+    body = packed(only_service(tariff)[1].ladder, *START, units, 0, 0, 0, 0)
     reply = unpacked(room.run(room.store.execute(0, "FCALL_RO", function("ladder"), 0, body)))
     assert reply[1] == cost_micros
 

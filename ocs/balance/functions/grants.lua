@@ -1,0 +1,158 @@
+-- Grants: what a service that asks may have, from its sources and from money, and what is held for it.
+
+-- A service that was never granted anything in this session: it begins at 0 on its ladder.
+local function new_service(session, plan, a)
+  local count = session[S_COUNT]
+  local s = S_FIXED + count * V_WIDTH
+  session[s + V_KEY], session[s + V_UNIT], session[S_COUNT] = plan[a + A_KEY], plan[a + A_UNIT], count + 1
+  session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = 0, 0, 0, 0
+  session[s + V_POSTED], session[s + V_HOLD], session[s + V_RATE] = 0, 0, ''
+  return s
+end
+
+-- The units, of those wanted, that a budget pays for one service (nil: a new one), and their price. Where the plan closes the
+-- chain of another rate, what was posted is where the new one begins.
+local function afford(session, s, plan, a, wants, budget, base)
+  local on = plan[PLAN_FIXED + plan[a + A_LADDER]]
+  if not s then return affordable(on, 0, 0, 0, 0, wants, 0, budget, base or 0) end
+  local posted, whole, frac, covered = session[s + V_POSTED], session[s + V_WHOLE], session[s + V_FRAC], session[s + V_COVERED]
+  if plan[a + A_CLOSES] ~= 0 then whole, frac = posted, 0 end
+  local units, price = affordable(on, session[s + V_POSITION], covered, whole, frac, wants, posted, budget,
+    base and base - covered or 0)
+  return units, price > posted and price - posted or 0
+end
+
+-- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts, `mine` and
+-- those of other services. Holds of allowances, restricted money and counters go into their rows at once.
+local function grant_on(session, s, plan, a, first, wants, available, book, own, at)
+  local count = plan[a + A_SOURCES]
+  local service = s and place_of(s) or session[S_COUNT] + 1
+  local mine, others = parts_for(session, service, plan, first, count, book, own, at)
+  local seconds, validity = seconds_to_edge(mine, book, own, at), plan[a + A_VALIDITY]
+  if seconds then
+    validity = least(validity, seconds)
+    if plan[a + A_UNIT] == SECONDS_UNIT then wants = least(wants, seconds) end
+  end
+  local left = hold_units(mine, wants, book, own)
+  local units, hold = 0, 0
+  if left > 0 and not blocked(plan, first, count) then
+    local budget, room = budget_of(mine, available, book, own)
+    local base = nil
+    for x = 0, #mine - X_WIDTH, X_WIDTH do
+      if mine[x + X_KIND] == TIER then
+        local home, w = row_of(x, mine, book, own)
+        base = w and home[w + R_USED] or 0
+      end
+    end
+    if room and room <= budget then budget = BOOK_MAX end
+    local price
+    units, price = afford(session, s, plan, a, left, budget, base)
+    hold = hold_money(mine, room and least(price, room) or price, book, own, plan[P_NOW])
+  end
+  return wants - left + units, wants, validity, hold, mine, others
+end
+
+-- Whether an account may not be granted a service now: barred, or its balance at its end (MONEY.md, "Life").
+local function denied(book, own, plan, a, at)
+  local always, ends = plan[a + A_ALWAYS], book[B_UNTIL]
+  if always == EMERGENCY then return false end
+  if book[B_STATUS] ~= ACTIVE or own[B_STATUS] ~= ACTIVE then return true end
+  if ends > 0 and at >= ends then return always ~= RECEIVED or at >= ends + plan[P_GRACE] end
+  return false
+end
+
+-- The life of a grant, and the seconds it may have, where the balance ends before: wants, validity.
+local function within_life(book, plan, a, wants, validity, at)
+  local ends = book[B_UNTIL]
+  if ends <= 0 or plan[a + A_ALWAYS] == EMERGENCY then return wants, validity end
+  if at >= ends then ends = ends + plan[P_GRACE] end
+  local seconds = down(ends - at, 1000)
+  if seconds < 1 then seconds = 1 end
+  if plan[a + A_UNIT] == SECONDS_UNIT then wants = least(wants, seconds) end
+  return wants, least(validity, seconds)
+end
+
+-- One service that asks: its code and grant, final, life, notes; the hold goes into session and books. `first` is the place of
+-- its sources.
+local function serve(session, book, own, plan, a, first, services_max, now, at)
+  local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
+  if s then
+    if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
+    if number < session[s + V_NUMBER] then
+      if refusal ~= 0 then return refusal, 0, 0, 0, 0 end
+      -- success without units would be leave to use without measure (CLIENTS 21)
+      if session[s + V_GRANT] == 0 then return CREDIT_LIMIT, 0, 0, 0, STANDING end
+      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], plan[a + A_VALIDITY], STANDING
+    end
+    release(session, place_of(s), book, own)
+  end
+  local code, units, hold, final, validity = refusal, 0, 0, 0, plan[a + A_VALIDITY]
+  local mine, others
+  if denied(book, own, plan, a, at) then
+    code = BARRED
+  elseif refusal == 0 then
+    if not s and session[S_COUNT] >= services_max then
+      code = UNRATED
+    else
+      local wants, available = plan[a + A_WANTS], available_of(book)
+      wants, validity = within_life(book, plan, a, wants, validity, at)
+      code = SUCCESS
+      if plan[a + A_SOURCES] == 0 and not session[S_LIST] then
+        units, hold = afford(session, s, plan, a, wants, available, nil)
+      else
+        local life
+        units, wants, life, hold, mine, others = grant_on(session, s, plan, a, first, wants, available, book, own, at)
+        validity = least(validity, life)
+      end
+      if units == 0 then code = CREDIT_LIMIT elseif units < wants then final = 1 end
+    end
+  end
+  if not s then
+    if code ~= SUCCESS then return code, 0, 0, 0, 0 end
+    s = new_service(session, plan, a)
+  end
+  if units > 0 then
+    if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
+    session[s + V_RATE] = plan[a + A_MARK]
+    if mine then
+      for i = 1, #mine do others[#others + 1] = mine[i] end
+      session[S_LIST] = others
+    end
+    if book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and at + plan[P_FIRST] or 0 end
+  end
+  -- a service that one request names twice holds what it was granted last, and only that
+  book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
+  if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] + hold end
+  session[s + V_GRANT], session[s + V_HOLD], session[s + V_NUMBER] = units, hold, number
+  session[s + V_GRANTED], session[s + V_FINAL] = now, final
+  return code, units, final, validity, 0
+end
+
+-- Second pass: grant, in the order in which services come to scarce credit. The rows of the outcome, one a service, packed, in the
+-- plan's order; notes; and the command's code.
+local function grant_all(session, book, own, plan, record, services_max, now, at)
+  local rows, notes, worst, refusals = {}, 0, SUCCESS, 0
+  local services, firsts = PLAN_FIXED + plan[P_LADDERS], {}
+  local first = plan[P_SOURCES] - 1
+  for place = 1, plan[P_SERVICES] do
+    firsts[place] = first
+    first = first + plan[services + (place - 1) * A_WIDTH + A_SOURCES] * SOURCE_WIDTH
+  end
+  for turn = 1, plan[P_SERVICES] do
+    local place = plan[services + (turn - 1) * A_WIDTH + A_ORDER]
+    local a = services + (place - 1) * A_WIDTH
+    local code, units, final, validity, note = SUCCESS, 0, 0, 0, 0
+    if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
+      code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at)
+      if note > 0 then notes = bor(notes, note) end
+    end
+    record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_CODE] = code
+    if code ~= SUCCESS then
+      refusals = refusals + 1
+      if code < worst then worst = code end
+    end
+    rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and validity or 0, final)
+  end
+  if refusals < plan[P_SERVICES] then worst = SUCCESS end
+  return plan[P_SERVICES] == 1 and rows[1] or concat(rows), notes, worst
+end
