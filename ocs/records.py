@@ -160,8 +160,9 @@ class Account(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A row as it came, or as it was when it went."""
+    """A row as it came or was changed, or as it was when it went; ``own`` 1 in the member's own book."""
 
+    own: int
     id: int
     unit: int
     start_ms: int
@@ -172,7 +173,8 @@ class Opened(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Buckets came, by a product bought or renewed or a bonus, at a price; ``gone`` are rows that had ended long ago.
+    """Buckets came, or lost what was rolled over, by a product bought or renewed or a bonus, at a price; ``gone`` are rows that had
+    ended long ago.
 
     ``profile`` is the packed profile since then ("" where it stays), ``version`` the account's. The own figures are as in Charge.
     """

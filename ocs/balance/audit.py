@@ -21,11 +21,13 @@ from typing import Any, NamedTuple
 from ocs import records
 from ocs.balance.accounts import CLAIMED
 from ocs.balance.archive import START, history
+from ocs.balance.audit_rows import OwnTail, RowChain, held_faults
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.functions import function
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, unpacked
+from ocs.balance.profiles import payer
 from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
 from ocs.records import SessionState
@@ -88,13 +90,14 @@ class _Instant(NamedTuple):
 class Chain:
     """Follows the records of one partition, account by account, and keeps every break as a fault."""
 
-    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "tails")
+    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "rows", "tails")
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._holds: dict[str, dict[str, dict[str, int]]] = {}
         self._from_birth: set[str] = set()
         self.tails: dict[str, Tail] = {}
+        self.rows = RowChain()
         self.faults: list[Fault] = []
         self.last_id = ""
 
@@ -121,6 +124,8 @@ class Chain:
                 self._fault(account, f"record {entry.id} leads to {after}, its own figures to {expected}")
         else:
             self._hold(record)
+        for what in self.rows.add(record, from_birth=account in self._from_birth):
+            self._fault(account, f"record {entry.id}: {what}")
         self.tails[account] = after
 
     def _expected(self, tail: Tail, record: Any) -> Tail:
@@ -155,6 +160,10 @@ class Chain:
         if account not in self._from_birth:
             return None
         return sum(sum(held.values()) for held in self._holds.get(account, {}).values())
+
+    def knows(self, account: str) -> bool:
+        """Tell whether an account's records are here from the first on."""
+        return account in self._from_birth
 
     def _fault(self, subject: str, what: str) -> None:
         self.faults.append(Fault(self._partition, subject, what))
@@ -287,9 +296,9 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
                     sessions[session_id] = read_session(value, session_id, keys.partition)
                 except SessionUnreadable as fault:
                     unreadable.append(Fault(keys.partition, "session", str(fault)))
-        needed = {keys.session(each) for each in due} | {
-            keys.book(each.account) for each in sessions.values()
-        }
+        needed = {keys.session(each) for each in due}
+        for each in sessions.values():
+            needed |= {keys.book(each.account), keys.book(payer(each.account))}
         if needed <= names:
             return _Instant(books, sessions, due, last_id.decode(), unreadable)
         names = names | needed
@@ -313,13 +322,14 @@ def _judge(report: Report, partition: int, instant: _Instant, chain: Chain) -> N
     """Hold books, sessions, due index and records against each other."""
     faults = chain.faults + instant.unreadable
     opened = {name: each for name, each in instant.sessions.items() if each.state == SessionState.OPEN}
-    report.accounts += len(instant.books)
+    report.accounts += sum(account == payer(account) for account in instant.books)
     report.sessions += len(opened)
     for name in instant.due.keys() - opened.keys():
         faults.append(Fault(partition, "due index", f"names a session that is not open: {name}"))
     by_account: dict[str, list[OpenSession]] = {}
     for name, session in opened.items():
-        by_account.setdefault(session.account, []).append(session)
+        for path in {session.account, payer(session.account)}:
+            by_account.setdefault(path, []).append(session)
         if instant.due.get(name) != session.indexed_ms or session.indexed_ms > session.due_ms:
             faults.append(
                 Fault(
@@ -331,12 +341,19 @@ def _judge(report: Report, partition: int, instant: _Instant, chain: Chain) -> N
         if session.account not in instant.books:
             faults.append(Fault(partition, session.account, f"has an open session and no book: {name}"))
     for account, book in instant.books.items():
-        report.balance_micros += book.balance_micros
-        report.pending_micros += book.pending_micros
-        faults.extend(
-            Fault(partition, account, what) for what in _book_faults(book, by_account.get(account, []))
-        )
-        faults.extend(Fault(partition, account, what) for what in _chain_faults(report, account, book, chain))
+        held = by_account.get(account, [])
+        found = [*_book_faults(book, held), *held_faults(account, book, held)]
+        if chain.knows(payer(account)):
+            found += chain.rows.book_faults(account, book)
+        if account == payer(account):
+            report.balance_micros += book.balance_micros
+            report.pending_micros += book.pending_micros
+            found += _chain_faults(report, account, book, chain)
+        elif chain.knows(payer(account)):
+            tail = chain.rows.own.get(account, OwnTail(0, 0))
+            if tail != (book.posted_micros, book.pending_micros) or book.credits_micros:
+                found.append(f"the records lead to {tail}, the member's own book stands at {book}")
+        faults.extend(Fault(partition, account, what) for what in found)
     report.faults += faults
 
 

@@ -126,34 +126,31 @@ local function amend(keys, args)
   return { SUCCESS }
 end
 
--- The values of rows that are not in a book yet, added to it: {id, unit, start, until, amount} each.
-local function rows_added(book, rows, now)
-  local added = {}
+-- Add rows that are not in a book yet, {id, unit, start, until, amount} each, and list them.
+local function rows_added(book, rows, came, is_own)
   for i = 1, #rows do
     local id, unit, start, ends, amount = values_of(rows[i])
     if exact(amount) < 0 or amount > BOOK_MAX or exact(start) >= exact(ends) or id >= COUNTER_IDS or id < 1 then
       error('a row that cannot be')
     end
     if not find_row(book, id, start) then
-      add_row(book, id, unit, start, ends, amount)
-      for _, value in ipairs({ id, unit, start, ends, amount, 0, 0 }) do added[#added + 1] = value end
+      list_row(came, is_own, book, add_row(book, id, unit, start, ends, amount))
     end
   end
-  return added
+  return came
 end
 
--- The record of rows that came (or, in `gone`, went).
+-- The record of rows that came or changed, as they are (or, in `gone`, went, as they were); `own` ones are a member's.
 local function rows_record(book, own, account, member, now, cause, price, profile, came, gone)
   local record = { RECORD_VERSION, K_ROWS, account, book[B_SEQUENCE], now, cause, price, profile, book[B_VERSION], member,
-    own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING], #came / R_WIDTH }
+    own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING], #came / OPENED_WIDTH }
   for i = 1, #came do record[#record + 1] = came[i] end
   for i = 1, gone and #gone or 0 do record[#record + 1] = gone[i] end
   return record
 end
 
--- Move what is left of ended rows to rows of their own, each at most so much: the values of what came.
-local function roll_over(home, rolled)
-  local came = {}
+-- Move what is left of ended rows to rows of their own, each at most so much, and list both.
+local function roll_over(home, rolled, came, is_own)
   for i = 1, #rolled do
     local from_id, from_start, to_id, to_start, to_until, unit, most = values_of(rolled[i])
     local w = find_row(home, from_id, from_start)
@@ -161,11 +158,10 @@ local function roll_over(home, rolled)
     if rest > most then rest = most end
     if rest > 0 and not find_row(home, to_id, to_start) then
       home[w + R_AMOUNT] = home[w + R_AMOUNT] - rest
-      add_row(home, to_id, unit, to_start, to_until, rest)
-      for _, value in ipairs({ to_id, unit, to_start, to_until, rest, 0, 0 }) do came[#came + 1] = value end
+      list_row(came, is_own, home, w)
+      list_row(came, is_own, home, add_row(home, to_id, unit, to_start, to_until, rest))
     end
   end
-  return came
 end
 
 -- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
@@ -197,8 +193,8 @@ local function rows(keys, args)
   if exact(price) < 0 or price > BOOK_MAX then return { LIMIT } end
   if price > 0 and price > available_of(book) then return { CREDIT_LIMIT } end
   local gone = {}
-  sweep_rows(book, now, true, gone)
-  if own ~= book then sweep_rows(own, now, true, gone) end
+  sweep_rows(book, now, true, gone, false)
+  if own ~= book then sweep_rows(own, now, true, gone, true) end
   local came = {}
   local function add(home, is_own)
     local mine, mine_rolled = {}, {}
@@ -208,8 +204,8 @@ local function rows(keys, args)
     for i = 1, #rolled do
       if (rolled[i][8] == 1) == is_own then mine_rolled[#mine_rolled + 1] = rolled[i] end
     end
-    for _, value in ipairs(roll_over(home, mine_rolled)) do came[#came + 1] = value end
-    for _, value in ipairs(rows_added(home, mine, now)) do came[#came + 1] = value end
+    roll_over(home, mine_rolled, came, is_own)
+    rows_added(home, mine, came, is_own)
   end
   add(book, false)
   if own ~= book then add(own, true) end
@@ -290,7 +286,7 @@ local function credit(keys, args)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   if book[B_UNTIL] > 0 and now + exact(extend) > book[B_UNTIL] then book[B_UNTIL] = now + extend end
   local first = book[B_SEQUENCE]
-  local bonus = #rows > 0 and rows_added(book, rows, now)
+  local bonus = #rows > 0 and rows_added(book, rows, {}, false)
   if bonus and #bonus == 0 then bonus = nil end
   if bonus then book[B_SEQUENCE] = first + 1 end
   local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })

@@ -77,7 +77,7 @@ local B_CREDITS, B_POSTED, B_PENDING, B_FLOOR, B_SEQUENCE, B_VERSION, B_STATUS, 
 local B_ROWS, B_FIXED = 10, 10
 local R_ID, R_UNIT, R_START, R_UNTIL, R_AMOUNT, R_USED, R_PENDING = 1, 2, 3, 4, 5, 6, 7
 -- ROWS_KEPT may be bought; the others are left for counters, which come by themselves.
-local R_WIDTH, ROWS_OCTET, ROWS_MAX, ROWS_KEPT = 7, 73, 250, 100
+local R_WIDTH, ROWS_OCTET, ROWS_MAX, ROWS_KEPT, OPENED_WIDTH = 7, 73, 250, 100, 8
 local BOOK_FORMAT, BOOK_ROW_FORMAT = '<dddddddddB', 'I4BI6I6ddd'
 -- Ids from here on are counters, the others buckets. What has ended is kept for late reports.
 local COUNTER_IDS, ROW_KEPT_MS = 2147483648, 259200000
@@ -116,16 +116,20 @@ local function find_row(book, id, start)
   return nil
 end
 
+-- Add a row as it is to a list of the record (ocs/records.py, Opened).
+local function list_row(list, is_own, book, w)
+  list[#list + 1] = is_own and 1 or 0
+  for i = 1, R_WIDTH do list[#list + 1] = book[w + i] end
+end
+
 -- Take away what ended so long ago that nobody reports on it any more, where nothing is held; `buckets` too, or counters only.
--- What goes is handed to `told`.
-local function sweep_rows(book, now, buckets, told)
+-- What goes is listed in `gone`, where there is such a list.
+local function sweep_rows(book, now, buckets, gone, is_own)
   local kept = B_FIXED
   for w = B_FIXED, B_FIXED + (book[B_ROWS] - 1) * R_WIDTH, R_WIDTH do
     local ended = book[w + R_UNTIL] + ROW_KEPT_MS <= now and book[w + R_PENDING] == 0
     if ended and (buckets or book[w + R_ID] >= COUNTER_IDS) then
-      if told then
-        for i = 1, R_WIDTH do told[#told + 1] = book[w + i] end
-      end
+      if gone then list_row(gone, is_own, book, w) end
     else
       for i = 1, R_WIDTH do book[kept + i] = book[w + i] end
       kept = kept + R_WIDTH

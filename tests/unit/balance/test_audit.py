@@ -1,6 +1,7 @@
 """The audit sees what does not hold, and nothing else."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def _audit(net: Network) -> Report:
 
 def _change(net: Network, key: str, field: int, by: int) -> None:
     """Do what no code of ours does: change one number of a book behind the function's back."""
-    book = list(read_book(net.execute("GET", key)))
+    book: list[Any] = list(read_book(net.execute("GET", key)))
     book[field] += by
     net.execute("SET", key, write_book(Book._make(book)))
 

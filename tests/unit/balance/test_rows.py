@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ocs.balance.accounts import Account, NewRow, Rolled
+from ocs.balance.audit import audit
 from ocs.balance.book import Rules
-from ocs.balance.stored_book import Row
+from ocs.balance.stored_book import Row, write_book
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules
@@ -143,6 +144,10 @@ class Scene:
         outcome = await self.ask(kind, used, wanted, **more)
         return outcome.services[0].granted if outcome.services else 0
 
+    async def clean(self) -> None:
+        """Let the audit prove what stands; wounds are in test_audit_rows.py."""
+        assert (await audit(self.charged.parts)).faults == []
+
     async def last(self) -> Charge:
         place = self.account.profile
         seen = await self.charged.look(
@@ -185,6 +190,7 @@ def test_free_minutes_come_first_in_blocks_and_money_pays_the_rest(room: StoreRo
         assert (found.book.posted_micros, found.book.pending_micros) == (200_000, 0)
         row = await scene.row(1)
         assert (row.used, row.pending) == (1, 0)
+        await scene.clean()
         record = await scene.last()
         assert (record.lines[0].allowance_units, record.lines[0].priced_micros) == (25, 200_000)
 
@@ -252,6 +258,7 @@ def test_a_cap_that_disconnects_is_shared_by_sessions(room: StoreRoom) -> None:
         row = await scene.row(MONTH)
         assert (row.used, row.pending) == (15_000_000, 0)
         assert await scene.granted(INITIAL, None, 20, session="d") == 15
+        await scene.clean()
 
     room.run(calls())
 
@@ -278,6 +285,7 @@ def test_restricted_money_pays_before_the_account(room: StoreRoom) -> None:
         assert (outcome.services[0].granted, outcome.services[0].final) == (8, True)
         held = await scene.row(7), (await scene.look()).book.pending_micros
         assert (held[0].pending, held[1]) == (3_500_000, 4_500_000)
+        await scene.clean()
         await scene.ask(TERMINATION, 5, None)
         found, row = await scene.look(), await scene.row(7)
         assert (row.used, row.pending, found.book.posted_micros, found.book.pending_micros) == (
@@ -302,6 +310,7 @@ def test_steps_are_chosen_by_the_usage_of_the_period(room: StoreRoom) -> None:
         # 4 blocks at 1.00; 6 at 1.00 (the sixth begins at 90); 4 at 0.50, since 100 is reached
         assert posted == [4_000_000, 10_000_000, 12_000_000]
         assert (await scene.row(MONTH)).used == 140
+        await scene.clean()
 
     room.run(sessions())
 
@@ -312,6 +321,7 @@ def test_what_is_held_comes_back_when_a_session_expires(room: StoreRoom) -> None
         await scene.open(bucket(1, 1, 1_000))
         await scene.ask(INITIAL, None, 2_000_000)
         assert ((await scene.row(1)).pending, (await scene.row(MONTH)).pending) == (1_000, 20_000)
+        await scene.clean()
         where = scene.account.profile
         code = await scene.charged.expire(where.partition, where.account, "s", 1_000, forced=True)
         assert code == Code.SUCCESS
@@ -355,6 +365,7 @@ def test_members_share_a_balance_each_up_to_a_cap(room: StoreRoom) -> None:
         assert (await scene.ask(UPDATE, 10, 5, **first)).code == Code.CREDIT_LIMIT
         await scene.ask(TERMINATION, 0, None, **first)
         await scene.ask(TERMINATION, 8, None, **second)
+        await scene.clean()
         found = await scene.look()
         assert (found.book.posted_micros, found.book.pending_micros, found.book.sessions_open) == (
             18_000_000,
@@ -407,9 +418,37 @@ def test_a_product_is_bought_once_and_renewed_with_what_is_left(room: StoreRoom)
         assert code == Code.STALE
         keys = scene.charged.parts.keys[found.profile.partition]
         seen = await scene.charged.look(found.profile.partition, [keys.book(found.profile.account)])
+        await scene.clean()
         assert [each.price_micros for each in seen.records if isinstance(each, Rows)] == [
             3_000_000,
             2_000_000,
         ]
 
     room.run(product())
+
+
+@pytest.mark.parametrize(
+    ("wound", "told"),
+    [
+        ({"pending": 1}, "holds 1001, its open sessions hold 1000"),
+        ({"used": 5}, "has used 5, the records took 0"),
+    ],
+)
+def test_the_audit_sees_a_row_that_was_changed_behind_its_back(
+    room: StoreRoom, wound: dict[str, int], told: str
+) -> None:
+    async def session() -> None:
+        scene = await Scene.made(room, PER_MIB, units(1, 1, 1))
+        await scene.open(bucket(1, 1, 5_000))
+        await scene.ask(INITIAL, None, 1_000)
+        await scene.clean()
+        found = await scene.look()
+        (row,) = found.book.rows
+        changed = row._replace(**{name: getattr(row, name) + by for name, by in wound.items()})
+        keys = scene.charged.parts.keys[found.profile.partition]
+        text = write_book(found.book._replace(rows=(changed,)))
+        await scene.charged.store.execute(keys.slot, "SET", keys.book(found.profile.account), text)
+        faults = (await audit(scene.charged.parts)).faults
+        assert [told in each.what for each in faults] == [True]
+
+    room.run(session())

@@ -1,0 +1,94 @@
+"""What the records and the sessions say of the rows of books, and of members' own books; held against the books by the audit.
+
+Laws
+1. A row holds what the parts of the open sessions hold on it.
+2. A row has used what the records took of it, each from where the one before left it; a counter begins with nothing.
+3. A member's own book has posted what its records posted, and holds what its open sessions hold.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ocs import records
+from ocs.balance.stored_book import Book
+from ocs.balance.stored_session import OpenSession
+
+RowKey = tuple[str, int, int]
+"""Whose book (an account, or behind a stroke its member), and the row's id and start."""
+
+
+class OwnTail(NamedTuple):
+    """Where a member's own book stands after its last record."""
+
+    posted_micros: int
+    pending_micros: int
+
+
+class RowChain:
+    """Follows what records say of rows and of members' own books."""
+
+    __slots__ = ("_used", "own")
+
+    def __init__(self) -> None:
+        self._used: dict[RowKey, int] = {}
+        self.own: dict[str, OwnTail] = {}
+
+    def add(self, record: Any, *, from_birth: bool) -> Iterator[str]:
+        """Take the next record of an account; what does not follow from the ones before, where all of them are known."""
+        path = _path(record)
+        if isinstance(record, records.Rows):
+            for row in record.rows:
+                self._used[path if row.own else record.account, row.id, row.start_ms] = row.used
+            yield from self._own(record, path, record.price_micros)
+        elif isinstance(record, records.Charge):
+            for taken in record.parts:
+                key = (path if taken.own else record.account, taken.id, taken.start_ms)
+                before = self._used.get(key, 0)
+                if from_birth and before + taken.taken != taken.used_after:
+                    yield f"{_told(key)} had used {before}, took {taken.taken}, and the record says {taken.used_after}"
+                self._used[key] = taken.used_after
+            yield from self._own(record, path, sum(line.amount_micros for line in record.lines))
+        elif isinstance(record, records.Expire):
+            yield from self._own(record, path, 0)
+
+    def _own(self, record: Any, path: str, posted_micros: int) -> Iterator[str]:
+        if not record.member:
+            return
+        after = OwnTail(record.own_posted_micros, record.own_pending_micros)
+        before = self.own.get(path, OwnTail(0, 0))
+        if before.posted_micros + posted_micros != after.posted_micros:
+            yield f"member {path} had posted {before.posted_micros}, posts {posted_micros}, and the record says {after.posted_micros}"
+        self.own[path] = after
+
+    def book_faults(self, path: str, book: Book) -> Iterator[str]:
+        """Tell where the rows of a book have not used what the records took of them."""
+        for row in book.rows:
+            used = self._used.get((path, row.id, row.start_ms), 0)
+            if used != row.used:
+                yield f"{_told((path, row.id, row.start_ms))} has used {row.used}, the records took {used}"
+
+
+def held_faults(path: str, book: Book, sessions: Iterable[OpenSession]) -> Iterator[str]:
+    """Tell where the rows of a book do not hold what the open sessions hold on them; ``sessions`` are those that may."""
+    held: dict[tuple[int, int], int] = {}
+    for session in sessions:
+        for part in session.parts:
+            if part.held and (session.account if part.own else session.account.partition("/")[0]) == path:
+                key = (part.id, part.start_ms)
+                held[key] = held.get(key, 0) + part.held
+    for row in book.rows:
+        expected = held.pop((row.id, row.start_ms), 0)
+        if expected != row.pending:
+            yield f"{_told((path, row.id, row.start_ms))} holds {row.pending}, its open sessions hold {expected}"
+    for (row_id, start_ms), units in held.items():
+        yield f"{_told((path, row_id, start_ms))} is not there, its open sessions hold {units}"
+
+
+def _path(record: Any) -> str:
+    member = getattr(record, "member", "")
+    return f"{record.account}/{member}" if member else record.account
+
+
+def _told(key: RowKey) -> str:
+    path, row_id, start_ms = key
+    return f"row {row_id} from {start_ms} of {path}"
