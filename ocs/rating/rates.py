@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from ocs.rating.counters import Counter
 from ocs.rating.ladder import Ladder
 from ocs.rating.numbering import EMERGENCY
 from ocs.rating.windows import Calendar
@@ -75,6 +76,20 @@ class Conditions(NamedTuple):
         """Tell whether all of them hold."""
         return all(values is None or fact in values for values, fact in zip(self, facts[1:], strict=True))
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Return the names of the facts that they look at."""
+        return frozenset(
+            name for name, values in zip(Facts._fields[1:], self, strict=True) if values is not None
+        )
+
+    def meet(self, other: "Conditions") -> bool:
+        """Tell whether some facts hold for both."""
+        return all(
+            one is None or two is None or not one.isdisjoint(two)
+            for one, two in zip(self, other, strict=True)
+        )
+
 
 ANYTHING = Conditions()
 ANYTHING_SENT = Conditions(directions=frozenset({OUTGOING}))
@@ -104,6 +119,10 @@ class Rate:
     tax_class: str
     free: bool
     emergency: bool = False
+    priority: int = 5
+    """Which of a request's services is served first when credit is scarce: 1 before 9; an emergency's is 0."""
+    counters: tuple[Counter, ...] = ()
+    """What the account's use of this rate counts on: tiers, a cap per day."""
     plain: bool = False
     """Whether it is all that its service has, and has one ladder: then sessions need not say which rate they are on."""
 
@@ -215,13 +234,13 @@ NO_RATES = Choice((), (), ())
 
 
 def alone(rates: Sequence[Rate], service: str) -> Rate | None:
-    """Return the one rate of a service when one ladder is all there is to it: no condition, no window."""
+    """Return the one rate of a service when one ladder is all there is to it: no condition, window or counter."""
     found = [each for each in rates if each.service == service]
     if len(found) != 1:
         return None
     (only,) = found
     unconditional = only.conditions in {ANYTHING, ANYTHING_SENT}
-    return only if unconditional and len(only.ladders) == 1 else None
+    return only if unconditional and len(only.ladders) == 1 and not only.counters else None
 
 
 # ---------------------------------------------------------------- rates that can never be chosen
