@@ -74,7 +74,10 @@ class Conditions(NamedTuple):
 
     def hold(self, facts: Facts) -> bool:
         """Tell whether all of them hold."""
-        return all(values is None or fact in values for values, fact in zip(self, facts[1:], strict=True))
+        for values, fact in zip(self, facts[1:], strict=True):
+            if values is not None and fact not in values:
+                return False
+        return True
 
     @property
     def named(self) -> frozenset[str]:

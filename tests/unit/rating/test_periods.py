@@ -91,3 +91,12 @@ def test_a_date_that_was_left_out_has_no_period() -> None:
 def test_a_day_whose_midnight_is_skipped_begins_with_its_first_hour() -> None:
     brazil = ZoneInfo("America/Sao_Paulo")
     assert told(CALENDAR_DAY, "2018-11-04T12:00", zone=brazil)[0] == "2018-11-04 01:00"
+
+
+def test_what_the_clock_shows_again_after_midnight_belongs_to_what_began_then() -> None:
+    goose_bay = ZoneInfo("America/Goose_Bay")  # put back at 00:01, to 23:01 of the day before
+    again_ms = ms("2009-10-31T23:30", goose_bay, fold=1)
+    for kind in (CALENDAR_DAY, CALENDAR_MONTH):
+        start_ms, end_ms = period(kind, again_ms, 0, goose_bay)
+        assert start_ms == ms("2009-11-01T00:00", goose_bay)
+        assert start_ms < again_ms < end_ms
