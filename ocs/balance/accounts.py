@@ -118,14 +118,16 @@ class Accounts:
 
     async def read(self, partition: int, path: str) -> Account | None:
         """Return a subscriber by its place (profiles.py)."""
-        keys = self._parts.keys[partition]
-        names = [keys.profile(path), keys.book(payer(path))] + ([keys.book(path)] if "/" in path else [])
+        keys, account = self._parts.keys[partition], payer(path)
+        names = [keys.profile(path), keys.book(account)]
+        if path != account:
+            names += [keys.profile(account), keys.book(path)]
         texts = await self._parts.store.execute(keys.slot, "MGET", *names)
         if None in texts:
             return None
         book = read_book(texts[1])
-        own = read_book(texts[2]) if len(texts) > 2 else None
-        return Account(read_profile(texts[0], path, partition, book.version), book, own)
+        own = read_book(texts[3]) if path != account else None
+        return Account(read_profile(texts[0], path, partition, book.version, *texts[2:3]), book, own)
 
     async def create(self, new: NewSubscriber, credit_micros: int = 0) -> tuple[Code, Account]:
         """Create a subscriber with an account and its opening credit: SUCCESS, or EXISTS when number or IMSI is taken.
@@ -259,22 +261,25 @@ class Accounts:
         rolled: Sequence[Rolled] = (),
         profile: Profile | None = None,
         due_ms: int = 0,
+        once: bool = False,
+        content: str = "",
     ) -> tuple[Code, bool]:
         """Open buckets against a price, once, all or nothing; whether they were there already.
 
-        ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). SUCCESS,
-        CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
+        ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
+        ``cause`` is a name that counts once, kept as long as a top-up's: CONFLICT for other ``content`` under it. SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
         many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault.
         """
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
+        names.append(keys.credit("rows", cause))
         if where.member:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
             where.partition, "rows", names, where.account, where.member, account.book.version, cause, price_micros,
             write_profile(profile) if profile is not None else "", [list(each) for each in rows],
-            [list(each) for each in rolled], due_ms,
+            [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0,
         )  # fmt: skip
         return Code(reply[0]), len(reply) > 1 and bool(reply[1] & Note.REPLAY)
 
@@ -365,8 +370,8 @@ def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> Topped
     return ToppedUp(code, replayed, came_in - posted, came_in - posted - pending - floor)
 
 
-def _digest(account: str, amount_micros: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{account} {amount_micros}".encode(), digest_size=6).digest())
+def _digest(account: str, content: int | str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{account} {content}".encode(), digest_size=6).digest())
 
 
 def _identities(msisdn: str, imsi: str) -> list[SubscriberId]:

@@ -17,6 +17,7 @@ from ocs.balance.stored_book import read_book
 from ocs.charging.plan import Profile
 from ocs.limits import PROFILES_CACHED_MAX
 from ocs.names import SubscriberId
+from ocs.rating.openings import Held
 
 Found = Callable[[Any], None]
 """Takes a Profile, None (unknown) or a StoreFault."""
@@ -25,31 +26,22 @@ Found = Callable[[Any], None]
 def write_profile(profile: Profile) -> str:
     """Write a profile as the store keeps it, a JSON list (an idle account is mostly this); its place is kept elsewhere."""
     fields: list[Any] = [profile.msisdn, profile.imsi, profile.tariff, profile.kind, profile.currency]
-    if profile.products or profile.cap_micros or profile.lifted:
-        fields += [profile.products, profile.cap_micros, profile.lifted]
+    if profile.products or profile.cap_micros:
+        fields += [profile.products, profile.cap_micros]
     return json.dumps(fields, separators=(",", ":"))
 
 
-def read_profile(text: bytes | str, path: str, partition: int, version: int) -> Profile:
-    """Read a profile of the store; ``path`` is Profile.path."""
+def read_profile(
+    text: bytes | str, path: str, partition: int, version: int, shared: bytes | None = None
+) -> Profile:
+    """Read a profile of the store; ``path`` is Profile.path, ``shared`` the profile of a member's account."""
     msisdn, imsi, tariff, kind, currency, *more = json.loads(text)
     account, _, member = path.partition("/")
-    products, cap_micros, lifted = more or ((), 0, ())
-    held = tuple((number, key, start, end) for number, key, start, end in products)
+    held, cap_micros = (tuple(Held(*each) for each in more[0]), more[1]) if more else ((), 0)
+    of_account = () if shared is None else read_profile(shared, account, partition, version).products
     return Profile(
-        account,
-        partition,
-        version,
-        msisdn,
-        imsi,
-        tariff,
-        kind,
-        currency,
-        member,
-        held,
-        cap_micros,
-        tuple(lifted),
-    )
+        account, partition, version, msisdn, imsi, tariff, kind, currency, member, held, cap_micros, of_account
+    )  # fmt: skip
 
 
 def write_place(partition: int, path: str) -> str:
@@ -68,9 +60,9 @@ def payer(path: str) -> str:
     return path.partition("/")[0]
 
 
-def _profile(text: bytes, book: bytes, path: str, partition: int) -> Profile | StoreUnreadable:
+def _profile(texts: list[bytes], path: str, partition: int) -> Profile | StoreUnreadable:
     try:
-        return read_profile(text, path, partition, read_book(book).version)
+        return read_profile(texts[0], path, partition, read_book(texts[1]).version, *texts[2:])
     except (ValueError, TypeError, IndexError):  # BookUnreadable is a ValueError
         return StoreUnreadable(f"partition {partition}: account {path} has no profile that can be read")
 
@@ -147,10 +139,14 @@ class Profiles:
         def told(reply: Any) -> None:
             if isinstance(reply, StoreFault):
                 done(reply)
-            elif reply[0] is None or reply[1] is None:
+            elif None in reply:
                 done(None)
             else:
-                done(_profile(reply[0], reply[1], path, partition))
+                done(_profile(reply, path, partition))
 
         # one command: profile and version are of one instant
-        self._parts.store.call(keys.slot, pack("MGET", keys.profile(path), keys.book(payer(path))), told)
+        account = payer(path)
+        names = (keys.profile(path), keys.book(account)) + (
+            (keys.profile(account),) if path != account else ()
+        )
+        self._parts.store.call(keys.slot, pack("MGET", *names), told)

@@ -20,6 +20,7 @@ from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
+from ocs.rating.openings import Held
 from ocs.rating.rates import INCOMING, Facts, Rate
 from ocs.rating.sources import SOURCES_MAX, Source
 from ocs.rating.tariff import Tariff
@@ -29,9 +30,8 @@ from ocs.units import Unit
 class Profile(NamedTuple):
     """What a plan needs to know of a subscriber; kept in the store, cached by workers, told apart by ``version``.
 
-    ``member`` names the subscriber among those of a shared account, "" where the account is its own. ``products`` are the products
-    that it holds (number, key, start and end in milliseconds since 1970; an end of 0 is none), ``cap_micros`` what a member may
-    spend of the account in a month (0: no cap), ``lifted`` the spend caps that it does without.
+    ``member`` names the subscriber among those of a shared account, "" where the account is its own. ``products`` are those that it
+    holds, ``shared`` of a member those of its account. ``cap_micros`` is what a member may spend of the account in a month (0: no cap).
     """
 
     account: str
@@ -43,9 +43,9 @@ class Profile(NamedTuple):
     kind: str
     currency: str
     member: str = ""
-    products: tuple[tuple[int, str, int, int], ...] = ()
+    products: tuple[Held, ...] = ()
     cap_micros: int = 0
-    lifted: tuple[str, ...] = ()
+    shared: tuple[Held, ...] = ()
 
     @property
     def path(self) -> str:
@@ -76,12 +76,8 @@ class Wallet(Protocol):
     """What a subscriber has beside money, and is counted on (rating/wallet.py)."""
 
     @property
-    def first_ms(self) -> int:
-        """How long a balance lives from its first use; 0: without end."""
-
-    @property
-    def grace_ms(self) -> int:
-        """How long after its end services are still received."""
+    def tariff(self) -> Tariff:
+        """The tariff, whose life a balance has."""
 
     def sources(self, rate: Rate, facts: Facts, at_ms: int) -> tuple[Source, ...]:
         """Return the sources of a service on a rate at an instant, in order; SOURCES_MAX at most."""
@@ -116,7 +112,7 @@ class Plan(NamedTuple):
     chain of another rate, whether it is granted to everybody (1) or is received (2), how many of the ``sources`` are its own, and
     which service is served in its turn. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
-    ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are the wallet's.
+    ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
     """
 
     ladders: list[bytes]
@@ -268,7 +264,7 @@ class _Rated:
         told_before = ANY if self.ask.kind == INITIAL else before.text
         return Plan(
             list(self.ladders), self.services, self.pieces, told_before, self.facts.text, True, self.sources,
-            wallet.first_ms if wallet is not None else 0, wallet.grace_ms if wallet is not None else 0,
+            wallet.tariff.life.first_ms if wallet is not None else 0, wallet.tariff.life.grace_ms if wallet is not None else 0,
         )  # fmt: skip
 
     def _take_turns(self) -> None:

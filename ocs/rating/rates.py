@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from ocs.rating.counters import Counter
 from ocs.rating.ladder import Ladder
 from ocs.rating.numbering import EMERGENCY
 from ocs.rating.windows import Calendar
@@ -73,7 +74,24 @@ class Conditions(NamedTuple):
 
     def hold(self, facts: Facts) -> bool:
         """Tell whether all of them hold."""
-        return all(values is None or fact in values for values, fact in zip(self, facts[1:], strict=True))
+        for values, fact in zip(self, facts[1:], strict=True):
+            if values is not None and fact not in values:
+                return False
+        return True
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Return the names of the facts that they look at."""
+        return frozenset(
+            name for name, values in zip(Facts._fields[1:], self, strict=True) if values is not None
+        )
+
+    def meet(self, other: "Conditions") -> bool:
+        """Tell whether some facts hold for both."""
+        return all(
+            one is None or two is None or not one.isdisjoint(two)
+            for one, two in zip(self, other, strict=True)
+        )
 
 
 ANYTHING = Conditions()
@@ -105,7 +123,9 @@ class Rate:
     free: bool
     emergency: bool = False
     priority: int = 5
-    """Who comes to scarce credit first among the services of one request: the lower."""
+    """Which of a request's services is served first when credit is scarce: 1 before 9; an emergency's is 0."""
+    counters: tuple[Counter, ...] = ()
+    """What the account's use of this rate counts on: tiers, a cap per day."""
     plain: bool = False
     """Whether it is all that its service has, and has one ladder: then sessions need not say which rate they are on."""
 
@@ -217,13 +237,13 @@ NO_RATES = Choice((), (), ())
 
 
 def alone(rates: Sequence[Rate], service: str) -> Rate | None:
-    """Return the one rate of a service when one ladder is all there is to it: no condition, no window."""
+    """Return the one rate of a service when one ladder is all there is to it: no condition, window or counter."""
     found = [each for each in rates if each.service == service]
     if len(found) != 1:
         return None
     (only,) = found
     unconditional = only.conditions in {ANYTHING, ANYTHING_SENT}
-    return only if unconditional and len(only.ladders) == 1 else None
+    return only if unconditional and len(only.ladders) == 1 and not only.counters else None
 
 
 # ---------------------------------------------------------------- rates that can never be chosen

@@ -5,7 +5,8 @@ Laws
 2. All ladders of a tariff share one scale, so that a session's exact cost can pass from one to the next; those of one rate
    share all that ladder.py's law 6 asks for.
 3. `rates` are looked at in the file's order, then `services`: the short form is a rate for all that is left of a service.
-4. What cannot be charged yet is refused when it is read, never ignored: caps per day and tiers of a period wait for the account's counters.
+4. A service whose use counts on something in the account (a cap per day, tiers of a period, a spend cap) is never offered as a
+   single ladder: its price needs the account's counters. The ladder of tiers has its steps as written; the store shifts it.
 5. A session keeps the mark of the rate and ladder that it is on (``Rate.mark``); ``marked`` finds them again. No two have one mark.
 """
 
@@ -13,17 +14,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
+from ocs.rating.conditions import conditions
+from ocs.rating.counters import MEMBER, Counter, counter, counter_id
 from ocs.rating.document import Document, DocumentFault, Path, document
-from ocs.rating.ladder import Axis, CapMode, Ladder, LadderError, Rounding, Step, ladder, step
+from ocs.rating.ladder import CapMode, Ladder, LadderError, Rounding, Step, ladder, step
+from ocs.rating.life import ENDLESS, Life, life
 from ocs.rating.numbering import EMERGENCY, Numbering
+from ocs.rating.periods import CALENDAR_DAY, zone_of
 from ocs.rating.rates import (
     ANYTHING,
     ANYTHING_SENT,
-    AT_HOME,
     INCOMING,
     NO_RATES,
-    OUTGOING,
     Choice,
     Conditions,
     Facts,
@@ -31,21 +35,24 @@ from ocs.rating.rates import (
     alone,
     unreachable,
 )
-from ocs.rating.tariff_text import Quantity, RateText, RoundedText, ServiceName, StepText, TariffText, micros
+from ocs.rating.sources import SourceKind
+from ocs.rating.spending import CAP_KINDS, PERIODS, SpendCap, spend_caps
+from ocs.rating.tariff_text import (
+    SERVICE_UNITS,
+    RateText,
+    RoundedText,
+    ServiceName,
+    StepText,
+    TariffText,
+    count,
+    micros,
+)
 from ocs.rating.windows import Calendar, Span, WindowFault, calendar
 from ocs.units import UNITS_MAX, Unit
 
 UNIT_NAMES = {"octets": Unit.OCTETS, "seconds": Unit.SECONDS, "events": Unit.EVENTS}
 ROUNDING_NAMES = {"half-up": Rounding.HALF_UP, "up": Rounding.UP, "down": Rounding.DOWN}
 CAP_NAMES = {"free": CapMode.FREE, "disconnect": CapMode.STOP}
-AXIS_NAMES = {"session": Axis.SESSION, "period": Axis.PERIOD}
-SERVICE_UNITS = {
-    "data": (Unit.OCTETS, Unit.SECONDS),
-    "voice": (Unit.SECONDS,),
-    "sms": (Unit.EVENTS,),
-    "mms": (Unit.EVENTS, Unit.OCTETS),
-}
-"""Units of each service; the first is the one of a rate that names none."""
 CHOICES_KEPT_MAX = 4_096
 """Facts of which a tariff remembers the rate. Beyond: all are forgotten and judged again."""
 
@@ -67,7 +74,7 @@ class Tariff:
     """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records.
 
     ``services`` are those that a single ladder prices, whatever the facts, but what is free without a rate (rates.py, law 4);
-    all services are in ``choice``. ``gross`` tells whether prices hold the tax already.
+    all services are in ``choice``. ``gross`` tells whether prices hold the tax already; ``zone`` is that of its days and months.
     """
 
     name: str
@@ -78,22 +85,29 @@ class Tariff:
     gross: bool = True
     numbering: Numbering | None = None
     calendar: Calendar | None = None
+    zone: ZoneInfo = field(default_factory=lambda: zone_of("UTC"))
+    spend_caps: tuple[SpendCap, ...] = ()
+    life: Life = ENDLESS
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
     _looked_at: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Note every mark (law 5), and what the rates of each service look at."""
+        """Note every mark (law 5), and what the rates and spend caps of each service look at."""
         for rate in (*self.choice.rates, *self.choice.emergency, *self.choice.incoming):
             if rate.plain:
                 self._plain[rate.service] = rate
             else:
                 self._marked.update({rate.mark(index): (rate, index) for index in range(len(rate.ladders))})
         for rate in self.choice.rates:
-            named = zip(Facts._fields[1:], rate.conditions, strict=True)
-            found = frozenset(name for name, values in named if values is not None)
-            self._looked_at[rate.service] = self._looked_at.get(rate.service, frozenset()) | found
+            self._looked_at[rate.service] = (
+                self._looked_at.get(rate.service, frozenset()) | rate.conditions.named
+            )
+        for cap in self.spend_caps:
+            self._looked_at[cap.service] = (
+                self._looked_at.get(cap.service, frozenset()) | cap.conditions.named
+            )
 
     def marked(self, mark: str, service: str) -> tuple[Rate, int] | None:
         """Return the rate and ladder of a mark; the empty one is the service's plain rate. None: a mark of another tariff."""
@@ -103,7 +117,7 @@ class Tariff:
         return None if plain is None else (plain, 0)
 
     def looked_at(self, service: str) -> frozenset[str] | None:
-        """Return the names of the facts that rates of a service look at; None for a service that is not priced."""
+        """Return the names of the facts that rates and spend caps of a service look at; None for a service that is not priced."""
         return self._looked_at.get(service)
 
     @property
@@ -141,6 +155,7 @@ class _Draft(NamedTuple):
     conditions: Conditions
     text: RoundedText
     prices: list[_Price]
+    counters: tuple[Counter, ...]
 
 
 def read_tariff(text: str, source: str, plans: Mapping[str, Numbering] | None = None) -> Tariff:
@@ -165,17 +180,21 @@ class _Reading:
         self.problems: list[str] = []
         self.numbering = self._numbering(plans)
         self.calendar = self._calendar()
+        self.zone = self._zone()
 
     def tariff(self) -> Tariff:
         drafts = [*self._rates(), *self._services()]
         self._refuse_unreachable(drafts)
+        caps = self._spend_caps(drafts)
+        lasts = life(self.text.life, self.fault)
         rates: list[Rate] = []
         scale = self._scale(drafts)
         if not self.problems:
             rates = [rate for draft in drafts if (rate := self._rate(draft, scale)) is not None]
         if self.problems:
             raise TariffError(self.problems)
-        only = {service: alone(rates, service) for service in SERVICE_UNITS}
+        capped = {cap.service for cap in caps}
+        only = {service: None if service in capped else alone(rates, service) for service in SERVICE_UNITS}
         rates = [replace(each, plain=each is only[each.service]) for each in rates]
         services = {
             service: ServiceTariff(each.unit, each.ladders[0])
@@ -197,6 +216,9 @@ class _Reading:
             text.prices == "gross",
             self.numbering,
             self.calendar,
+            self.zone or zone_of("UTC"),
+            caps,
+            lasts,
         )
 
     def fault(self, path: Path, message: str) -> None:
@@ -231,31 +253,21 @@ class _Reading:
                 self.fault(("calendar", *path), message)
         return None
 
-    def _conditions(self, text: RateText, path: Path) -> Conditions:
-        plan = self.numbering
-        for key, named, known in (
-            ("zones", text.zones, plan.zones if plan else frozenset()),
-            ("roaming", text.roaming, (plan.roaming_zones if plan else frozenset()) | {AT_HOME}),
-        ):
-            for zone in named or ():
-                if self.text.numbering is None:
-                    self.fault((*path, key), "zones of which numbering plan? name it: numbering: …")
-                elif plan is not None and zone not in known:
-                    right = ", ".join(sorted(known))
-                    free = "; emergency calls are free in every tariff" if zone == EMERGENCY else ""
-                    self.fault((*path, key), f"{zone!r} is no zone of {plan.name}; zones are {right}{free}")
-        if text.directions is not None and text.service == "data":
-            self.fault((*path, "directions"), "data has no direction; strike it")
-        sent_only = None if text.service == "data" else (OUTGOING,)
-        return Conditions(
-            *(
-                None if values is None else frozenset(values)
-                for values in (
-                    text.zones, text.roaming, text.rating_groups, text.service_identifiers,
-                    text.access, text.apns, text.called_parties, text.directions or sent_only,
-                )
-            )
-        )  # fmt: skip
+    def _zone(self) -> ZoneInfo | None:
+        """Return the zone whose days and months are counted; None when the tariff tells none."""
+        if self.calendar is not None:
+            if self.text.zone is not None:
+                self.fault(("zone",), "the calendar has a zone already, which holds for all; strike this one")
+            return self.calendar.zone
+        try:
+            return zone_of(self.text.zone) if self.text.zone is not None else None
+        except ValueError as fault:
+            self.fault(("zone",), str(fault))
+            return None
+
+    def _refuse_without_zone(self, path: Path) -> None:
+        if self.text.zone is None and self.text.calendar is None:  # a wrong one was told
+            self.fault(path, "days and months of which time zone? write one: zone: Europe/Berlin")
 
     # ------------------------------------------------------------ rates as drafts
 
@@ -268,21 +280,10 @@ class _Reading:
                     (*path, "name"), f"{text.name} is another rate's name already; choose one of its own"
                 )
             names.add(text.name)
-            if text.cap_per_day is not None:
-                self.fault(
-                    (*path, "cap_per_day"),
-                    "caps per day cannot be charged yet: the store keeps no counters of days; use cap_per_session",
-                )
-            if text.axis == "period":
-                self.fault(
-                    (*path, "axis"),
-                    "tiers by the usage of a period cannot be charged yet: the store keeps no counters of periods; "
-                    "use axis: session",
-                )
             unit = self._unit(text.service, text.unit, path)
-            conditions = self._conditions(text, path)
+            holds = conditions(text, text.service, self.numbering, self.text.numbering, (path, self.fault))
             prices = list(self._prices(text, unit, path))
-            yield _Draft(text.name, text.service, path, unit, conditions, text, prices)
+            yield _Draft(text.name, text.service, path, unit, holds, text, prices, self._counters(text, path))
 
     def _services(self) -> Iterator[_Draft]:
         for service, text in self.text.services.items():
@@ -290,8 +291,43 @@ class _Reading:
             unit = self._unit(service, text.unit, path)
             steps = self._steps(text.steps, unit, (*path, "steps"))
             price = _Price((), path, micros(text.connect_fee), steps)
-            conditions = ANYTHING if service == "data" else ANYTHING_SENT
-            yield _Draft(service, service, path, unit, conditions, text, [price])
+            holds = ANYTHING if service == "data" else ANYTHING_SENT
+            yield _Draft(service, service, path, unit, holds, text, [price], ())
+
+    def _counters(self, text: RateText, path: Path) -> tuple[Counter, ...]:
+        """Return what the use of a rate counts on; tiers first."""
+        if text.period is None and text.cap_per_day is None:
+            return ()
+        if self.zone is None:
+            self._refuse_without_zone((*path, "period" if text.cap_per_day is None else "cap_per_day"))
+            return ()
+        found = []
+        if text.period is not None:
+            found.append(counter(SourceKind.TIER, f"tier/{text.name}", PERIODS[text.period], self.zone))
+        if (cap := text.cap_per_day) is not None:
+            if not micros(cap.amount):
+                self.fault((*path, "cap_per_day"), "a cap of nothing; it has to be above zero")
+            kind = CAP_KINDS[cap.then]
+            found.append(counter(kind, f"day/{text.name}", CALENDAR_DAY, self.zone, micros(cap.amount)))
+        return tuple(found)
+
+    def _spend_caps(self, drafts: list[_Draft]) -> tuple[SpendCap, ...]:
+        """Return the tariff's spend caps, and hold law 1 of counters.py over all its counters."""
+        if self.text.spend_caps and self.zone is None:
+            self._refuse_without_zone(("spend_caps",))
+        caps = spend_caps(self.text, self.numbering, self.zone, self.fault)
+        priced = {draft.service for draft in drafts}
+        for cap, place in caps:
+            if cap.service not in priced:
+                self.fault(("spend_caps", place, "service"), f"nothing here prices {cap.service}; strike it")
+        numbers = {counter_id(MEMBER): MEMBER}
+        counted = [(each, draft.path) for draft in drafts for each in draft.counters]
+        counted += [(cap.counter, ("spend_caps", place)) for cap, place in caps]
+        for each, path in counted:
+            other = numbers.setdefault(each.id, each.name)
+            if other != each.name:
+                self.fault(path, f"{each.name} and {other} have one number in the store; rename either")
+        return tuple(cap for cap, _ in caps)
 
     def _unit(self, service: ServiceName, name: str | None, path: Path) -> Unit:
         allowed = SERVICE_UNITS[service]
@@ -328,7 +364,7 @@ class _Reading:
         ends = [following.start for following in texts[1:]] + [UNITS_MAX]
         try:
             return [
-                step(each.start, end, _count(each.block, unit), micros(each.price), _count(each.per, unit))
+                step(each.start, end, count(each.block, unit), micros(each.price), count(each.per, unit))
                 for each, end in zip(texts, ends, strict=True)
             ]
         except (LadderError, ValueError) as fault:
@@ -385,6 +421,8 @@ class _Reading:
             self.calendar if priced else None,
             text.tax_class if isinstance(text, RateText) else "standard",
             isinstance(text, RateText) and text.free is True,
+            priority=text.priority if isinstance(text, RateText) else 5,
+            counters=draft.counters,
         )
 
     def _ladder(self, draft: _Draft, price: _Price, scale: int) -> Ladder:
@@ -395,7 +433,6 @@ class _Reading:
             fee_micros=price.fee_micros,
             quantum_micros=micros(text.round_to),
             rounding=ROUNDING_NAMES[text.rounding],
-            axis=AXIS_NAMES[text.axis] if isinstance(text, RateText) else Axis.SESSION,
             scale=scale,
             minimum_micros=micros(text.minimum) if isinstance(text, RateText) else 0,
             cap_micros=micros(cap.amount) if cap is not None else 0,
@@ -421,11 +458,5 @@ def _free_rate(what: str, service: str, scale: int) -> Rate:
         "standard",
         free=True,
         emergency=what == EMERGENCY,
+        priority=0 if what == EMERGENCY else 5,
     )
-
-
-def _count(quantity: Quantity, unit: Unit) -> int:
-    """Return a quantity in a service's unit; ValueError for a word of another unit."""
-    if quantity.unit is not None and quantity.unit != unit:
-        raise ValueError(f"a quantity of {quantity.unit.name.lower()} in a price per {unit.name.lower()}")
-    return quantity.units

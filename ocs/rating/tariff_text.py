@@ -16,9 +16,19 @@ from ocs.units import UNITS_MAX, Unit
 
 ServiceName = Literal["data", "voice", "sms", "mms"]
 UnitName = Literal["octets", "seconds", "events"]
+PeriodName = Literal["month", "day"]
 PartyName = Literal["national", "international", "short", "unknown"]
 
+SERVICE_UNITS: dict[str, tuple[Unit, ...]] = {
+    "data": (Unit.OCTETS, Unit.SECONDS),
+    "voice": (Unit.SECONDS,),
+    "sms": (Unit.EVENTS,),
+    "mms": (Unit.EVENTS, Unit.OCTETS),
+}
+"""Units of each service; the first is the one of a rate that names none."""
 QUANTITY_MAX = 2**40
+DAYS_MAX = 3_660
+"""Ten years: whoever writes more days meant another number."""
 WORDS = {
     "second": (Unit.SECONDS, 1),
     "minute": (Unit.SECONDS, 60),
@@ -54,6 +64,13 @@ def _quantity(value: object) -> Quantity:
     )
 
 
+def count(quantity: Quantity, unit: Unit) -> int:
+    """Return a quantity in a service's unit; ValueError for a word of another unit."""
+    if quantity.unit is not None and quantity.unit != unit:
+        raise ValueError(f"a quantity of {quantity.unit.name.lower()} in a price per {unit.name.lower()}")
+    return quantity.units
+
+
 def micros(text: str) -> int:
     """Read a price in micro-units; ValueError when it is no amount or negative."""
     try:
@@ -70,9 +87,17 @@ def _price(text: str) -> str:
     return text
 
 
+def _percent(text: str) -> str:
+    if micros(text) > micros("100"):
+        raise ValueError(f"{text} per cent is above 100")
+    return text
+
+
 Price = Annotated[str, AfterValidator(_price)]
+Percent = Annotated[str, AfterValidator(_percent)]
 Count = Annotated[Quantity, PlainValidator(_quantity)]
 Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
+Days = Annotated[int, Field(ge=1, le=DAYS_MAX)]
 
 
 class Section(BaseModel):
@@ -129,13 +154,9 @@ class CapText(Section):
     then: Literal["free", "disconnect"]
 
 
-class RateText(RoundedText):
-    """One rate: what it applies to, and its price."""
+class ConditionsText(Section):
+    """What a rate, a spend cap or a product's use applies to; what is left out is taken as it comes."""
 
-    name: Name
-    service: ServiceName
-    unit: UnitName | None = None
-    description: str = ""
     zones: list[str] | None = Field(default=None, min_length=1)
     roaming: list[str] | None = Field(default=None, min_length=1)
     rating_groups: list[Number] | None = Field(default=None, min_length=1)
@@ -146,7 +167,18 @@ class RateText(RoundedText):
     )
     called_parties: list[PartyName] | None = Field(default=None, min_length=1)
     directions: list[Literal["outgoing", "incoming"]] | None = Field(default=None, min_length=1)
+
+
+class RateText(RoundedText, ConditionsText):
+    """One rate: what it applies to, and its price."""
+
+    name: Name
+    service: ServiceName
+    unit: UnitName | None = None
+    description: str = ""
+    priority: int = Field(default=5, ge=1, le=9)
     axis: Literal["session", "period"] = "session"
+    period: PeriodName | None = None
     connect_fee: Price = "0.00"
     minimum: Price = "0.00"
     cap_per_session: CapText | None = None
@@ -162,7 +194,41 @@ class RateText(RoundedText):
             raise ValueError("write one of steps, windows or free: true")
         if self.free and (micros(self.connect_fee) or micros(self.minimum)):
             raise ValueError("what is free has no connect fee and no minimum; strike free, or them")
+        if self.free and (self.cap_per_day or self.axis == "period"):
+            raise ValueError("what is free has no cap and no tiers; strike free, or them")
+        if self.axis == "period" and self.period is None:
+            raise ValueError("tiers by the usage of which period? write period: month or period: day")
+        if self.axis == "session" and self.period is not None:
+            raise ValueError("a period belongs to axis: period; write that too, or strike it")
         return self
+
+
+class SpendCapText(ConditionsText):
+    """The most that is spent on part of a service in a period."""
+
+    name: Name
+    service: ServiceName
+    amount: Price
+    per: PeriodName
+    then: Literal["free", "disconnect"]
+    before_tax: bool = False
+    notices: list[Annotated[int, Field(ge=1, le=1_000)]] = Field(default=[80, 100], max_length=8)
+
+
+class TopUpDaysText(Section):
+    """How many days a top-up of an amount or more makes a balance last."""
+
+    start: Price = Field(alias="from")
+    days: Days
+
+
+class LifeText(Section):
+    """How long a prepaid balance lasts."""
+
+    first_use_days: int = Field(default=0, ge=0, le=DAYS_MAX)
+    grace_days: int = Field(default=0, ge=0, le=DAYS_MAX)
+    quarantine_days: int = Field(default=0, ge=0, le=DAYS_MAX)
+    topups: list[TopUpDaysText] = Field(min_length=1, max_length=16)
 
 
 class SpanText(Section):
@@ -199,6 +265,10 @@ class TariffText(Section):
     prices: Literal["gross", "net"] = "gross"
     numbering: Name | None = None
     calendar: CalendarText | None = None
+    zone: str | None = None
+    tax_percent: Percent | None = None
+    life: LifeText | None = None
+    spend_caps: list[SpendCapText] = Field(default_factory=list, max_length=12)
     rates: list[RateText] = Field(default_factory=list, max_length=512)
     services: dict[ServiceName, ServiceText] = Field(default_factory=dict)
 

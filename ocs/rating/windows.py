@@ -19,6 +19,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ocs.limits import CALENDAR_DAYS_KEPT_MAX
+from ocs.rating.periods import zone_of
 
 DAY_S = 86_400
 DAY_MS = DAY_S * 1000
@@ -257,10 +258,9 @@ def calendar(
 
 def _zone(zone: str, problems: list[tuple[tuple[str | int, ...], str]]) -> ZoneInfo | None:
     try:
-        return ZoneInfo(zone)
-    except (OSError, ValueError, LookupError):
-        # an unknown name, one that is a folder ("Europe"), or one that climbs out of the tables
-        problems.append((("zone",), f"{zone!r} is no time zone; write one such as Europe/Berlin or UTC"))
+        return zone_of(zone)
+    except ValueError as fault:
+        problems.append((("zone",), str(fault)))
         return None
 
 

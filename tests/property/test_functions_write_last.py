@@ -97,10 +97,23 @@ async def rows(pair: Pair, _version: int) -> Any:
     member = "1" if await pair.charged.store.execute(keys.slot, "EXISTS", keys.book(f"{account}/1")) else ""
     path = f"{account}/{member}" if member else account
     names = [keys.part, keys.book(account), keys.profile(path), keys.stream, keys.agenda]
-    names += [keys.book(path)] if member else []
+    names += [keys.credit("rows", "bought")] + ([keys.book(path)] if member else [])
     row = [[5, 1, 0, 2**41, 50, int(bool(member))]]
     return await pair.charged.parts.call(
-        0, "rows", names, account, member, 1, "bought", 10, "[]", row, [[5, 0, 6, 1, 2**41, 1, 20, 0]], 5
+        0,
+        "rows",
+        names,
+        account,
+        member,
+        1,
+        "bought",
+        10,
+        "[]",
+        row,
+        [[5, 0, 6, 1, 2**41, 1, 20, 0]],
+        5,
+        7,
+        1_000,
     )
 
 

@@ -166,16 +166,20 @@ end
 
 -- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
 -- profile changes with it ('' keeps it); all or nothing, and once: rows that are there already are no second time.
--- KEYS: part, book, profile, stream, agenda, the member's own book (if any). STALE: the profile is of another version by now;
--- CREDIT_LIMIT: the price is more than is available. `due` is when the account has something to do next (0: nothing).
+-- KEYS: part, book, profile, stream, agenda, marker, the member's own book (if any). STALE: the profile is of another version by
+-- now; CREDIT_LIMIT: the price is more than is available. `due` is when the account has something to do next (0: nothing). The
+-- marker is kept for a time (0: not at all), and another content under it is a CONFLICT.
 local function rows(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due, digest, kept_ms =
+    unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
-  local book_text, own_text = call('GET', keys[2]), keys[6] and call('GET', keys[6])
-  if not book_text or (keys[6] and not own_text) then return { UNKNOWN_SUBSCRIBER } end
+  local marker = call('GET', keys[6])
+  if marker then return { tonumber(marker) == digest and SUCCESS or CONFLICT, REPLAY } end
+  local book_text, own_text = call('GET', keys[2]), keys[7] and call('GET', keys[7])
+  if not book_text or (keys[7] and not own_text) then return { UNKNOWN_SUBSCRIBER } end
   local book = read_book(book_text)
   local own = own_text and read_book(own_text) or book
   if book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
@@ -218,11 +222,13 @@ local function rows(keys, args)
   if own ~= book then check(own) end
   local record = pack(rows_record(book, own, account, member, now, cause, price, profile, came, gone))
   local book_after, own_after, id = write_book(book), own ~= book and write_book(own), stream_id(part)
+  local mark, life = format('%.0f', digest), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', record)
+  if life then call('SET', keys[6], mark, 'PX', life) end
   if profile ~= '' then call('SET', keys[3], profile) end
   if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
-  if own_after then call('MSET', keys[2], book_after, keys[6], own_after) else call('SET', keys[2], book_after) end
+  if own_after then call('MSET', keys[2], book_after, keys[7], own_after) else call('SET', keys[2], book_after) end
   return { SUCCESS, 0 }
 end
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules
 from ocs.names import e164
 from ocs.outcomes import Code
+from ocs.rating.life import Life
+from ocs.rating.openings import Held
 from ocs.rating.rates import Facts, Rate
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 from ocs.rating.tariff import Tariff, read_tariff
@@ -41,8 +44,9 @@ def tariff_of(services: str) -> Tariff:
 class FixedWallet:
     """A wallet that has the same sources for everything."""
 
-    def __init__(self, *sources: Source, first_ms: int = 0, grace_ms: int = 0) -> None:
-        self.told, self.first_ms, self.grace_ms = sources, first_ms, grace_ms
+    def __init__(self, tariff: Tariff, *sources: Source, first_ms: int = 0, grace_ms: int = 0) -> None:
+        self.tariff = replace(tariff, life=Life(first_ms, grace_ms))
+        self.told = sources
 
     def sources(self, _rate: Rate, _facts: Facts, _at_ms: int) -> tuple[Source, ...]:
         return self.told
@@ -83,7 +87,7 @@ class Scene:
     ) -> "Scene":
         tariff = tariff_of(services)
         charged = await room.charged({tariff.key: tariff}, RULES, 2)
-        wallet = FixedWallet(*sources, **life)
+        wallet = FixedWallet(tariff, *sources, **life)
         charged.book.wallets = lambda _profile, _tariff: wallet
         account = await charged.subscriber("491700000001", "", "t", 0, credit)
         if until_ms:
@@ -222,7 +226,9 @@ def test_a_cap_of_the_day_makes_the_rest_free(room: StoreRoom) -> None:
         scene = await Scene.made(room, PER_SECOND, counter(SourceKind.FREE, 30_000_000, until_ms=2**41))
         for call in range(4):
             if call == 3:
-                wallet = FixedWallet(counter(SourceKind.FREE, 30_000_000, start_ms=1, until_ms=2**41))
+                wallet = FixedWallet(
+                    tariff_of(PER_SECOND), counter(SourceKind.FREE, 30_000_000, start_ms=1, until_ms=2**41)
+                )
                 scene.charged.book.wallets = lambda _profile, _tariff: wallet  # noqa: B023
             before = (await scene.look()).book.posted_micros
             assert await scene.granted(INITIAL, None, 20, session=f"s{call}") == 20
@@ -399,11 +405,11 @@ def test_a_balance_lives_from_its_first_use_to_its_end_and_on_in_grace(room: Sto
 def test_a_product_is_bought_once_and_renewed_with_what_is_left(room: StoreRoom) -> None:
     async def product() -> None:
         scene = await Scene.made(room, PER_MIB, units(1, 1, 1), credit=5_000_000)
-        profile = scene.account.profile._replace(products=((1, "p@1", 0, 0),))
+        profile = scene.account.profile._replace(products=(Held(1, "p@1", 0, 0),))
         now_ms = scene.charged.now_ms
         first = bucket(32, 1, 1_000, until_ms=now_ms + 1_000)
         assert await scene.open(first, price=3_000_000, profile=profile) == Code.SUCCESS
-        assert (await scene.look()).profile.products == ((1, "p@1", 0, 0),)
+        assert (await scene.look()).profile.products == (Held(1, "p@1", 0, 0),)
         second = bucket(32, 1, 1_000, start_ms=now_ms + 1_000)
         rolled = Rolled(32, 0, 33, now_ms + 1_000, FAR_MS, 1, 400)
         assert await scene.open(second, price=3_000_000, rolled=[rolled]) == Code.CREDIT_LIMIT

@@ -5,7 +5,7 @@ import pytest
 
 from ocs.rating.ladder import ORIGIN, CapMode, advance, ladder, total
 from ocs.rating.numbering import EMERGENCY, read_numbering
-from ocs.rating.rates import Facts, Piece, Rate
+from ocs.rating.rates import ANYTHING, Conditions, Facts, Piece, Rate
 from ocs.rating.tariff import Tariff, TariffError, read_tariff
 from ocs.units import Unit
 
@@ -221,11 +221,6 @@ def chosen(on: Tariff, facts: Facts) -> str | None:
     return None if found is None else found.name
 
 
-def test_tiers_of_a_period_are_refused_until_they_can_be_charged() -> None:
-    (fault,) = faults(f"  - {{name: flat, service: voice, axis: period, {SECOND}}}")
-    assert "tiers by the usage of a period cannot be charged yet" in fault
-
-
 def test_a_cap_is_money_whatever_the_rounding() -> None:
     capped = f'  - {{name: flat, service: voice, round_to: "2.00", cap_per_session: {{amount: "9.00", then: free}}, {SECOND}}}'
     (rate,) = tariff(capped).choice.rates
@@ -279,7 +274,13 @@ def test_the_short_form_is_the_last_rate_of_its_service() -> None:
         ("  - {name: a, service: voice}", 13, "write one of steps, windows or free"),
         (f"  - {{name: a, service: voice, windows: {{peak: {{{SECOND}}}, late: {{free: true}}}}}}", 13, "no price in window idle"),
         (CALLS.replace("late:", "lunch:"), 18, "'lunch' is no window"),
-        (f'  - {{name: a, service: voice, cap_per_day: {{amount: "1.00", then: free}}, {SECOND}}}', 13, "caps per day cannot"),
+        (f'  - {{name: a, service: voice, cap_per_day: {{amount: "0.00", then: free}}, {SECOND}}}', 13, "above zero"),
+        (one("a", 'cap_per_day: {amount: "1.00", then: free}'), 13, "what is free has no cap and no tiers"),
+        (one("a", "axis: period, period: day"), 13, "what is free has no cap and no tiers"),
+        (f"  - {{name: a, service: voice, axis: period, {SECOND}}}", 13, "tiers by the usage of which period"),
+        (f"  - {{name: a, service: voice, period: month, {SECOND}}}", 13, "a period belongs to axis: period"),
+        (f"  - {{name: a, service: voice, priority: 0, {SECOND}}}", 13, "greater than or equal to 1"),
+        (f"  - {{name: a, service: voice, priority: 10, {SECOND}}}", 13, "less than or equal to 9"),
         ('  - {name: a, service: sms, steps: [{block: minute, price: "1.00", per: 1}]}', 13, "a quantity of seconds"),
         ('  - {name: a, service: sms, steps: [{block: week, price: "1.00", per: 1}]}', 13, "'week' is no quantity"),
         ("  - {name: a, service: sms, steps: [{block: 1, price: 1.00, per: 1}]}", 13, "string"),
@@ -308,3 +309,34 @@ def test_a_calendar_or_plan_that_is_missing_is_told() -> None:
 def test_names_of_rates_are_their_own() -> None:
     told = faults(one("a", "zones: [near]"), one("a", "zones: [far]"))
     assert told == ["t.yaml:14: a is another rate's name already; choose one of its own"]
+
+
+def test_a_rate_says_who_is_served_first_and_emergencies_are_before_all() -> None:
+    on = tariff(
+        f"  - {{name: first, service: voice, priority: 1, zones: [near], {SECOND}}}",
+        f"  - {{name: rest, service: voice, {SECOND}}}",
+    )
+    assert [rate.priority for rate in on.choice.rates] == [1, 5]
+    assert {rate.priority for rate in on.choice.emergency} == {0}
+    assert {rate.priority for rate in on.choice.incoming} == {5}
+
+
+def test_what_counts_on_something_is_never_offered_as_one_ladder() -> None:
+    plain = f"  - {{name: flat, service: voice, {SECOND}}}"
+    assert set(tariff(plain).services) == {"voice"}
+    for change in ('cap_per_day: {amount: "9.00", then: free}', "axis: period, period: month"):
+        on = tariff(plain.replace("service: voice", f"service: voice, {change}"))
+        assert on.services == {}
+        assert not on.choice.rates[0].plain
+
+
+def test_conditions_meet_where_some_facts_hold_for_both() -> None:
+    near, far = Conditions(zones=frozenset({"near"})), Conditions(zones=frozenset({"far"}))
+    abroad = Conditions(roaming=frozenset({"eu"}))
+    assert (near.meet(far), near.meet(abroad), near.meet(ANYTHING), near.meet(near)) == (
+        False,
+        True,
+        True,
+        True,
+    )
+    assert (near.named, ANYTHING.named) == (frozenset({"zone"}), frozenset())
