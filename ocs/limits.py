@@ -57,6 +57,18 @@ SUBSCRIPTION_IDS_MAX = 8
 PROFILES_CACHED_MAX = 200_000
 """Profiles that one worker remembers (about 700 octets each). Beyond: the oldest are forgotten and read again."""
 
+WALLETS_KEPT_MAX = 20_000
+"""Wallets of subscribers who hold products that one worker remembers (about 2 kB each). Beyond: the one made first is made again."""
+
+RENEWAL_RETRY_MS = 3_600_000
+"""Pause before the agenda looks again at a renewal that credit was short for; requests and top-ups try it meanwhile."""
+
+RENEWAL_RETRY_REQUEST_MS = 60_000
+"""Pause before a worker's requests try a renewal again that credit was short for. Meanwhile they are charged without it."""
+
+AGENDA_AT_ONCE = 50
+"""Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
+
 TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 """Time for which a top-up's id is kept in the store (DESIGN law 5); after that the archive knows it."""
 

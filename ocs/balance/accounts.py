@@ -9,8 +9,8 @@ Laws
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from ocs.balance.functions import function
 from ocs.balance.keys import home, slot_of
@@ -26,6 +26,7 @@ from ocs.outcomes import Code, Note
 from ocs.records import Status
 
 CLAIMED, DONE = 1, 2
+_MEMBER_LETTERS = 5
 _KEEP = -2
 """Of an end of life: as it is (account.lua, amend)."""
 CLAIM_MS = 60_000
@@ -78,14 +79,14 @@ class Rolled(NamedTuple):
     own: int = 0
 
 
-class Brought(NamedTuple):
-    """What a top-up brings besides its money: how far it extends the balance's life (0: not), and a bonus."""
+class Brings(Protocol):
+    """What a top-up brings besides its money (holdings.py); both may be asked again after a crash, with the same top-up."""
 
-    extend_ms: int
-    rows: tuple[NewRow, ...]
+    async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
+        """Return how long the balance lasts from now on at least; 0: it changes nothing."""
 
-
-NOTHING_BROUGHT = Brought(0, ())
+    async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
+        """Do what follows from money that came in: the bonus, once by the top-up's name, and renewals that waited for it."""
 
 
 class ToppedUp(NamedTuple):
@@ -105,8 +106,8 @@ class Accounts:
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
-        self.brings: Callable[[Account, int, str, int], Brought] = _nothing_brought
-        """What a top-up of an account brings: by its amount in micro-units, channel and id in one text, and the instant."""
+        self.brings: Brings | None = None
+        """None: a top-up brings its money alone."""
 
     async def find(self, identity: SubscriberId) -> Account | None:
         """Return the account that an identity names, or None; raises StoreFault."""
@@ -129,15 +130,22 @@ class Accounts:
         own = read_book(texts[3]) if path != account else None
         return Account(read_profile(texts[0], path, partition, book.version, *texts[2:3]), book, own)
 
-    async def create(self, new: NewSubscriber, credit_micros: int = 0) -> tuple[Code, Account]:
+    async def create(
+        self, new: NewSubscriber, credit_micros: int = 0, shared: Account | None = None, cap_micros: int = 0
+    ) -> tuple[Code, Account]:
         """Create a subscriber with an account and its opening credit: SUCCESS, or EXISTS when number or IMSI is taken.
 
         The identities are claimed first (set if absent, with what they are meant for), then account and credit come in
-        one call. A create that died in between is finished by the next create of the same identities; others wait
+        one call. With ``shared``, it is a member of that account, in its partition, and may spend ``cap_micros`` of it in a month (0: all).
+        A create that died in between is finished by the next create of the same identities; others wait
         CLAIM_MS, after which what it claimed is free. Raises StoreFault; the same call again goes on.
         """
         intent = f"{new.msisdn}|{new.imsi}"
-        partition, account = home(new.msisdn, len(self._parts.keys)), _account_name()
+        if shared is None:
+            partition, account = home(new.msisdn, len(self._parts.keys)), _account_name()
+        else:
+            partition = shared.profile.partition
+            account = f"{shared.profile.account}/{_account_name()[:_MEMBER_LETTERS]}"
         taken_here: list[SubscriberId] = []
         for identity in _identities(new.msisdn, new.imsi):
             text = _claim_text(partition, account, intent, self._clock.now_ms())
@@ -152,11 +160,25 @@ class Accounts:
             partition, account = read_place(
                 standing
             )  # left behind by a create of the same identities: finish it
-        return await self._open(
-            Profile(account, partition, 1, new.msisdn, new.imsi, new.tariff, new.kind, new.currency),
-            new,
-            credit_micros,
+        name, _, member = account.partition("/")
+        profile = Profile(
+            name,
+            partition,
+            1,
+            new.msisdn,
+            new.imsi,
+            new.tariff,
+            new.kind,
+            new.currency,
+            member,
+            (),
+            cap_micros,
         )
+        if bool(member) != (shared is not None):
+            raise StoreFault(
+                "these identities were claimed for another kind of account; try again in a minute"
+            )
+        return await self._open(profile, new, credit_micros, shared)
 
     async def _claim_identity(self, identity: SubscriberId, text: str, intent: str) -> bytes | None:
         """Claim one identity: None when it is ours now, else what stands there (an account, or a claim of the same intent)."""
@@ -181,32 +203,41 @@ class Accounts:
         reply = await self._parts.store.execute(slot_of(key), "FCALL", function("swap"), 1, key, known, text)
         return bool(reply)
 
-    async def _open(self, profile: Profile, new: NewSubscriber, credit_micros: int) -> tuple[Code, Account]:
-        keys = self._parts.keys[profile.partition]
-        names = (keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream)
-        written = write_profile(profile)
-        reply = await self._parts.call(
-            profile.partition,
-            "open",
-            names,
-            profile.account,
-            new.floor_micros,
-            written,
-            credit_micros,
-            new.until_ms,
-        )
-        code = Code(reply[0])
+    async def _open(
+        self, profile: Profile, new: NewSubscriber, credit_micros: int, shared: Account | None
+    ) -> tuple[Code, Account]:
+        if shared is not None:
+            code = await self.join(shared, profile)
+            if code == Code.UNKNOWN_SUBSCRIBER:
+                await self._release(_identities(new.msisdn, new.imsi), profile.path)
+                return code, shared
+        else:
+            code = await self._open_account(profile, new, credit_micros)
         if code not in {Code.SUCCESS, Code.EXISTS}:
             raise StoreFault(f"opening the account was refused: {code.name}")
-        place = write_place(profile.partition, profile.account)
+        return await self._opened(profile, new)
+
+    async def _open_account(self, profile: Profile, new: NewSubscriber, credit_micros: int) -> Code:
+        keys = self._parts.keys[profile.partition]
+        names = (keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream)
+        reply = await self._parts.call(
+            profile.partition, "open", names, profile.account, new.floor_micros, write_profile(profile), credit_micros,
+            new.until_ms,
+        )  # fmt: skip
+        return Code(reply[0])
+
+    async def _opened(self, profile: Profile, new: NewSubscriber) -> tuple[Code, Account]:
+        """Let the identities name what was opened, where they were claimed for it; EXISTS when something else stands there."""
+        place = write_place(profile.partition, profile.path)
         for identity in _identities(new.msisdn, new.imsi):
             held = await self._parts.store.execute(slot_of(identity.key), "GET", identity.key)
-            if held is not None and read_place(held)[1] == profile.account:
+            if held is not None and read_place(held)[1] == profile.path:
                 await self._swap(identity.key, held, place)
-        found = await self.read(profile.partition, profile.account)
+        found = await self.read(profile.partition, profile.path)
         if found is None:
             raise StoreFault("the account was opened and is not there")
-        same = write_profile(found.profile) == written and found.book.floor_micros == new.floor_micros
+        same = write_profile(found.profile) == write_profile(profile)
+        same = same and (bool(profile.member) or found.book.floor_micros == new.floor_micros)
         return Code.SUCCESS if same else Code.EXISTS, found
 
     async def _release(self, ids: Iterable[SubscriberId], account: str) -> None:
@@ -283,12 +314,17 @@ class Accounts:
         )  # fmt: skip
         return Code(reply[0]), len(reply) > 1 and bool(reply[1] & Note.REPLAY)
 
-    async def terminate(self, account: Account) -> Code:
-        """End an account and set its identities free; its book stays, for the audit."""
+    async def terminate(self, account: Account, *, rests: bool = False) -> Code:
+        """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""
         code = await self.amend(account, status=Status.TERMINATED)
+        if not rests:
+            await self.release(account)
+        return code
+
+    async def release(self, account: Account) -> None:
+        """Set the identities of a subscriber free."""
         where = account.profile
         await self._release(_identities(where.msisdn, where.imsi), where.path)
-        return code
 
     async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
         """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER."""
@@ -329,20 +365,19 @@ class Accounts:
     ) -> ToppedUp:
         """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
         keys = self._parts.keys[partition]
-        brought = NOTHING_BROUGHT
-        if self.brings is not _nothing_brought:
-            part, found = await self._parts.epoch(partition), await self.read(partition, account)
-            if found is not None:
-                now_ms = self._clock.now_ms() + part.offset_ms
-                brought = self.brings(found, amount_micros, f"{channel} {topup_id}", now_ms)
+        brings = self.brings
+        extend_ms = await brings.extends_ms(partition, account, amount_micros) if brings is not None else 0
         reply = await self._parts.call(
             partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
-            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, brought.extend_ms,
-            [list(each) for each in brought.rows],
+            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, extend_ms,
         )  # fmt: skip
         code = Code(reply[0])
         if code in {Code.SKEW, Code.EPOCH}:
             raise StoreFault(f"the credit was refused for now: {code.name}; ask again with the same id")
+        if (
+            code == Code.SUCCESS and brings is not None
+        ):  # before the claim is confirmed: whoever finishes it does this too
+            await brings.follow(partition, account, amount_micros, f"{channel}:{topup_id}")
         result: tuple[int, ...] = unpacked(reply[1]) if code == Code.SUCCESS else ()
         home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
         await self._parts.store.execute(
@@ -358,11 +393,6 @@ class Accounts:
         for partition in range(len(self._parts.keys)):
             if self._parts.known(partition) is None:
                 await self._parts.epoch(partition)
-
-
-def _nothing_brought(_account: Account, _micros: int, _id: str, _now_ms: int) -> Brought:
-    """Bring money alone."""
-    return NOTHING_BROUGHT
 
 
 def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:

@@ -279,7 +279,9 @@ def _service(group: dict[str, Any], kind: int) -> AskedService:
                 "a service of an initial request asks for nothing",
             )
         return AskedService(key, rating_group, identifier, used, None, _after(reports))
-    if kind == TERMINATION or _FINAL in get("Reporting-Reason", ()) or _reported_final(reports):
+    if kind != INITIAL and (
+        kind == TERMINATION or _FINAL in get("Reporting-Reason", ()) or _reported_final(reports)
+    ):
         return AskedService(key, rating_group, identifier, used, None, _after(reports))
     wanted = _units(requested, "Requested-Service-Unit")
     return AskedService(key, rating_group, identifier, used, wanted, _after(reports))
@@ -301,7 +303,7 @@ def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
     identifier = avps.get("Service-Identifier")
     used = None if reports is None else _used(reports)
     wanted = None
-    if kind != TERMINATION and not _reported_final(reports):
+    if kind == INITIAL or (kind != TERMINATION and not _reported_final(reports)):
         wanted = _SERVER_CHOOSES if requested is None else _units(requested, "Requested-Service-Unit")
     return (AskedService(service_key(None, identifier), None, identifier, used, wanted, _after(reports)),)
 

@@ -85,6 +85,9 @@ class Wallet(Protocol):
     def facts_looked_at(self, service: str) -> frozenset[str]:
         """Return the names of the facts that sources of a service depend on."""
 
+    def due(self, at_ms: int) -> tuple[Any, ...]:
+        """Return what is to be opened before the next request: products whose period has begun."""
+
 
 class Known(NamedTuple):
     """What a session's rating hangs on, as the store told it last: its account (Profile.path), tariff's key, facts (information.py), marks by service."""
@@ -252,7 +255,9 @@ class _Rated:
         if wallet is not None:
             looked_at |= wallet.facts_looked_at(self.family)
         before = kept(self.known.facts) if self.known is not None else NOTHING
-        if before is NOTHING or self.family == "data":  # a call or message stays what it was
+        if (
+            self.known is None or self.family == "data"
+        ):  # a call or message stays what it was, also one of which nothing is known
             now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
             before = now if self.known is None else before
             self.facts = merged(self.family, before, now)

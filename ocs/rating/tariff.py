@@ -104,6 +104,11 @@ class Tariff:
             self._looked_at[rate.service] = (
                 self._looked_at.get(rate.service, frozenset()) | rate.conditions.named
             )
+        for rate in (
+            *self.choice.emergency,
+            *self.choice.incoming,
+        ):  # free in every tariff, also without a price (rates.py, law 4)
+            self._looked_at.setdefault(rate.service, frozenset())
         for cap in self.spend_caps:
             self._looked_at[cap.service] = (
                 self._looked_at.get(cap.service, frozenset()) | cap.conditions.named

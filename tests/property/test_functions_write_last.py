@@ -205,11 +205,7 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "open: with credit": (opened, on_account("open", -100, "{}", 500, -1)),
     "amend": (opened, on_account("amend", "", 2, "", -2)),
     "claim": (opened, claim),
-    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0, [])),
-    "credit: with a bonus": (
-        opened,
-        on_account("credit", "test", "second", 7, 100, 1_000, 5, [[5, 4, 0, 2**41, 50]]),
-    ),
+    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0)),
     "join": (opened, join),
     "join: another member": (joined, join),
     "rows: a product": (opened, rows),

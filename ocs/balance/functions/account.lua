@@ -269,12 +269,12 @@ local function confirm(keys, args)
   return { SUCCESS }
 end
 
--- credit: money comes in, once per (channel, id) in this account's partition, extends the balance's life, and may bring rows (a
--- bonus) with it; the result is balance and what belongs to it.
+-- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at
+-- least; the result is balance and what belongs to it.
 local function credit(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend, rows = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, '', 0 } end
   local marker = call('GET', keys[3])
@@ -291,18 +291,12 @@ local function credit(keys, args)
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   if book[B_UNTIL] > 0 and now + exact(extend) > book[B_UNTIL] then book[B_UNTIL] = now + extend end
-  local first = book[B_SEQUENCE]
-  local bonus = #rows > 0 and rows_added(book, rows, {}, false)
-  if bonus and #bonus == 0 then bonus = nil end
-  if bonus then book[B_SEQUENCE] = first + 1 end
   local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
-  local record = pack({ RECORD_VERSION, K_TOPUP, account, first, now, channel, id, amount, book[B_UNTIL],
+  local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local brought = bonus and pack(rows_record(book, book, account, '', now, 'bonus ' .. channel .. ' ' .. id, 0, '', bonus))
   local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
 
   call('XADD', keys[4], stream, 'r', record)
-  if brought then call('XADD', keys[4], stream, 'r', brought) end
   call('SET', keys[3], kept, 'PX', life)
   call('SET', keys[2], book_after)
   return { SUCCESS, result, 0 }

@@ -12,7 +12,7 @@ local function believable(session, s, reported, rate, now)
 end
 
 -- Move the service along the pieces of what was used, at most `most` units of them, the first `skipped` left out (an allowance had
--- them); the micro-units that this costs.
+-- them, or they are not believed: the newest are those that can have been granted); the micro-units that this costs.
 local function post_pieces(session, s, plan, a, piece, most, skipped, shift)
   local left, on = most, nil
   for i = piece, piece + 2 * (plan[a + A_PIECES] - 1), 2 do
@@ -35,8 +35,9 @@ end
 
 -- Post units that were believed: what the account pays, the price, and the units that allowances had.
 local function post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
+  local reported = plan[a + A_USED + plan[a + A_UNIT]]
   if not session[S_LIST] then
-    local amount = post_pieces(session, s, plan, a, piece, most, 0, 0)
+    local amount = post_pieces(session, s, plan, a, piece, most, reported - most, 0)
     return amount, amount, 0
   end
   local service, list = place_of(s), session[S_LIST]
@@ -47,7 +48,7 @@ local function post_units(session, s, plan, a, piece, most, book, own, taken, li
     home, w = counter_of(x, list, book, own, session[s + V_UNIT], now)
     shift = home[w + R_USED] - covered
   end
-  local price = post_pieces(session, s, plan, a, piece, left, most - left, shift)
+  local price = post_pieces(session, s, plan, a, piece, left, reported - left, shift)
   if x and session[s + V_COVERED] > covered then take(taken, line, x, list, home, w, session[s + V_COVERED] - covered) end
   return spend(session, service, price, book, own, taken, line, now), price, most - left
 end
@@ -254,8 +255,11 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
       session[S_WHERE] = now
       more = bor(more, WHERE)
     end
-    session[S_ROUTE] = plan[P_ROUTE]
-    if plan[P_FACTS] ~= ANY then session[S_FACTS] = plan[P_FACTS] end
+    -- what a late lower number tells is not how things are now
+    if fresh or plan[P_NUMBER] >= session[S_TOP] then
+      session[S_ROUTE] = plan[P_ROUTE]
+      if plan[P_FACTS] ~= ANY then session[S_FACTS] = plan[P_FACTS] end
+    end
   end
   if more > 0 then notes = bor(notes, more) end
   finish_lines(session, plan, record)

@@ -81,7 +81,8 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
     if number < session[s + V_NUMBER] then
       if refusal ~= 0 then return refusal, 0, 0, 0, 0 end
       -- success without units would be leave to use without measure (CLIENTS 21)
-      if session[s + V_GRANT] == 0 then return CREDIT_LIMIT, 0, 0, 0, STANDING end
+      -- and a grant of another rate or window is not this request's to prolong
+      if session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK] then return CREDIT_LIMIT, 0, 0, 0, STANDING end
       return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], plan[a + A_VALIDITY], STANDING
     end
     release(session, place_of(s), book, own)

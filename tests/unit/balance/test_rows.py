@@ -54,6 +54,9 @@ class FixedWallet:
     def facts_looked_at(self, _service: str) -> frozenset[str]:
         return frozenset()
 
+    def due(self, _at_ms: int) -> tuple[()]:
+        return ()
+
 
 def units(row: int, block: int, take: int, *, own: int = 0) -> Source:
     return Source(SourceKind.UNITS, own, row, 0, FAR_MS, block, take)

@@ -1,0 +1,274 @@
+"""What subscribers hold of products: bought, renewed, cancelled, lapsed; top-ups' bonuses; and the agenda of what is due.
+
+Laws
+1. What belongs to one period of a product (its price, its buckets, what rolls over, the note in the profile) is one call of the
+   store, made for the version of the account that was read: it happens once, or not at all.
+2. A renewal that credit is short for is tried again within its grace: by the next request, by a top-up, by the agenda. Then the
+   product lapses.
+3. The agenda says when to look at a subscriber, never what to do: looking twice, or late, changes nothing but the time.
+4. A balance whose life and grace are over is terminated; its number rests for its quarantine, then it is free.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ocs.balance.accounts import Account, Accounts, NewRow, Rolled
+from ocs.balance.link import StoreFault
+from ocs.balance.parts import Parts
+from ocs.balance.wallets import made
+from ocs.charging.plan import Profile
+from ocs.clock import Clock
+from ocs.limits import RENEWAL_RETRY_MS
+from ocs.outcomes import Code
+from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
+from ocs.rating.products import Catalogue, Product
+from ocs.rating.tariff import Tariff
+from ocs.rating.wallet import Due
+from ocs.records import Status
+
+_TRIES = 4
+_RENEWALS_MAX = 64
+"""Renewals of one subscriber in one go; the agenda comes again."""
+
+NewestTariff = Callable[[str, int], Tariff | None]
+
+
+class Bought(NamedTuple):
+    """Result of a purchase: the code, whether it was a repetition, and what it brought; ``why`` tells what a LIMIT is about."""
+
+    code: Code
+    replayed: bool = False
+    opened: Opening | None = None
+    why: str = ""
+
+
+class Holdings:
+    """Products of the accounts of one store."""
+
+    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "catalogue")
+
+    def __init__(
+        self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
+    ) -> None:
+        self._parts = parts
+        self._accounts = accounts
+        self._clock = clock
+        self._newest = newest
+        self.catalogue = catalogue
+
+    async def now_ms(self, partition: int) -> int:
+        """Return the time that a partition's calls carry."""
+        return self._clock.now_ms() + (await self._parts.epoch(partition)).offset_ms
+
+    async def buy(self, account: Account, product: Product, name: str) -> Bought:
+        """Buy a product, once per ``name``: SUCCESS, CREDIT_LIMIT, CONFLICT (the name is another purchase's), LIMIT, UNKNOWN_SUBSCRIBER.
+
+        Raises StoreFault; the same call again goes on.
+        """
+        return await self._open_new(
+            account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
+        )
+
+    async def _open_new(
+        self, account: Account, product: Product, cause: str, begin: Callable[[Held], Opening]
+    ) -> Bought:
+        for _ in range(_TRIES):
+            profile = account.profile
+            now_ms = await self.now_ms(profile.partition)
+            standing = self._standing(profile.products, now_ms)
+            held = Held(
+                max((each.number for each in profile.products), default=0) + 1, product.key, now_ms, 0
+            )
+            if refusal := self._refusal(profile, product, held, now_ms):
+                return Bought(Code.LIMIT, why=refusal)
+            try:
+                opened = begin(held)
+            except ValueError as over:
+                return Bought(Code.LIMIT, why=str(over))
+            after = profile._replace(products=(*standing, held._replace(until_ms=opened.period[1])))
+            code, replayed = await self._accounts.open_rows(
+                account, _rows(opened, own=_own(profile, product)), opened.price_micros, cause,
+                profile=after, due_ms=self._due_ms(after, now_ms), once=True, content=product.key,
+            )  # fmt: skip
+            if code != Code.STALE:
+                return Bought(code, replayed, opened)
+            again = await self._accounts.read(profile.partition, profile.path)
+            if again is None:
+                return Bought(Code.UNKNOWN_SUBSCRIBER)
+            account = again
+        raise StoreFault("the account changes faster than it can be read; try again")
+
+    def _refusal(self, profile: Profile, product: Product, held: Held, now_ms: int) -> str:
+        if product.currency != profile.currency:
+            return f"{product.key} is in {product.currency}, the account in {profile.currency}"
+        if product.shared and profile.member:
+            return f"{product.key} is shared: the account buys it, not a member"
+        if held.number > NUMBER_MAX:
+            return "the account has bought as many products as it can"
+        tariff = self._newest(profile.tariff, now_ms)
+        service = made(profile, tariff, self.catalogue).crowded(product) if tariff is not None else None
+        return f"too many allowances for {service} at once; cancel one first" if service else ""
+
+    async def cancel(self, account: Account, number: int) -> Code:
+        """Let a product end with its period: SUCCESS, UNKNOWN_SESSION (it is not held), UNKNOWN_SUBSCRIBER."""
+        for _ in range(_TRIES):
+            held = [each for each in account.profile.products if each.number == number]
+            if not held:
+                return Code.UNKNOWN_SESSION
+            kept = [
+                each._replace(renews=False) if each in held else each for each in account.profile.products
+            ]
+            code = await self._noted(account, kept, f"cancelled {held[0].product_key} {number}")
+            if code != Code.STALE:
+                return code
+            again = await self._accounts.read(account.profile.partition, account.profile.path)
+            if again is None:
+                return Code.UNKNOWN_SUBSCRIBER
+            account = again
+        raise StoreFault("the account changes faster than it can be read; try again")
+
+    async def read(self, partition: int, path: str) -> Account | None:
+        """Return a subscriber by its place."""
+        return await self._accounts.read(partition, path)
+
+    async def renew(self, partition: int, path: str) -> Account | None:
+        """Open what is due of a subscriber; the subscriber as it is then, None when there is none. Raises StoreFault."""
+        account = await self._accounts.read(partition, path)
+        for _ in range(_RENEWALS_MAX):
+            if account is None or account.book.status is Status.TERMINATED:
+                break
+            now_ms = await self.now_ms(partition)
+            if not await self._renew_first(account, self.due(account.profile, now_ms), now_ms):
+                break
+            account = await self._accounts.read(partition, path)
+        return account
+
+    async def _renew_first(self, account: Account, due: Sequence[Due], now_ms: int) -> bool:
+        """Renew the first that credit is enough for, or let it lapse; whether there was one."""
+        for each in due:
+            if await self._renew_one(account, each, now_ms):
+                return True
+        return False
+
+    def due(self, profile: Profile, now_ms: int) -> tuple[Due, ...]:
+        """Return what is due of a subscriber's own products."""
+        tariff = self._newest(profile.tariff, now_ms)
+        own = profile._replace(shared=())
+        return () if tariff is None else made(own, tariff, self.catalogue).due(now_ms)
+
+    async def _renew_one(self, account: Account, due: Due, now_ms: int) -> bool:
+        """Renew one product, or let it lapse; whether the account has changed (by this call or by another)."""
+        profile, held = account.profile, due.held
+        opened = opening(due.product, held, now_ms)
+        renewed = held._replace(until_ms=opened.period[1])
+        after = profile._replace(
+            products=tuple(renewed if each == held else each for each in profile.products)
+        )
+        code, _ = await self._accounts.open_rows(
+            account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
+            f"renewed {held.product_key} {held.number} {opened.period[0]}",
+            rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
+            due_ms=self._due_ms(after, now_ms),
+        )  # fmt: skip
+        if code == Code.CREDIT_LIMIT and now_ms >= due.lapses_ms:
+            kept = [each for each in profile.products if each != held]
+            code = await self._noted(account, kept, f"lapsed {held.product_key} {held.number}")
+        return code in {Code.SUCCESS, Code.STALE}
+
+    async def _noted(self, account: Account, kept: Sequence[Held], cause: str) -> Code:
+        """Change what the profile says is held, for the version of it that was read."""
+        after = account.profile._replace(products=tuple(kept))
+        now_ms = await self.now_ms(after.partition)
+        code, _ = await self._accounts.open_rows(
+            account, (), 0, cause, profile=after, due_ms=self._due_ms(after, now_ms)
+        )
+        return code
+
+    def _standing(self, held: Sequence[Held], now_ms: int) -> list[Held]:
+        """Return what is not over: what was bought once, or cancelled, goes with its period."""
+        return [each for each in held if each.until_ms > now_ms or self._renews(each)]
+
+    def _renews(self, held: Held) -> bool:
+        product = self.catalogue.product(held.product_key)
+        return product is not None and product.recurring and held.renews
+
+    def _due_ms(self, profile: Profile, now_ms: int) -> int:
+        """Return when there is something to do for a subscriber next; 0: nothing. What is overdue is tried again later."""
+        ends = [each.until_ms for each in profile.products]
+        return min(
+            (max(each, now_ms + RENEWAL_RETRY_MS) if each <= now_ms else each for each in ends), default=0
+        )
+
+    # -- top-ups (accounts.py, Brings)
+
+    async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
+        """Return how long a top-up makes the balance last, by the tariff's life."""
+        found = await self._accounts.read(partition, account)
+        tariff = None
+        if found is not None:
+            tariff = self._newest(found.profile.tariff, await self.now_ms(partition))
+        return tariff.life.extend_ms(amount_micros) if tariff is not None else 0
+
+    async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
+        """Give the bonus of a top-up, once by its name, and open what waited for money."""
+        found = await self._accounts.read(partition, account)
+        if found is None:
+            return
+        bonus = self.catalogue.bonus(amount_micros, found.profile.currency)
+        if bonus is not None and bonus.worth_micros(amount_micros):
+            await self._open_new(
+                found, bonus.product, f"bonus {name}", lambda held: bonus_opening(bonus, held, amount_micros)
+            )
+        await self.renew(partition, account)
+
+    # -- the agenda
+
+    async def look_again(self, partition: int, path: str, at_ms: int) -> None:
+        """Put a subscriber on the agenda."""
+        keys = self._parts.keys[partition]
+        await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, at_ms, path)
+
+    async def tend(self, partition: int, path: str) -> bool:
+        """Do what is due for a subscriber, and say when to look again; whether anything was done. Raises StoreFault."""
+        account = await self.renew(partition, path)
+        keys, now_ms = self._parts.keys[partition], await self.now_ms(partition)
+        next_ms = 0
+        done = True
+        if account is not None and account.book.status is Status.TERMINATED:
+            await self._accounts.release(account)
+        elif account is not None:
+            next_ms = await self._end_of_life(account, now_ms)
+            due_ms = self._due_ms(account.profile, now_ms)
+            next_ms = min((each for each in (next_ms, due_ms) if each), default=0)
+            done = False
+        if next_ms:
+            await self.look_again(partition, path, next_ms)
+        else:
+            await self._parts.store.execute(keys.slot, "ZREM", keys.agenda, path)
+        return done
+
+    async def _end_of_life(self, account: Account, now_ms: int) -> int:
+        """Terminate a balance that is over; else when to look at its life again (0: never)."""
+        tariff = self._newest(account.profile.tariff, now_ms)
+        if tariff is None or account.profile.member or not account.book.until_ms:
+            return 0
+        life, until_ms = tariff.life, account.book.until_ms
+        if until_ms < 0:  # not used yet: it cannot be over before this
+            return now_ms + max(life.first_ms + life.grace_ms, RENEWAL_RETRY_MS)
+        if now_ms < until_ms + life.grace_ms:
+            return until_ms + life.grace_ms
+        await self._accounts.terminate(account, rests=life.quarantine_ms > 0)
+        return now_ms + life.quarantine_ms if life.quarantine_ms else 0
+
+
+def _own(profile: Profile, product: Product) -> int:
+    """Return whose book a product's rows are in: 1 a member's own."""
+    return int(bool(profile.member) and not product.shared)
+
+
+def _rows(opened: Opening, *, own: int) -> list[NewRow]:
+    return [NewRow(*row, own) for row in opened.rows]
+
+
+def _rolled(opened: Opening, *, own: int) -> list[Rolled]:
+    return [Rolled(*each, own) for each in opened.rolled]
