@@ -113,7 +113,7 @@ class Plan(NamedTuple):
     not told), wanted, validity in seconds, greatest rate a second, the ladder that a grant is priced on (counted from 1; 0: none),
     how many of the ``pieces`` are its own, the mark that it is on by what is known, the mark of a grant, whether a grant closes the
     chain of another rate, whether it is granted to everybody (1) or is received (2), how many of the ``sources`` are its own, and
-    which service is served in its turn. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
+    which service is served in its turn, and the ladder of what was granted where pieces are cut by time. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
     """
@@ -133,7 +133,8 @@ class Plan(NamedTuple):
         return self.services[12::WIDTH]
 
 
-WIDTH = 17
+WIDTH = 18
+_TURN = 16
 _EMERGENCY, _RECEIVED = 1, 2
 
 LadderText = Callable[[Ladder], bytes]
@@ -198,6 +199,7 @@ def plan(
             0,
             0,
             place,
+            0,
         )
     before = (
         ANY if family == "data" else ""
@@ -210,7 +212,7 @@ def _unpriced(ask: Ask) -> Plan:
     for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
         refusal = _REFUSED if wanted is not None else 0
         reported = _NOTHING if used is None else used
-        services += (key, refusal, 1, *reported, 0, 0, 0, 0, 0, ANY, "", 0, 0, 0, place)
+        services += (key, refusal, 1, *reported, 0, 0, 0, 0, 0, ANY, "", 0, 0, 0, place, 0)
     return Plan([], services, [], ANY, ANY, marked=False, sources=[])
 
 
@@ -276,7 +278,7 @@ class _Rated:
         """Say in whose turn each service is served: by the priority of its rate, then by its place."""
         if len(self.priorities) > 1:
             turns = sorted(range(len(self.priorities)), key=self.priorities.__getitem__)
-            self.services[WIDTH - 1 :: WIDTH] = [place + 1 for place in turns]
+            self.services[_TURN::WIDTH] = [place + 1 for place in turns]
 
     def _service(self, asked: AskedService) -> None:
         facts, following = self._following(asked)
@@ -303,9 +305,13 @@ class _Rated:
                     wants = min(wants, validity_s)
             ladder = self._place(following.rate.ladders[following.place])
             closes = earlier is not None and not following.rate.follows(earlier.rate)
-        pieces = self._pieces(earlier, reported[at], asked.after[at] if asked.after is not None else 0)
+        after = asked.after[at] if asked.after is not None else 0
+        pieces = self._pieces(earlier, reported[at], after)
         for piece in pieces:
             self.pieces += (self._place(piece[0]), piece[1])
+        granted = 0
+        if earlier is not None and after <= 0 and earlier.rate.cuts_by_time and reported[at] > 0:
+            granted = self._place(earlier.rate.ladders[earlier.place])
         sources = self._sources(following, facts) if wants else ()
         for source in sources:
             self.sources += source
@@ -317,7 +323,7 @@ class _Rated:
         self.priorities.append(following.rate.priority if following is not None else 0)
         self.services += (
             asked.key, refusal, unit, octets, seconds, events, wants, validity_s, self.rules[at + 4], ladder, len(pieces),
-            mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities),
+            mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities), granted,
         )  # fmt: skip
 
     def _sources(self, following: _On | None, facts: Facts) -> tuple[Source, ...]:

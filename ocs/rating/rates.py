@@ -5,8 +5,8 @@ Laws
    A rate that earlier ones leave nothing for is refused when the tariff is read (``unreachable``).
 2. A session keeps its rate while its facts stay. Windows are not conditions: a rate has a price for each window, and the
    walk passes from one window's ladder to the next (ladder.py, law 6).
-3. A second belongs to the window in which it begins. Octets and events do not say when they were used: all of a report
-   belong to the window in which it began, since no grant passes an edge (DESIGN law 12).
+3. What was granted belongs to the window of its grant, since no grant passes an edge (DESIGN law 12), however late it is reported.
+   Seconds used beyond the grant belong to the window in which each began; octets and events do not say when they were used.
 4. Emergency calls and messages are free, whatever the rates say; so is what a subscriber receives, unless a rate names it:
    the caller pays (and in the EU a roamer receives calls for nothing, Regulation (EU) 2022/612).
 """
@@ -134,6 +134,11 @@ class Rate:
         for one, other in pairwise(self.ladders):
             alike = _common(one) == _common(other) and one.limit == other.limit
             assert alike, "ladders of two chains"
+
+    @property
+    def cuts_by_time(self) -> bool:
+        """Tell whether what is used beyond a grant is cut at the edges of windows (law 3)."""
+        return self.unit == Unit.SECONDS and len(self.ladders) > 1
 
     def index_at(self, at_ms: int) -> int:
         """Return the index of the ladder that prices what begins at an instant."""

@@ -11,11 +11,25 @@ local function believable(session, s, reported, rate, now)
   return reported <= rate * ((elapsed - elapsed % 1000) / 1000 + 1)
 end
 
--- Move the service along the pieces of what was used, at most `most` units of them, the first `skipped` left out (an allowance had
--- them, or they are not believed: the newest are those that can have been granted); the micro-units that this costs.
-local function post_pieces(session, s, plan, a, piece, most, skipped, shift)
-  local left, on = most, nil
+-- Move the service along one ladder.
+local function walk_on(session, s, on, units, shift)
+  session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = advance(on,
+    session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units, shift)
+end
+
+-- Move the service along what was used, `most` units of it that were believed, of which allowances had the first `drawn`; the
+-- micro-units that this costs. Granted seconds belong to the window of their grant; what is beyond the grant, the newest of the
+-- report, to the pieces.
+local function post_pieces(session, s, plan, a, piece, most, drawn, shift)
+  local left, on, skipped = most - drawn, nil, plan[a + A_USED + plan[a + A_UNIT]] - (most - drawn)
+  if plan[a + A_GRANTED] ~= 0 then
+    on = plan[PLAN_FIXED + plan[a + A_GRANTED]]
+    local units = least(left, above(session[s + V_GRANT] - drawn))
+    walk_on(session, s, on, units, shift)
+    left, skipped = left - units, skipped + units
+  end
   for i = piece, piece + 2 * (plan[a + A_PIECES] - 1), 2 do
+    if left == 0 and on then break end
     local units = plan[i + 1]
     if skipped > 0 then
       local n = least(skipped, units)
@@ -23,8 +37,7 @@ local function post_pieces(session, s, plan, a, piece, most, skipped, shift)
     end
     if units > left then units = left end
     on = plan[PLAN_FIXED + plan[i]]
-    session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC] = advance(on,
-      session[s + V_POSITION], session[s + V_COVERED], session[s + V_WHOLE], session[s + V_FRAC], units, shift)
+    walk_on(session, s, on, units, shift)
     left = left - units
   end
   local amount = total(on, session[s + V_POSITION], session[s + V_WHOLE], session[s + V_FRAC]) - session[s + V_POSTED]
@@ -35,9 +48,8 @@ end
 
 -- Post units that were believed: what the account pays, the price, and the units that allowances had.
 local function post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
-  local reported = plan[a + A_USED + plan[a + A_UNIT]]
   if not session[S_LIST] then
-    local amount = post_pieces(session, s, plan, a, piece, most, reported - most, 0)
+    local amount = post_pieces(session, s, plan, a, piece, most, 0, 0)
     return amount, amount, 0
   end
   local service, list = place_of(s), session[S_LIST]
@@ -48,7 +60,7 @@ local function post_units(session, s, plan, a, piece, most, book, own, taken, li
     home, w = counter_of(x, list, book, own, session[s + V_UNIT], now)
     shift = home[w + R_USED] - covered
   end
-  local price = post_pieces(session, s, plan, a, piece, left, reported - left, shift)
+  local price = post_pieces(session, s, plan, a, piece, most, most - left, shift)
   if x and session[s + V_COVERED] > covered then take(taken, line, x, list, home, w, session[s + V_COVERED] - covered) end
   return spend(session, service, price, book, own, taken, line, now), price, most - left
 end
