@@ -234,6 +234,7 @@ class Charging(Section):
     sweep_s: Annotated[int, Field(ge=1, le=60)] = 1
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     tariffs_dir: OptionalPath = None
+    products_dir: OptionalPath = None
     zones_dir: OptionalPath = None
     grants: Grants = Grants()
     rate_max: RateMax = RateMax()
@@ -295,6 +296,11 @@ class Settings(BaseSettings):
     def tariffs_folder(self) -> Path:
         """Where tariffs are read: the folder that is set, else the sample operator's."""
         return self.charging.tariffs_dir or config_folder() / "tariffs"
+
+    @property
+    def products_folder(self) -> Path:
+        """Where products and bonuses are read: the folder that is set, else the sample operator's."""
+        return self.charging.products_dir or config_folder() / "products"
 
     @property
     def zones_folder(self) -> Path:

@@ -24,7 +24,10 @@ def counter_id(name: str) -> int:
 
 
 class Counter(NamedTuple):
-    """One counter: its kind (FREE, STOP or TIER), its name ("day/national"), its periods, and its cap when it has one."""
+    """One counter: its kind (FREE, STOP or TIER), its name ("day/national"), its periods, and its cap when it has one.
+
+    ``each_member``: each member of a shared account has one of its own; else all count on the account's.
+    """
 
     kind: SourceKind
     name: str
@@ -32,6 +35,7 @@ class Counter(NamedTuple):
     per: PeriodKind
     zone: ZoneInfo
     cap_micros: int = 0
+    each_member: bool = False
 
     def source(self, at_ms: int, own: int = 0) -> Source:
         """Return it as a plan names it, in the period that holds at an instant."""
@@ -39,6 +43,14 @@ class Counter(NamedTuple):
         return Source(self.kind, own, self.id, start_ms, until_ms, 0, 0, self.cap_micros)
 
 
-def counter(kind: SourceKind, name: str, per: PeriodKind, zone: ZoneInfo, cap_micros: int = 0) -> Counter:
+def counter(
+    kind: SourceKind,
+    name: str,
+    per: PeriodKind,
+    zone: ZoneInfo,
+    cap_micros: int = 0,
+    *,
+    each_member: bool = False,
+) -> Counter:
     """Build a counter; its number follows from its name."""
-    return Counter(kind, name, counter_id(name), per, zone, cap_micros)
+    return Counter(kind, name, counter_id(name), per, zone, cap_micros, each_member)

@@ -5,7 +5,7 @@ Laws
 2. Of an allowance's uses the first that fits is the one, as with rates. Of several allowances those with the lower priority are
    used first, then those that end first (wallet.py).
 3. A bonus is a product with one allowance of money, whose amount the top-up decides.
-4. No service has more sources than SOURCES_MAX: ``crowd`` bounds what allowances can bring at once.
+4. No service has more sources than SOURCES_MAX: ``crowd`` tells what allowances can bring at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -146,19 +146,44 @@ class Catalogue:
         return max(fitting, key=lambda each: (each.from_micros, each.key), default=None)
 
 
-def crowd(allowances: Sequence[Allowance], service: str, within: Conditions = ANYTHING) -> int:
-    """Return the most sources that allowances can bring a service at once, where conditions hold; never less than they do.
+class _Coming(NamedTuple):
+    """What can come to a service where any of some conditions holds: so many sources, and a blocker behind them."""
 
-    Two can meet where some facts fit both; of those that one can meet, all are counted. A blocker is a source of its own.
+    where: list[Conditions]
+    rows: int
+    blocker: bool
+
+
+def crowd(
+    allowances: Sequence[Allowance],
+    service: str,
+    within: Conditions = ANYTHING,
+    caps: Sequence[Conditions] = (),
+) -> int:
+    """Return the most sources that allowances and spend caps can bring a service at once, for facts within some conditions.
+
+    All are counted as if they were valid at once. What rolls over is a source of its own, and so is one blocker.
     """
-    serving: list[tuple[Allowance, list[Conditions]]] = []
+    coming = [_Coming([each], 1, blocker=False) for each in caps]
     for each in allowances:
-        fits = [use.conditions for use in each.uses if use.service == service and use.conditions.meet(within)]
-        if fits:
-            serving.append((each, fits))
-    most = 0
-    for _, mine in serving:
-        met = [each for each, theirs in serving if any(one.meet(two) for one in mine for two in theirs)]
-        rows = sum(2 if each.rollover_most else 1 for each in met)
-        most = max(most, rows + any(each.blocker for each in met))
-    return most
+        where = [use.conditions for use in each.uses if use.service == service]
+        coming.append(_Coming(where, 2 if each.rollover_most else 1, each.blocker))
+    return _most(coming, within, blocked=False)
+
+
+def _most(coming: Sequence[_Coming], within: Conditions, *, blocked: bool) -> int:
+    """Try what comes one by one, with and without it where it does not come for all facts that are left."""
+    found = 0
+    for place, (where, rows, blocker) in enumerate(coming):
+        met = [within.both(each) for each in where if within.meet(each)]
+        if not met:
+            continue
+        more = rows + (blocker and not blocked)
+        if within in met:
+            found += more
+            blocked = blocked or blocker
+            continue
+        rest = coming[place + 1 :]
+        ways = [more + _most(rest, each, blocked=blocked or blocker) for each in met]
+        return found + max(*ways, _most(rest, within, blocked=blocked))
+    return found

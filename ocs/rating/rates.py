@@ -14,7 +14,7 @@ Laws
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ocs.rating.counters import Counter
 from ocs.rating.ladder import Ladder
@@ -85,6 +85,14 @@ class Conditions(NamedTuple):
         return frozenset(
             name for name, values in zip(Facts._fields[1:], self, strict=True) if values is not None
         )
+
+    def both(self, other: "Conditions") -> "Conditions":
+        """Return the conditions that hold where both do; nowhere when they do not meet."""
+        found: list[Any] = [
+            two if one is None else one if two is None else one & two
+            for one, two in zip(self, other, strict=True)
+        ]
+        return Conditions(*found)
 
     def meet(self, other: "Conditions") -> bool:
         """Tell whether some facts hold for both."""

@@ -65,7 +65,14 @@ def spend_caps(
         if cap_micros is None:
             fault((*path, "before_tax"), 'before which tax? write it beside prices: tax_percent: "19"')
         elif zone is not None:
-            on = counter(CAP_KINDS[each.then], f"spend/{each.name}", PERIODS[each.per], zone, cap_micros)
+            on = counter(
+                CAP_KINDS[each.then],
+                f"spend/{each.name}",
+                PERIODS[each.per],
+                zone,
+                cap_micros,
+                each_member=each.each_member,
+            )
             found.append((SpendCap(each.name, each.service, holds, on, tuple(each.notices)), place))
     return found
 

@@ -312,8 +312,16 @@ class _Reading:
         if (cap := text.cap_per_day) is not None:
             if not micros(cap.amount):
                 self.fault((*path, "cap_per_day"), "a cap of nothing; it has to be above zero")
-            kind = CAP_KINDS[cap.then]
-            found.append(counter(kind, f"day/{text.name}", CALENDAR_DAY, self.zone, micros(cap.amount)))
+            found.append(
+                counter(
+                    CAP_KINDS[cap.then],
+                    f"day/{text.name}",
+                    CALENDAR_DAY,
+                    self.zone,
+                    micros(cap.amount),
+                    each_member=cap.each_member,
+                )
+            )
         return tuple(found)
 
     def _spend_caps(self, drafts: list[_Draft]) -> tuple[SpendCap, ...]:

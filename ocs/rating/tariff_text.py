@@ -154,6 +154,12 @@ class CapText(Section):
     then: Literal["free", "disconnect"]
 
 
+class DayCapText(CapText):
+    """The most that a day costs: all members of an account together, or each of them."""
+
+    each_member: bool = False
+
+
 class ConditionsText(Section):
     """What a rate, a spend cap or a product's use applies to; what is left out is taken as it comes."""
 
@@ -182,7 +188,7 @@ class RateText(RoundedText, ConditionsText):
     connect_fee: Price = "0.00"
     minimum: Price = "0.00"
     cap_per_session: CapText | None = None
-    cap_per_day: CapText | None = None
+    cap_per_day: DayCapText | None = None
     tax_class: Name = "standard"
     free: Literal[True] | None = None
     steps: Steps | None = None
@@ -212,6 +218,7 @@ class SpendCapText(ConditionsText):
     per: PeriodName
     then: Literal["free", "disconnect"]
     before_tax: bool = False
+    each_member: bool = False
     notices: list[Annotated[int, Field(ge=1, le=1_000)]] = Field(default=[80, 100], max_length=8)
 
 

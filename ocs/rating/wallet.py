@@ -134,7 +134,17 @@ class Wallet:
     the catalogue does not know are left out and named in ``unknown``.
     """
 
-    __slots__ = ("_cap", "_counters", "_due_ms", "_holdings", "_listed", "_looked_at", "tariff", "unknown")
+    __slots__ = (
+        "_cap",
+        "_counters",
+        "_due_ms",
+        "_holdings",
+        "_is_member",
+        "_listed",
+        "_looked_at",
+        "tariff",
+        "unknown",
+    )
 
     def __init__(
         self,
@@ -145,6 +155,7 @@ class Wallet:
         is_member: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         self.tariff = tariff
+        self._is_member = is_member
         self._holdings: list[_Holding] = []
         unknown = []
         for each in held:
@@ -156,7 +167,9 @@ class Wallet:
         self.unknown = tuple(unknown)
         self._cap: Counter | None = None
         if is_member and member_cap_micros:
-            self._cap = counter(SourceKind.STOP, MEMBER, CALENDAR_MONTH, tariff.zone, member_cap_micros)
+            self._cap = counter(
+                SourceKind.STOP, MEMBER, CALENDAR_MONTH, tariff.zone, member_cap_micros, each_member=True
+            )
         self._counters: dict[Counter, Source] = {}
         self._listed: dict[Facts, _Listed] = {}
         self._looked_at: dict[str, frozenset[str]] = {}
@@ -210,7 +223,7 @@ class Wallet:
     def crowded(self, product: Product) -> str | None:
         """Return the service of which one more product could make too many sources, None when there is room.
 
-        Everything held is counted as if it held at once, and so is every spend cap.
+        Everything held is counted as if it were valid at once, and no spend cap as lifted.
         """
         allowances = [*(each for has in self._holdings for each in has.product.allowances)]
         allowances += product.allowances
@@ -219,12 +232,9 @@ class Wallet:
                 use.service == rate.service for each in product.allowances for use in each.uses
             ):
                 continue
-            caps = sum(
-                cap.service == rate.service and cap.conditions.meet(rate.conditions)
-                for cap in self.tariff.spend_caps
-            )
-            counters = len(rate.counters) + caps + (self._cap is not None)
-            if counters + crowd(allowances, rate.service, rate.conditions) > SOURCES_MAX:
+            caps = [cap.conditions for cap in self.tariff.spend_caps if cap.service == rate.service]
+            counters = len(rate.counters) + (self._cap is not None)
+            if counters + crowd(allowances, rate.service, rate.conditions, caps) > SOURCES_MAX:
                 return rate.service
         return None
 
@@ -244,15 +254,15 @@ class Wallet:
             if cap.name not in lifted and cap.fits(facts)
         ]
         if self._cap is not None:
-            counters.append(self._counted(self._cap, at_ms, own=1))
+            counters.append(self._counted(self._cap, at_ms))
         edge_ms = min(edge_ms, *(each.until_ms for each in counters)) if counters else edge_ms
         return _Listed(rate, at_ms, edge_ms, (*counters, *_ordered(buckets, SOURCES_MAX - len(counters))))
 
-    def _counted(self, on: Counter, at_ms: int, own: int = 0) -> Source:
+    def _counted(self, on: Counter, at_ms: int) -> Source:
         """Return a counter's source; its period is found once."""
         known = self._counters.get(on)
         if known is None or not known.start_ms <= at_ms < known.until_ms:
-            known = self._counters[on] = on.source(at_ms, own)
+            known = self._counters[on] = on.source(at_ms, int(self._is_member and on.each_member))
         return known
 
 

@@ -32,6 +32,8 @@ from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
 from ocs.rating.numbering import Numbering, read_numbering
+from ocs.rating.product_reading import read_offer
+from ocs.rating.products import Bonus, Catalogue, Product
 from ocs.rating.tariff import Tariff, read_tariff
 from ocs.rating.versions import Tariffs
 from ocs.roof.ends import Ended, Exit
@@ -93,6 +95,34 @@ def read_tariffs(place: Path, zones_folder: Path | None = None) -> dict[str, Tar
     if problems:
         raise Ended(Exit.USAGE, "the tariffs cannot be used:\n" + "\n".join(problems))
     return tariffs
+
+
+def read_products(
+    place: Path, zones_folder: Path | None = None, tariffs: Mapping[str, Tariff] | None = None
+) -> Catalogue:
+    """Read a product's or bonus's file, or all of a folder, with the plans of another folder; a folder without any sells nothing.
+
+    Ended (usage) names every fault of every file; where ``tariffs`` are given, also what lifts a spend cap that none of them has.
+    """
+    problems: list[str] = []
+    plans = _read_plans(zones_folder or config_folder() / "zones", problems)
+    offers: dict[str, Product | Bonus] = {}
+    caps = {cap.name for each in (tariffs or {}).values() for cap in each.spend_caps}
+    for file, text in _texts(sorted(place.glob("*.yaml")) if place.is_dir() else [place], problems):
+        with _noted(problems):
+            offer = read_offer(text, str(file), plans)
+            if offer.key in offers:
+                problems.append(f"{file}: {offer.key} stands in another file too; raise its version")
+            offers[offer.key] = offer
+            if tariffs is not None and isinstance(offer, Product) and offer.lifts - caps:
+                unknown, known = ", ".join(sorted(offer.lifts - caps)), ", ".join(sorted(caps)) or "none"
+                problems.append(f"{file}: lifts {unknown}, which no tariff has; its spend caps are {known}")
+    if problems:
+        raise Ended(Exit.USAGE, "the products cannot be used:\n" + "\n".join(problems))
+    return Catalogue(
+        [each for each in offers.values() if isinstance(each, Product)],
+        [each for each in offers.values() if isinstance(each, Bonus)],
+    )
 
 
 def _read_plans(folder: Path, problems: list[str]) -> dict[str, Numbering]:

@@ -38,6 +38,7 @@ from ocs.roof.build import (
     keep_private,
     keepers_on,
     opened,
+    read_products,
     read_settings,
     read_tariffs,
     store_at,
@@ -91,7 +92,8 @@ def serve(place: Place, options: Mapping[str, Mapping[str, object]]) -> int:
 def _served(place: Place, options: Mapping[str, Mapping[str, object]], ending: Ending) -> int:
     keep_private()
     settings = read_settings(place, options)
-    read_tariffs(settings.tariffs_folder, settings.zones_folder)
+    tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
+    read_products(settings.products_folder, settings.zones_folder, tariffs)
     log.configure(settings.log.level, settings.log.format)
     address = address_of(settings)
     tighten(settings.server.data_dir)

@@ -187,6 +187,8 @@ def test_folders_that_are_not_set_follow_from_others(tmp_path: Path) -> None:
     settings = load(None, {"server": {"data_dir": tmp_path}})
     assert settings.archive_folder == tmp_path / "archive"
     assert settings.tariffs_folder == config_folder() / "tariffs"
+    assert settings.products_folder == config_folder() / "products"
+    assert load(None, {"charging": {"products_dir": "sold"}}).products_folder == Path("sold")
     assert load(None, {"archive": {"dir": "elsewhere"}}).archive_folder == Path("elsewhere")
 
 

@@ -59,6 +59,11 @@ def test_tiers_count_units_of_a_period(word: str, per: object) -> None:
     assert on.ladders[0] == rate("description: the same").ladders[0]
 
 
+def test_a_cap_is_the_accounts_or_each_members() -> None:
+    caps = [rate(CAP).counters[0], rate(CAP.replace("free", "free, each_member: true")).counters[0]]
+    assert [each.each_member for each in caps] == [False, True]
+
+
 def test_tiers_come_before_the_cap_of_a_day() -> None:
     kinds = [each.kind for each in rate(f"{CAP}, axis: period, period: month").counters]
     assert kinds == [SourceKind.TIER, SourceKind.FREE]

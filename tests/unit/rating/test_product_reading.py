@@ -1,14 +1,24 @@
+import re
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from ocs.rating.numbering import read_numbering
+from ocs.rating.openings import Held
 from ocs.rating.periods import CALENDAR_DAY, CALENDAR_MONTH, PeriodKind, Recurrence
 from ocs.rating.product_reading import ProductFault, read_bonus, read_offer, read_product
+from ocs.rating.product_text import AllowanceText, ProductText
 from ocs.rating.products import Bonus, Product, Use
 from ocs.rating.rates import ANYTHING, ANYTHING_SENT, Conditions
+from ocs.rating.wallet import Wallet
+from ocs.roof.build import read_products, read_tariffs
 from ocs.units import Unit
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = read_products(ROOT / "config/products")
 
 PLANS = {
     "sample": read_numbering(
@@ -259,3 +269,47 @@ def test_a_wrong_bonus_is_told_with_its_line(before: str, after: str, line: int,
 @pytest.mark.parametrize("text", ["", "- a", "5", "product: ["])
 def test_what_is_no_product_at_all_is_told(text: str) -> None:
     assert faults(text)[0].startswith("p.yaml:1: ")
+
+
+def blocks() -> list[str]:
+    return re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / "ocs/rating/PRODUCTS.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+
+
+def test_the_examples_of_the_page_for_operators_can_be_read() -> None:
+    plans = {
+        "germany": replace(PLANS["sample"], name="germany", zones=frozenset({"fixed", "mobile", "world"}))
+    }
+    weekender, thanks = (read_offer(text, "PRODUCTS.md", plans) for text in blocks())
+    assert isinstance(weekender, Product)
+    assert (weekender.key, weekender.kind) == ("weekender@1", PeriodKind(Recurrence.DAYS, 7))
+    assert [each.name for each in weekender.allowances] == ["internet", "talk", "credit"]
+    assert isinstance(thanks, Bonus)
+    assert thanks.key == "thank-you@1"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "config/products").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_product_of_the_config_can_be_read_and_is_named_like_its_file(file: Path) -> None:
+    assert CONFIG.products[f"{file.stem}@1"].name == file.stem
+
+
+def test_a_customer_who_has_much_of_the_sample_operator_is_not_crowded() -> None:
+    tariffs = read_tariffs(ROOT / "config/tariffs")
+    held = tuple(
+        Held(number, f"{name}@1", 0, 1)
+        for number, name in enumerate(("smart-m", "day-pass", "roaming-open", "topup-bonus"), 1)
+    )
+    for name in ("family-share", "roaming-world", "flex-400"):
+        product = CONFIG.newest(name)
+        assert product is not None
+        for tariff in ("mobile@1", "mobile-postpaid@1"):
+            assert Wallet(tariffs[tariff], CONFIG, held, 1, is_member=True).crowded(product) is None
+
+
+def test_the_first_product_of_the_config_explains_every_key() -> None:
+    text = (ROOT / "config/products/smart-m.yaml").read_text()
+    keys = {**ProductText.model_fields, **AllowanceText.model_fields}.keys()
+    assert [key for key in keys if not re.search(rf"^[ -]*{key}:", text, re.MULTILINE)] == []

@@ -58,12 +58,30 @@ def test_a_fixed_bonus_is_the_same_for_every_top_up_that_is_enough() -> None:
     assert [on.worth_micros(amount) for amount in (19, 20, 10**9)] == [0, 7, 7]
 
 
+def test_a_crowd_is_as_many_as_meet_in_one_place() -> None:
+    pairs = [
+        allowance(use(Conditions(roaming=frozenset(zones)))) for zones in (("a", "b"), ("b", "c"), ("a", "c"))
+    ]
+    assert crowd(pairs, "data") == 2  # each meets each, and nowhere all three
+    assert crowd([*pairs, allowance(use(), use(EU))], "data") == 3
+    assert crowd([allowance(use(HOME), use(EU))] * 3, "data") == 3
+
+
+def test_a_crowd_counts_caps_where_they_hold() -> None:
+    home, anywhere = allowance(use(HOME), rollover_most=1), allowance(use())
+    assert crowd([home, anywhere], "data", caps=[EU]) == 3
+    assert crowd([home, anywhere], "data", caps=[EU, EU, EU]) == 4
+    assert crowd([home, anywhere], "data", HOME, caps=[EU, EU, EU]) == 3
+
+
 def test_a_crowd_counts_what_some_facts_fit_together() -> None:
     home, abroad = allowance(use(HOME)), allowance(use(EU), rollover_most=1)
     anywhere = allowance(use(), blocker=True)
     calls = allowance(use(service="voice"))
     assert crowd([home, abroad], "data") == 2
     assert crowd([home, home, abroad, calls], "data") == 2
-    assert crowd([home, abroad, anywhere], "data") == 1 + 2 + 1 + 1
+    assert (
+        crowd([home, abroad, anywhere], "data") == 2 + 1 + 1
+    )  # abroad with what rolls over, anywhere, its blocker
     assert crowd([home, abroad, anywhere], "data", HOME) == 1 + 1 + 1
     assert crowd([home, abroad, anywhere], "voice") == 0

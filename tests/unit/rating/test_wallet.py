@@ -30,7 +30,7 @@ zone: Europe/Berlin
 numbering: sample
 spend_caps:
   - {{name: roaming, service: data, roaming: [eu], amount: "50.00", per: month, then: disconnect}}
-  - {{name: all, service: data, amount: "90.00", per: day, then: free}}
+  - {{name: all, service: data, amount: "90.00", per: day, then: free, each_member: true}}
 rates:
   - {{name: chat, service: data, rating_groups: [9], free: true}}
   - {{name: web, service: data, axis: period, period: month, cap_per_day: {{amount: "9.00", then: free}}, {STEPS}}}
@@ -108,7 +108,7 @@ def test_counters_come_first_the_rates_then_the_caps_then_the_members() -> None:
         Source(SourceKind.TIER, 0, counter_id("tier/web"), *MONTH),
         Source(SourceKind.FREE, 0, counter_id("day/web"), *DAY, cap_micros=9_000_000),
         Source(SourceKind.STOP, 0, counter_id("spend/roaming"), *MONTH, cap_micros=50_000_000),
-        Source(SourceKind.FREE, 0, counter_id("spend/all"), *DAY, cap_micros=90_000_000),
+        Source(SourceKind.FREE, 1, counter_id("spend/all"), *DAY, cap_micros=90_000_000),
         Source(SourceKind.STOP, 1, counter_id(MEMBER), *MONTH, cap_micros=7),
         Source(SourceKind.UNITS, 1, 33, *MONTH, 1, 1),
         Source(SourceKind.UNITS, 1, 32, *MONTH, 1, 1),

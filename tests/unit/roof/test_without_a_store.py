@@ -9,6 +9,7 @@ import pytest
 
 from ocs.__main__ import main
 from ocs.money import parse_amount
+from ocs.settings import config_folder
 
 
 class Said(NamedTuple):
@@ -185,13 +186,60 @@ def test_tariffs_are_checked_with_every_rate_in_order(ocs: Run) -> None:
     assert said.code == 0
     assert "mobile@1" in said.out
     assert "roaming eu, home" in said.out
-    told = {each["tariff"]: each for each in json.loads(ocs("tariff", "check", "--json").out)}
+    told = {
+        each["tariff"]: each for each in json.loads(ocs("tariff", "check", "--json").out) if "tariff" in each
+    }
     names = [each["rate"] for each in told["mobile@1"]["rates"]]
     assert names.index("freephone") < names.index("national") < names.index("calls-elsewhere")
     assert told["flat-data@1"]["rates"] == [
         {"rate": "data", "service": "data", "unit": "octets", "conditions": {}, "windows": [], "tax_class": "standard",
-         "free": False}
+         "free": False, "priority": 5, "counters": []}
     ]  # fmt: skip
+    assert told["mobile@1"]["spend_caps"] == [
+        {"spend_cap": "roaming", "service": "data", "amount": "59.50", "per": "month", "notices": [80, 100]}
+    ]
+
+
+def test_products_are_checked_beside_the_tariffs(ocs: Run) -> None:
+    assert "smart-m@1" in ocs("tariff", "check").out
+    told = {
+        each["product"]: each
+        for each in json.loads(ocs("tariff", "check", "--json").out)
+        if "product" in each
+    }
+    on = told["week-pass@1"]
+    assert (on["price"], on["charge"], on["period"], on["shared"]) == ("3.99", "recurring", "7 days", False)
+    assert on["allowances"][1] == {
+        "allowance": "minutes", "unit": "seconds", "amount": 3600, "priority": 4, "blocker": False, "services": ["voice"],
+    }  # fmt: skip
+    assert told["roaming-open@1"]["lifts"] == ["roaming"]
+
+
+def test_a_product_is_checked_by_itself(ocs: Run, tmp_path: Path) -> None:
+    text = (config_folder() / "products" / "day-pass.yaml").read_text()
+    file = tmp_path / "pass.yaml"
+    file.write_text(text)
+    assert [each["product"] for each in json.loads(ocs("tariff", "check", str(file), "--json").out)] == [
+        "day-pass@1"
+    ]
+    file.write_text(text.replace("{hours: 24}", "{hours: 0}"))
+    said = ocs("tariff", "check", str(tmp_path))
+    assert said.code == 2
+    assert f"{file}:8: " in said.remarks
+    assert "is no period" in said.remarks
+
+
+def test_what_products_say_twice_or_lift_in_vain_is_told(
+    ocs: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (config_folder() / "products" / "roaming-open.yaml").read_text()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("[roaming]", "[abroad]"))
+    monkeypatch.setenv("OCS_CHARGING__PRODUCTS_DIR", str(tmp_path))
+    said = ocs("tariff", "check")
+    assert said.code == 2
+    assert "roaming-open@1 stands in another file too; raise its version" in said.remarks
+    assert "lifts abroad, which no tariff has; its spend caps are dear-calls, roaming" in said.remarks
 
 
 def test_one_file_is_checked_by_itself_and_every_fault_is_told(ocs: Run, tmp_path: Path) -> None:
