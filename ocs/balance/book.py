@@ -271,19 +271,19 @@ class _Charging:
 
     def _send_for(self, profile: Profile, part: Part) -> None:
         book, ask = self._book, self._ask
-        rules = book.rules
         if self._known is not None and self._known.account != profile.account:
             self._known = None  # two accounts in two partitions may have sessions of one name
+        now_ms = book.clock.now_ms() + part.offset_ms
         if self._known is None:
-            tariff = book.tariffs.newest(profile.tariff)
+            tariff = book.tariffs.newest(profile.tariff, now_ms)
             key = tariff.key if tariff is not None else profile.tariff
         else:
             key = self._known.tariff
             tariff = book.tariffs.of_session(key)
-        now_ms = book.clock.now_ms() + part.offset_ms
-        self._sent_key = key
-        account, session_id = profile.account, ask.session_id
-        made = self._plan = plan(ask, tariff, rules.quota, book.ladder_text, now_ms, self._known)
+        if tariff is None and book.tariffs.seek(part, self._learned):
+            return  # another worker may know a version that we do not
+        account, session_id, self._sent_key = profile.account, ask.session_id, key
+        made = self._plan = plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known)
         ladders, services, pieces, before, facts, _ = made
         body = pack_plan(
             [

@@ -66,7 +66,7 @@ class ServiceTariff:
 class Tariff:
     """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records.
 
-    ``services`` are those that a single ladder prices, whatever the facts, but what is free without a rate (rates.py, law 4);
+    ``effective_ms`` is the instant from which new sessions get it; 0 is always. ``services`` are those that a single ladder prices, whatever the facts, but what is free without a rate (rates.py, law 4);
     all services are in ``choice``. ``gross`` tells whether prices hold the tax already.
     """
 
@@ -78,6 +78,7 @@ class Tariff:
     gross: bool = True
     numbering: Numbering | None = None
     calendar: Calendar | None = None
+    effective_ms: int = 0
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -197,6 +198,7 @@ class _Reading:
             text.prices == "gross",
             self.numbering,
             self.calendar,
+            text.effective or 0,
         )
 
     def fault(self, path: Path, message: str) -> None:

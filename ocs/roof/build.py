@@ -126,10 +126,10 @@ def _noted(problems: list[str]) -> Iterator[None]:
         problems += fault.problems
 
 
-def find_tariff(settings: Settings, name: str) -> Tariff:
-    """Return the newest version of a tariff; Ended (not found) lists the known ones."""
+def find_tariff(settings: Settings, name: str, at_ms: int | None = None) -> Tariff:
+    """Return the version of a tariff that new sessions get at an instant (default: now); Ended (not found) lists the known ones."""
     tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
-    found = Tariffs(tariffs).newest(name)
+    found = Tariffs(tariffs).newest(name, SystemClock().now_ms() if at_ms is None else at_ms)
     if found is None:
         known = ", ".join(sorted({each.name for each in tariffs.values()}))
         raise Ended(Exit.NOT_FOUND, f"no tariff {name!r}; known are {known}")
