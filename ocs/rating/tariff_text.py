@@ -67,7 +67,7 @@ def micros(text: str) -> int:
     return found
 
 
-def _instant(value: object) -> int:
+def instant_ms(value: object) -> int:
     """Read an instant in milliseconds since 1970; one without its distance from UTC would be another one elsewhere."""
     wanted = "write it with its distance from UTC, such as 2026-12-01T00:00:00+01:00"
     try:
@@ -101,7 +101,7 @@ def _price(text: str) -> str:
 Price = Annotated[str, AfterValidator(_price)]
 Count = Annotated[Quantity, PlainValidator(_quantity)]
 Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
-InstantMs = Annotated[int, PlainValidator(_instant)]
+InstantMs = Annotated[int, PlainValidator(instant_ms)]
 
 
 class Section(BaseModel):
