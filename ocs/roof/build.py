@@ -28,6 +28,7 @@ from ocs.balance.keys import LAYOUT, slot_of
 from ocs.balance.link import Demands, StoreFault, StoreRefused
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
+from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
@@ -36,6 +37,7 @@ from ocs.rating.tariff import Tariff, read_tariff
 from ocs.rating.versions import Tariffs
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.roof.tariff_files import written_tariffs
 from ocs.settings import Settings, SettingsFault, config_folder, load
 from ocs.units import Unit
 
@@ -334,7 +336,13 @@ async def _worked(settings: Settings, address: Address, work: Callable[[Keepers]
 # -- charging
 
 
-def book_on(settings: Settings, keepers: Keepers, stopwatch: Stopwatch) -> Book:
+def stored_tariffs(settings: Settings, keepers: Keepers, tell: Callable[[Told], None]) -> StoredTariffs:
+    """Build the tariffs of folder and store; the store is still to be read (``look``)."""
+    folder, zones = settings.tariffs_folder, settings.zones_folder
+    digests = {key: each.digest for key, each in written_tariffs(folder, zones).items()}
+    return StoredTariffs(read_tariffs(folder, zones), digests, Shelf(keepers.store), keepers.clock, tell)
+
+
+def book_on(settings: Settings, keepers: Keepers, tariffs: Tariffs, stopwatch: Stopwatch) -> Book:
     """Build a Book on an open store."""
-    tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
     return Book(keepers.parts, tariffs, rules_of(settings), keepers.clock, stopwatch)

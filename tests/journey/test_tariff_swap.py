@@ -1,0 +1,244 @@
+"""A tariff's next version, put into the store while traffic runs: nothing stops, running sessions keep their price, new ones have the new."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from ocs.balance.embedded import Embedded
+from ocs.balance.functions import function
+from ocs.clock import SystemClock
+from ocs.roof.build import keepers_on, store_at
+from ocs.roof.stage import Actor
+from ocs.server import counters
+from ocs.settings import load
+from tests.house.source import ROOT
+from tests.journey.conftest import Command
+from tests.real_ocs import RealOcs, imsi_of
+
+MIB = 1_048_576
+CALLER, BUSY = "491700000001", "491700000002"
+DEARER = (
+    (ROOT / "config/tariffs/flat-data.yaml")
+    .read_text()
+    .replace("version: 1", "version: 2")
+    .replace('"0.01"', '"0.03"')
+)
+
+
+@pytest.fixture
+def dearer(tmp_path: Path) -> Path:
+    file = tmp_path / "flat-data-2.yaml"
+    file.write_text(DEARER)
+    return file
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def told_by_workers(served: RealOcs, family: str) -> list[int]:
+    """A gauge of each worker."""
+    (folder,) = (served.folder / "run").iterdir()
+    return [each.value(family) for each in counters.read(folder) if each.process.startswith("worker")]
+
+
+def move_calendar(folder: Path, by_ms: int) -> None:
+    """Move the calendar of the server's store: time goes by for everybody at once."""
+    settings = load(None, {"server": {"data_dir": folder}})
+
+    async def work() -> None:
+        store = store_at(settings, Embedded(folder, "always", None).address, SystemClock())
+        await store.open()
+        for keys in keepers_on(settings, store, SystemClock()).parts.keys:
+            await store.execute(keys.slot, "FCALL", function("calendar"), 1, keys.part, str(by_ms))
+        await store.close()
+
+    asyncio.run(work())
+
+
+@contextmanager
+def gateway(served: RealOcs, name: str) -> Iterator[Actor]:
+    actor = Actor(["ocs.roof.gateway", "127.0.0.1", str(served.port)], served.folder / f"{name}.log")
+    try:
+        actor.hear(20)
+        yield actor
+    finally:
+        actor.stop()
+
+
+class Traffic:
+    """Sessions of one MiB, one after the other, until it is told to end."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.codes: list[int] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_fault: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        who = {"msisdn": BUSY, "imsi": imsi_of(BUSY), "rating_group": 10, "wanted_octets": MIB}
+        while not self._over.is_set():
+            opened = self.actor.tell({"do": "open", **who})
+            ended = self.actor.tell({"do": "end", "session_id": opened["session_id"], "used_octets": MIB})
+            self.codes += (opened["result_code"], ended["result_code"])
+            time.sleep(0.02)
+
+
+def open_session(actor: Actor, wanted: int = MIB) -> Any:
+    return actor.tell(
+        {"do": "open", "msisdn": CALLER, "imsi": imsi_of(CALLER), "rating_group": 10, "wanted_octets": wanted}
+    )
+
+
+def test_a_new_version_counts_from_its_instant_on_while_traffic_runs(tmp_path: Path, dearer: Path) -> None:
+    with RealOcs(tmp_path, "--workers", "2") as served:
+        served.ocs(
+            "subscriber",
+            "bulk",
+            "--count",
+            "2",
+            "--first",
+            CALLER,
+            "--tariff",
+            "flat-data",
+            "--credit",
+            "50.00",
+        )
+        with gateway(served, "one") as one, gateway(served, "two") as two, Traffic(two) as traffic:
+            running = open_session(one)["session_id"]
+            one.tell({"do": "update", "session_id": running, "used_octets": MIB, "wanted_octets": MIB})
+            assert served.balance(CALLER) == ("49.99", "0.01")
+
+            put = served.ocs("tariff", "activate", str(dearer), "--in", "60")
+            assert (put["tariff"], put["revision"], put["already"]) == ("flat-data@2", 1, False)
+            until(lambda: told_by_workers(served, "ocs_tariff_revision") == [1, 1])
+            before = open_session(one)["session_id"]
+            assert served.balance(CALLER) == ("49.99", "0.02")
+
+            busy = len(traffic.codes)
+            move_calendar(served.folder, 61_000)
+            until(lambda: len(traffic.codes) > busy + 8)
+            after = open_session(one)["session_id"]
+            assert served.balance(CALLER) == ("49.99", "0.05")
+            for session, used in ((running, MIB), (before, MIB), (after, 2 * MIB)):
+                assert (
+                    one.tell({"do": "end", "session_id": session, "used_octets": used})["result_code"] == 2001
+                )
+            assert served.balance(CALLER) == ("49.91", "0.00")
+        assert set(traffic.codes) == {2001}
+        assert served.ocs("audit")["clean"] is True
+        assert served.troubles() == []
+        again = served.ocs("tariff", "activate", str(dearer), "--in", "60")
+        assert (again["already"], again["effective"]) == (True, put["effective"])
+
+
+def test_a_server_that_starts_knows_what_the_store_keeps_before_it_is_ready(
+    tmp_path: Path, dearer: Path
+) -> None:
+    with RealOcs(tmp_path) as served:
+        served.ocs("tariff", "activate", str(dearer), "--in", "60")
+        served.ocs(
+            "subscriber",
+            "create",
+            CALLER,
+            "--imsi",
+            imsi_of(CALLER),
+            "--tariff",
+            "flat-data",
+            "--credit",
+            "1.00",
+        )
+    with RealOcs(tmp_path) as served:
+        move_calendar(served.folder, 61_000)
+        with gateway(served, "one") as one:
+            open_session(one)
+            assert served.balance(CALLER) == ("1.00", "0.03")
+    folder = tmp_path / "tariffs"
+    folder.mkdir()
+    (folder / "other.yaml").write_text(DEARER.replace("0.03", "0.04"))
+    ocs = Command("--data-dir", str(served.folder), OCS_CHARGING__TARIFFS_DIR=str(folder))
+    said = ocs("serve", "--diameter-port", "0", "--http-port", "0")
+    assert said.code == 2
+    assert "flat-data@2" in said.remarks
+    assert "other content" in said.remarks
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.fixture
+def own_store(folder: Path) -> Iterator[Command]:
+    """The command on a store of this test alone."""
+    with Embedded.start_or_adopt(folder):
+        yield Command("--data-dir", str(folder))
+
+
+def test_what_must_not_be_put_into_the_store_is_refused_with_its_reason(
+    tmp_path: Path, own_store: Command
+) -> None:
+    ocs = own_store
+
+    def said(text: str, *words: str, code: int, why: str) -> None:
+        file = tmp_path / "t.yaml"
+        file.write_text(text)
+        found = ocs("tariff", "activate", str(file), *words)
+        assert (found.code, why in found.remarks) == (code, True), found
+
+    dated = DEARER.replace("currency", "effective: 2096-12-01T00:00:00+01:00\ncurrency")
+    said(DEARER, code=2, why="none of them is given")
+    said(dated, "--in", "60", code=2, why="say once")
+    said(DEARER, "--at", "tomorrow", code=2, why="--at: ")
+    said(DEARER, "--in", "59", code=2, why="less than 60 s ahead")
+    said(
+        DEARER.replace("currency", "effective: 2020-01-01T00:00:00Z\ncurrency"),
+        code=2,
+        why="less than 60 s ahead",
+    )
+    said(DEARER.replace("EUR", "USD"), "--in", "60", code=2, why="accounts are kept in EUR")
+    said(
+        DEARER.replace("octets", "pages").replace("version: 2", "version: x"),
+        "--in",
+        "60",
+        code=2,
+        why="t.yaml:4",
+    )
+    said(DEARER.replace("version: 2", "version: 1"), "--in", "60", code=3, why="with other content")
+    plain = (ROOT / "config/tariffs/flat-data.yaml").read_text()
+    said(plain, "--in", "60", code=3, why="without an instant")
+    said(
+        DEARER.replace("version: 2", "version: 7").replace("flat-data", "other"),
+        "--in",
+        "60",
+        code=0,
+        why="ocs_tariff_revision 1",
+    )
+    said(
+        DEARER.replace("version: 2", "version: 6").replace("flat-data", "other"),
+        "--in",
+        "60",
+        code=3,
+        why="give it version 8",
+    )
+    said(dated, code=0, why="ocs_tariff_revision 2")
+    said(dated, code=0, why="ocs_tariff_revision 2")
+    said(dated.replace("0.03", "0.04"), code=3, why="other content")
+    said(DEARER, "--at", "2096-12-02T00:00:00Z", code=3, why="other content")
+    assert ocs("tariff", "activate", str(ROOT / "config/tariffs"), "--in", "60").code == 2
