@@ -18,6 +18,7 @@ from ocs.roof import say
 from ocs.roof.build import Keepers, read_settings, read_tariffs, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.roof.tariff import one_tariff
 from ocs.roof.tariff_files import written_tariffs
 from ocs.settings import Settings
 
@@ -62,14 +63,7 @@ def activate(place: Place, path: Path, at: str | None, in_s: int | None, *, as_j
 
 def _read(settings: Settings, path: Path, at: str | None, in_s: int | None) -> _New:
     """Read the file and when it is to count; Ended (usage) says what is wrong with either."""
-    tariffs = read_tariffs(path, settings.zones_folder)
-    if len(tariffs) != 1:
-        raise Ended(Exit.USAGE, f"{path}: holds {len(tariffs)} tariffs; name one file, they count one by one")
-    ((key, tariff),) = tariffs.items()
-    if tariff.currency != settings.charging.currency:
-        raise Ended(
-            Exit.USAGE, f"{key} is in {tariff.currency}, accounts are kept in {settings.charging.currency}"
-        )
+    tariff = one_tariff(settings, path)
     given = [bool(tariff.effective_ms), at is not None, in_s is not None]
     if sum(given) != 1:
         raise Ended(
@@ -83,7 +77,7 @@ def _read(settings: Settings, path: Path, at: str | None, in_s: int | None) -> _
             at_ms = instant_ms(at)
         except ValueError as fault:
             raise Ended(Exit.USAGE, f"--at: {fault}") from fault
-    return _New(tariff, written_tariffs(path, settings.zones_folder)[key], at_ms, in_s)
+    return _New(tariff, written_tariffs(path, settings.zones_folder)[tariff.key], at_ms, in_s)
 
 
 async def _put(settings: Settings, keepers: Keepers, new: _New) -> _Done:
@@ -149,8 +143,9 @@ async def _instant(keepers: Keepers, shelf: Shelf, new: _New) -> int:
     """Return when the version counts from; Ended (usage) when that is too soon by the store's time."""
     offset_ms = (await keepers.parts.epoch(0)).offset_ms
     now_ms = await shelf.now_ms() + offset_ms
-    effective_ms = new.at_ms if new.at_ms is not None else now_ms + 1000 * (new.in_s or 0)
-    if effective_ms - now_ms < TARIFF_AHEAD_MS_MIN:
+    in_ms = -(-now_ms // 1000) * 1000 + 1000 * (new.in_s or 0)  # a whole second, as it is shown
+    effective_ms = new.at_ms if new.at_ms is not None else in_ms
+    if effective_ms - now_ms < TARIFF_AHEAD_MS_MIN or (new.in_s or _AHEAD_S) < _AHEAD_S:
         raise Ended(
             Exit.USAGE,
             f"{say.instant(effective_ms)} is less than {_AHEAD_S} s ahead; every worker has to know {new.tariff.key} before it "

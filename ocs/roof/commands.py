@@ -300,6 +300,31 @@ def tariff_check(
     check(Place(store, data_dir, config), path, as_json=json)
 
 
+@tariff_app.command("diff")
+def tariff_diff(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@VERSION", help="Sessions of this tariff; default every version of PATH's name."
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Sessions of the last N days; default all on record."),
+    ] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Price recorded usage on another tariff: who would pay more, who less, how much in all."""
+    from ocs.roof.tariff_diff import diff
+
+    diff(Place(store, data_dir, config), path, against, days, as_json=json)
+
+
 @tariff_app.command("activate")
 def tariff_activate(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],

@@ -3,8 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,11 @@ import pytest
 
 from ocs.balance.embedded import Embedded
 from ocs.balance.functions import function
+from ocs.balance.parts import Parts
+from ocs.balance.usage import Usage
+from ocs.charging.ask import INITIAL
 from ocs.clock import SystemClock
+from ocs.records import Charge
 from ocs.roof.build import keepers_on, store_at
 from ocs.roof.stage import Actor
 from ocs.server import counters
@@ -52,18 +58,45 @@ def told_by_workers(served: RealOcs, family: str) -> list[int]:
     return [each.value(family) for each in counters.read(folder) if each.process.startswith("worker")]
 
 
-def move_calendar(folder: Path, by_ms: int) -> None:
-    """Move the calendar of the server's store: time goes by for everybody at once."""
+def on_the_store(folder: Path, work: Callable[[Parts], Awaitable[Any]]) -> Any:
+    """Do something on the server's store."""
     settings = load(None, {"server": {"data_dir": folder}})
 
-    async def work() -> None:
+    async def whole() -> Any:
         store = store_at(settings, Embedded(folder, "always", None).address, SystemClock())
         await store.open()
-        for keys in keepers_on(settings, store, SystemClock()).parts.keys:
-            await store.execute(keys.slot, "FCALL", function("calendar"), 1, keys.part, str(by_ms))
-        await store.close()
+        try:
+            return await work(keepers_on(settings, store, SystemClock()).parts)
+        finally:
+            await store.close()
 
-    asyncio.run(work())
+    return asyncio.run(whole())
+
+
+def move_calendar(folder: Path, by_ms: int) -> None:
+    """Move the calendar of the server's store: time goes by for everybody at once."""
+
+    async def work(parts: Parts) -> None:
+        for keys in parts.keys:
+            await parts.store.execute(keys.slot, "FCALL", function("calendar"), 1, keys.part, str(by_ms))
+
+    on_the_store(folder, work)
+
+
+def openings(folder: Path) -> list[tuple[int, str]]:
+    """When every session on record was opened, and on which tariff."""
+
+    async def work(parts: Parts) -> list[tuple[int, str]]:
+        usage = Usage(parts, folder / "archive")
+        return [
+            (record.at_ms, record.tariff)
+            for keys in parts.keys
+            async for record in usage.of(keys)
+            if isinstance(record, Charge) and record.kind == INITIAL
+        ]
+
+    found: list[tuple[int, str]] = on_the_store(folder, work)
+    return found
 
 
 @contextmanager
@@ -144,10 +177,41 @@ def test_a_new_version_counts_from_its_instant_on_while_traffic_runs(tmp_path: P
                 )
             assert served.balance(CALLER) == ("49.91", "0.00")
         assert set(traffic.codes) == {2001}
+        effective_ms = int(datetime.fromisoformat(put["effective"]).timestamp()) * 1000
+        opened = openings(served.folder)
+        assert {tariff for _, tariff in opened} == {"flat-data@1", "flat-data@2"}
+        assert [tariff for at_ms, tariff in opened] == [
+            "flat-data@2" if at_ms >= effective_ms else "flat-data@1" for at_ms, _ in opened
+        ]
+        left = Decimal(served.balance(CALLER)[0]) + Decimal(served.balance(BUSY)[0])
+        _check_diff(served, dearer, str(100 - left), len(opened))
         assert served.ocs("audit")["clean"] is True
         assert served.troubles() == []
         again = served.ocs("tariff", "activate", str(dearer), "--in", "60")
         assert (again["already"], again["effective"]) == (True, put["effective"])
+
+
+def _check_diff(served: RealOcs, dearer: Path, paid: str, sessions: int) -> None:
+    """Who would pay more on the new version, and that it costs its own sessions what they paid."""
+    told = served.ocs("tariff", "diff", str(dearer), "--days", "2")
+    assert (told["sessions"], told["accounts"], told["paid"], told["not_compared"]) == (sessions, 2, paid, [])
+    assert (told["more"]["accounts"], told["less"], told["same"]) == (
+        2,
+        {"accounts": 0, "amount": "0.00"},
+        {"accounts": 0},
+    )
+    assert told["more"]["amount"] == told["difference"]
+    (service,) = told["services"]
+    assert (service["service"], service["uses"], service["paid"]) == ("data", sessions, paid)
+    caller = next(each for each in told["largest_more"] if each["paid"] == "0.09")
+    assert (caller["would_pay"], caller["difference"]) == ("0.15", "0.06")
+    same = served.ocs("tariff", "diff", str(dearer), "--against", "flat-data@2")
+    assert (same["difference"], same["same"]["accounts"]) == ("0.00", 2)
+    assert same["paid"] == same["would_pay"] != "0.00"
+    ocs = Command("--data-dir", str(served.folder))
+    shown = ocs("tariff", "diff", str(dearer))
+    assert (shown.code, "largest more" in shown.out, "0.15" in shown.out) == (0, True, True)
+    assert ocs("tariff", "diff", str(dearer), "--against", "flat-data@9").code == 4
 
 
 def test_a_server_that_starts_knows_what_the_store_keeps_before_it_is_ready(
