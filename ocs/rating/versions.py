@@ -26,6 +26,11 @@ class Tariffs:
         """Return the number of versions."""
         return len(self._by_key)
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all tariffs in order."""
+        return sorted(self._by_name)
+
     def add(self, tariffs: Iterable[Tariff]) -> None:
         """Know more versions; a key that is known already stays what it is (law 1)."""
         for each in tariffs:

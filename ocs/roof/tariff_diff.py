@@ -13,7 +13,7 @@ from ocs.clock import SystemClock
 from ocs.money import format_amount
 from ocs.rating.tariff import Tariff
 from ocs.roof import say
-from ocs.roof.build import Keepers, read_settings, run, stored_tariffs
+from ocs.roof.build import Keepers, known_tariffs, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.tariff import one_tariff
@@ -54,8 +54,7 @@ def diff(place: Place, path: Path, against: str | None, days: int | None, *, as_
 
 
 async def _replayed(settings: Settings, keepers: Keepers, asked: _Question) -> _Answer:
-    tariffs = stored_tariffs(settings, keepers, lambda _told: None)
-    await tariffs.look()
+    tariffs = await known_tariffs(keepers)
     if asked.against is not None and tariffs.of_session(asked.against) is None:
         raise Ended(
             Exit.NOT_FOUND, f"no tariff {asked.against!r} is known; name one with its version, such as flat@1"

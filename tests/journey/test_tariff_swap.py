@@ -27,6 +27,8 @@ from tests.house.source import ROOT
 from tests.journey.conftest import Command
 from tests.real_ocs import RealOcs, imsi_of
 
+pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
+
 MIB = 1_048_576
 CALLER, BUSY = "491700000001", "491700000002"
 DEARER = (
@@ -306,3 +308,18 @@ def test_what_must_not_be_put_into_the_store_is_refused_with_its_reason(
     said(dated.replace("0.03", "0.04"), code=3, why="other content")
     said(DEARER, "--at", "2096-12-02T00:00:00Z", code=3, why="other content")
     assert ocs("tariff", "activate", str(ROOT / "config/tariffs"), "--in", "60").code == 2
+
+
+def test_commands_know_what_the_store_keeps(dearer: Path, tmp_path: Path, own_store: Command) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(DEARER.replace("flat-data", "other"))
+    own_store.json("tariff", "activate", str(other), "--in", "3600")
+    own_store.json("tariff", "activate", str(dearer), "--at", "2096-12-01T00:00:00Z")
+    one = ("price", "--service", "data", "--used", "1", "--tariff")
+    assert own_store.json(*one, "flat-data")["cost"] == "0.01"
+    later = own_store.json(*one, "flat-data", "--at", "2096-12-01")
+    assert (later["cost"], later["tariff"]) == ("0.03", "flat-data@2")
+    early = own_store(*one, "other")
+    assert (early.code, "the first counts from" in early.remarks) == (4, True)
+    assert own_store.json("subscriber", "create", CALLER, "--tariff", "other")["tariff"] == "other"
+    assert own_store("subscriber", "create", BUSY, "--tariff", "nowhere").code == 4
