@@ -58,7 +58,7 @@ def activate(place: Place, path: Path, at: str | None, in_s: int | None, *, as_j
         return
     how = "stands in the store already" if done.stood else "is in the store"
     say.line(f"{told['tariff']} {how}; new sessions get it from {told['effective']}")
-    say.remark(f"every worker knows it when all say ocs_tariff_revision {done.revision}")
+    say.remark(f"every worker knows it when all of them say ocs_tariff_revision {done.revision}")
 
 
 def _read(settings: Settings, path: Path, at: str | None, in_s: int | None) -> _New:

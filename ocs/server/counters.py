@@ -154,7 +154,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "ocs_tariff_revision",
         GAUGE,
-        "Versions of the store's tariffs that the process has read: a new one is everywhere when all say the same.",
+        "Versions of the store's tariffs that the process has read: a new one is everywhere when all workers say the same.",
         fold=EACH,
     ),
     Family("ocs_process_starts_total", COUNTER, "Starts of the process.", fold=EACH),
