@@ -99,7 +99,7 @@ def case(what: str, codec: Codec, frames: list[bytes]) -> Case:
 def plans(codec: Codec, seconds: float) -> dict[str, dict[str, float]]:
     """Measure plan(): a data session's update, and a call's first request and update."""
     tariffs = Tariffs(read_tariffs(config_folder() / "tariffs", config_folder() / "zones"))
-    flat, rated = tariffs.newest("flat"), tariffs.newest("mobile")
+    flat, rated = tariffs.newest("flat", 0), tariffs.newest("mobile", 0)
     texts: dict[int, bytes] = {}
 
     def ladder_text(ladder: Ladder) -> bytes:

@@ -244,3 +244,12 @@ ARCHIVE_LEASE_MS = 15_000
 
 CALENDAR_DAYS_KEPT_MAX = 512
 """Days of which one tariff's calendar remembers the windows (about 200 octets each). Beyond: all are forgotten and computed again."""
+
+TARIFFS_LOOK_S = 5.0
+"""Pause between two looks of a worker at the revision of the store's tariffs: a dozen before a new version can count."""
+
+TARIFFS_SEEK_MS = 1_000
+"""How long a worker that has just looked for a tariff in vain refuses it without another look."""
+
+TARIFF_AHEAD_MS_MIN = 60_000
+"""How far ahead a version's instant lies at least when it is put into the store, so that every worker knows it by then."""

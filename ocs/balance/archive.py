@@ -385,8 +385,11 @@ def _after(entry_id: str) -> str:
     return f"{epoch}-{sequence + 1}"
 
 
-def history(folder: Path, partition: int) -> Iterator[Entry]:
-    """Read a partition's records from the archive, oldest first, up to what is noted; reads only."""
+def history(folder: Path, partition: int, since: str = "") -> Iterator[Entry]:
+    """Read a partition's records from the archive, oldest first, up to what is noted; reads only.
+
+    ``since`` is a day ("2026-12-01"): what was archived before it, and is older therefore, is left out.
+    """
     place = read_places(folder).get(partition)
     if place is None:
         return
@@ -394,6 +397,8 @@ def history(folder: Path, partition: int) -> Iterator[Entry]:
         name = str(path.relative_to(folder))
         if name > place.file:
             return
+        if name < since:
+            continue
         with path.open("rb") as raw:
             octets = raw.read(place.octets if name == place.file else -1)
         with gzip.open(io.BytesIO(octets)) as packed:

@@ -149,16 +149,18 @@ class Charging:
 
     def _send_for(self, profile: Profile, part: Part) -> None:
         book, ask = self._book, self._ask
-        rules, path = book.rules, profile.path
+        path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
+        now_ms = book.clock.now_ms() + part.offset_ms
         if self._known is None:
-            tariff = book.tariffs.newest(profile.tariff)
+            tariff = book.tariffs.newest(profile.tariff, now_ms)
             key = tariff.key if tariff is not None else profile.tariff
         else:
             key = self._known.tariff
             tariff = book.tariffs.of_session(key)
-        now_ms = book.clock.now_ms() + part.offset_ms
+        if tariff is None and book.tariffs.seek(part, self._learned):
+            return  # another worker may know a version that we do not
         self._sent_key = key
         if tariff is None and self._known is not None:
             # its usage would be set aside unpriced; another worker, or this one later, knows the version (nothing is marked as seen)
@@ -171,7 +173,7 @@ class Charging:
             self._renewed = True
             if book.renew(profile, now_ms, self._found):
                 return  # what is due comes first, so that this request has it
-        made = self._plan = plan(ask, tariff, rules.quota, book.ladder_text, now_ms, self._known, wallet)
+        made = self._plan = plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known, wallet)
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
             [

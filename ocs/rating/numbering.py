@@ -106,6 +106,11 @@ def read_numbering(text: str, source: str, tables: Mapping[str, str]) -> Numberi
     return Numbering(plan.numbering, home, zones, roaming_zones, plan.short_codes, prefixes, networks)
 
 
+def tables_of(content: Mapping[str, object]) -> list[str]:
+    """Return the names of the tables that a plan's content names."""
+    return [name for key in ("prefixes", "networks") if isinstance(name := content.get(key), str)]
+
+
 def _table(page: Document, tables: Mapping[str, str], key: str, name: str) -> str:
     if name not in tables:
         known = ", ".join(sorted(tables)) or "none"

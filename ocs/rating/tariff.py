@@ -73,8 +73,9 @@ class ServiceTariff:
 class Tariff:
     """One immutable version of a tariff; ``key`` ("flat-data@1") names it in sessions and records.
 
-    ``services`` are those that a single ladder prices, whatever the facts, but what is free without a rate (rates.py, law 4);
-    all services are in ``choice``. ``gross`` tells whether prices hold the tax already; ``zone`` is that of its days and months.
+    ``effective_ms`` is the instant from which new sessions get it; 0 is always. ``services`` are those that a single ladder prices,
+    whatever the facts, but what is free without a rate (rates.py, law 4); all services are in ``choice``. ``gross`` tells whether
+    prices hold the tax already; ``zone`` is that of its days and months.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Tariff:
     zone: ZoneInfo = field(default_factory=lambda: zone_of("UTC"))
     spend_caps: tuple[SpendCap, ...] = ()
     life: Life = ENDLESS
+    effective_ms: int = 0
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -224,6 +226,7 @@ class _Reading:
             self.zone or zone_of("UTC"),
             caps,
             lasts,
+            text.effective or 0,
         )
 
     def fault(self, path: Path, message: str) -> None:

@@ -5,6 +5,7 @@ Laws
 2. A key that is not known is a fault, and so is a value of another type: nothing is guessed.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from ocs.money import AmountError, parse_amount
 from ocs.rating.numbering import Name
 from ocs.rating.rates import ACCESSES
+from ocs.rating.windows import AT_MS_MAX
 from ocs.units import UNITS_MAX, Unit
 
 ServiceName = Literal["data", "voice", "sms", "mms"]
@@ -82,6 +84,32 @@ def micros(text: str) -> int:
     return found
 
 
+def instant_ms(value: object) -> int:
+    """Read an instant in milliseconds since 1970; one without its distance from UTC would be another one elsewhere."""
+    wanted = "write it with its distance from UTC, such as 2026-12-01T00:00:00+01:00"
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as fault:
+        raise ValueError(f"{value!r} is no instant; {wanted}") from fault
+    if not isinstance(found, datetime) or found.tzinfo is None:
+        raise ValueError(f"{str(value)!r} is no instant; {wanted}")
+    at_ms = int(found.timestamp() * 1000)
+    if not 0 <= at_ms < AT_MS_MAX:
+        raise ValueError(f"{str(value)!r} lies outside the years 1970 to 2099")
+    return at_ms
+
+
+def _keeps(word: str) -> str:
+    """Take what is done with running sessions: they keep their version."""
+    if word == "switch":
+        raise ValueError(
+            "running sessions cannot switch yet: the store holds each to the version it began with; write keep, or strike it"
+        )
+    if word != "keep":
+        raise ValueError(f"{word!r} is none of keep, switch")
+    return word
+
+
 def _price(text: str) -> str:
     micros(text)
     return text
@@ -98,6 +126,7 @@ Percent = Annotated[str, AfterValidator(_percent)]
 Count = Annotated[Quantity, PlainValidator(_quantity)]
 Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Days = Annotated[int, Field(ge=1, le=DAYS_MAX)]
+InstantMs = Annotated[int, PlainValidator(instant_ms)]
 
 
 class Section(BaseModel):
@@ -263,10 +292,12 @@ class CalendarText(Section):
 
 
 class TariffText(Section):
-    """One version of a tariff."""
+    """One version of a tariff; without ``effective`` it counts from always."""
 
     tariff: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,47}$")
     version: int = Field(ge=1, le=999_999)
+    effective: InstantMs | None = None
+    running_sessions: Annotated[str, AfterValidator(_keeps)] = "keep"
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     description: str = ""
     prices: Literal["gross", "net"] = "gross"

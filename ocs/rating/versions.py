@@ -1,26 +1,67 @@
-"""The tariffs that a worker knows, by version; pure."""
+"""The tariffs that a worker knows, by version; pure.
 
-from collections.abc import Mapping
+Laws
+1. A tariff is immutable under its key, name and version: the first that is known under a key is the one.
+2. New sessions get the highest version whose instant is reached. A session keeps the version that it began with, and every
+   version stays known: a session lives as long as it is heard of.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ocs.rating.tariff import Tariff
 
 
 class Tariffs:
-    """Tariffs by key ("flat-data@1"), and the newest of each name."""
+    """Tariffs by key ("flat-data@1"), and the versions of each name, the highest first."""
 
-    __slots__ = ("_by_key", "_newest")
+    __slots__ = ("_by_key", "_by_name")
 
     def __init__(self, tariffs: Mapping[str, Tariff]) -> None:
-        self._by_key = {each.key: each for each in tariffs.values()}
-        self._newest: dict[str, Tariff] = {}
-        for each in tariffs.values():
-            if each.name not in self._newest or self._newest[each.name].version < each.version:
-                self._newest[each.name] = each
+        self._by_key: dict[str, Tariff] = {}
+        self._by_name: dict[str, tuple[Tariff, ...]] = {}
+        self.add(tariffs.values())
 
-    def newest(self, name: str) -> Tariff | None:
-        """Return the newest version of a tariff."""
-        return self._newest.get(name)
+    def __len__(self) -> int:
+        """Return the number of versions."""
+        return len(self._by_key)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all tariffs in order."""
+        return sorted(self._by_name)
+
+    def add(self, tariffs: Iterable[Tariff]) -> None:
+        """Know more versions; a key that is known already stays what it is (law 1)."""
+        for each in tariffs:
+            if each.key not in self._by_key:
+                self._by_key[each.key] = each
+                known = (*self._by_name.get(each.name, ()), each)
+                self._by_name[each.name] = tuple(sorted(known, key=_version, reverse=True))
+
+    def newest(self, name: str, at_ms: int) -> Tariff | None:
+        """Return the version that new sessions get at an instant; None when no version of the name is effective."""
+        for each in self._by_name.get(name, ()):
+            if each.effective_ms <= at_ms:
+                return each
+        return None
 
     def of_session(self, key: str) -> Tariff | None:
         """Return the version that a session was opened with."""
         return self._by_key.get(key)
+
+    def versions(self, name: str) -> tuple[Tariff, ...]:
+        """Return all versions of a name, effective or not, the highest first."""
+        return self._by_name.get(name, ())
+
+    def seek(self, token: Any, done: Callable[[Any], None]) -> bool:
+        """Look where there may be more for what was not found: True when ``done`` will get the token, or a fault, later.
+
+        These tariffs are all there are; ocs/balance/tariffs.py knows a store.
+        """
+        del token, done
+        return False
+
+
+def _version(tariff: Tariff) -> int:
+    return tariff.version

@@ -32,6 +32,12 @@ class PrefixTable:
         """Return the number of prefixes."""
         return len(self._zones)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PrefixTable) and self._zones == other._zones
+
+    def __hash__(self) -> int:
+        return hash((len(self._zones), self._lengths))
+
     def zone_of(self, digits: str) -> str | None:
         """Return the zone of a number given as E.164 digits without plus."""
         get = self._zones.get
@@ -49,6 +55,12 @@ class NetworkTable:
 
     def __init__(self, zones: dict[str, str]) -> None:
         self._zones = zones
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NetworkTable) and self._zones == other._zones
+
+    def __hash__(self) -> int:
+        return hash(len(self._zones))
 
     def zone_of(self, mcc_mnc: str) -> str | None:
         """Return the zone of a network given as 5 or 6 digits; MNC 01 and 010 are two networks."""

@@ -10,6 +10,7 @@ Laws
 import asyncio
 import os
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from ocs.balance.keys import LAYOUT, slot_of
 from ocs.balance.link import Demands, StoreFault, StoreRefused
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
+from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
@@ -38,11 +40,16 @@ from ocs.rating.tariff import Tariff, read_tariff
 from ocs.rating.versions import Tariffs
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.roof.say import instant, remark
+from ocs.roof.tariff_files import written_tariffs
 from ocs.settings import Settings, SettingsFault, config_folder, load
 from ocs.units import Unit
 
 LAYOUT_KEY = "ocs:layout"
 """Holds "<layout version> <partitions>", in a slot of its own."""
+
+_LISTENS_S = 0.5
+"""How long a command that can do without the store waits for it."""
 
 T = TypeVar("T")
 
@@ -156,13 +163,16 @@ def _noted(problems: list[str]) -> Iterator[None]:
         problems += fault.problems
 
 
-def find_tariff(settings: Settings, name: str) -> Tariff:
-    """Return the newest version of a tariff; Ended (not found) lists the known ones."""
-    tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
-    found = Tariffs(tariffs).newest(name)
+def find_tariff(tariffs: Tariffs, name: str, at_ms: int | None = None) -> Tariff:
+    """Return the version of a tariff that new sessions get at an instant (default: now); Ended (not found) lists the known ones."""
+    found = tariffs.newest(name, SystemClock().now_ms() if at_ms is None else at_ms)
+    if found is None and tariffs.versions(name):
+        first_ms = min(each.effective_ms for each in tariffs.versions(name))
+        raise Ended(
+            Exit.NOT_FOUND, f"no version of {name} counts then; the first counts from {instant(first_ms)}"
+        )
     if found is None:
-        known = ", ".join(sorted({each.name for each in tariffs.values()}))
-        raise Ended(Exit.NOT_FOUND, f"no tariff {name!r}; known are {known}")
+        raise Ended(Exit.NOT_FOUND, f"no tariff {name!r}; known are {', '.join(tariffs.names)}")
     return found
 
 
@@ -364,7 +374,47 @@ async def _worked(settings: Settings, address: Address, work: Callable[[Keepers]
 # -- charging
 
 
-def book_on(settings: Settings, keepers: Keepers, stopwatch: Stopwatch) -> Book:
+def stored_tariffs(settings: Settings, keepers: Keepers, tell: Callable[[Told], None]) -> StoredTariffs:
+    """Build the tariffs of folder and store; the store is still to be read (``look``)."""
+    folder, zones = settings.tariffs_folder, settings.zones_folder
+    digests = {key: each.digest for key, each in written_tariffs(folder, zones).items()}
+    return StoredTariffs(read_tariffs(folder, zones), digests, Shelf(keepers.store), keepers.clock, tell)
+
+
+async def known_tariffs(keepers: Keepers) -> StoredTariffs:
+    """Return all tariffs, of folder and store, as a command that has the store sees them. Raises StoreFault."""
+
+    def tell(told: Told) -> None:
+        if told.why:
+            remark(f"{told.key} of the store: {told.why}")
+
+    tariffs = stored_tariffs(keepers.settings, keepers, tell)
+    await tariffs.look()
+    return tariffs
+
+
+def tariffs_at_hand(place: Place, settings: Settings) -> Tariffs:
+    """Return all tariffs where the store answers, else those of the folder: a price is no reason to start a store."""
+    if _answers(settings):
+        return run(place, known_tariffs)
+    return Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
+
+
+def _answers(settings: Settings) -> bool:
+    """Tell whether somebody listens where the store is said to be."""
+    address = address_of(settings)
+    if address.scheme is Scheme.EMBEDDED:
+        return Embedded(settings.server.data_dir, settings.store.durability, None).alive()
+    for each in address.endpoints:
+        with suppress(OSError):
+            if not each.path:
+                socket.create_connection((each.host, each.port), _LISTENS_S).close()
+            elif not Path(each.path).exists():
+                continue
+            return True
+    return False
+
+
+def book_on(settings: Settings, keepers: Keepers, tariffs: Tariffs, stopwatch: Stopwatch) -> Book:
     """Build a Book on an open store."""
-    tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
     return Book(keepers.parts, tariffs, rules_of(settings), keepers.clock, stopwatch)

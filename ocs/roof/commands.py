@@ -300,6 +300,53 @@ def tariff_check(
     check(Place(store, data_dir, config), path, as_json=json)
 
 
+@tariff_app.command("diff")
+def tariff_diff(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@VERSION", help="Sessions of this tariff; default every version of PATH's name."
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Sessions of the last N days; default all on record."),
+    ] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Price recorded usage on another tariff: who would pay more, who less, how much in all."""
+    from ocs.roof.tariff_diff import diff
+
+    diff(Place(store, data_dir, config), path, against, days, as_json=json)
+
+
+@tariff_app.command("activate")
+def tariff_activate(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="ISO8601", help="When new sessions get it, where the file does not say so."),
+    ] = None,
+    in_s: Annotated[
+        int | None, typer.Option("--in", metavar="SECONDS", min=0, help="The same, from now; at least 60.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put a version of a tariff into the store: every worker knows it before its instant comes, and nothing stops."""
+    from ocs.roof.activate import activate
+
+    activate(Place(store, data_dir, config), path, at, in_s, as_json=json)
+
+
 @app.command()
 def audit(
     *,

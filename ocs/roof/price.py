@@ -16,7 +16,7 @@ from ocs.rating.rates import ACCESSES, AT_HOME, INCOMING, OUTGOING, Facts, Rate
 from ocs.rating.tariff import Tariff
 from ocs.rating.windows import AT_MS_MAX
 from ocs.roof import say
-from ocs.roof.build import default_grant, find_tariff, read_settings
+from ocs.roof.build import default_grant, find_tariff, read_settings, tariffs_at_hand
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.units import UNITS_MAX, Unit
@@ -58,12 +58,16 @@ def price(
     as_json: bool,
     connected: bool,
 ) -> None:
-    """Price units of a service on a tariff's newest version, from the time asked for."""
+    """Price units of a service on the version of a tariff that is new at the time asked for."""
     settings = read_settings(place)
-    found = find_tariff(settings, tariff)
-    facts = _facts(found, service, whither)
+    near_ms = SystemClock().now_ms() if whither.at is None else _instant_ms("--at", whither.at, UTC)
+    tariffs = tariffs_at_hand(place, settings)
+    found = find_tariff(tariffs, tariff, near_ms)
     zone = found.calendar.zone if found.calendar is not None else UTC
-    start_ms = SystemClock().now_ms() if whither.at is None else _instant_ms("--at", whither.at, zone)
+    start_ms = near_ms if whither.at is None else _instant_ms("--at", whither.at, zone)
+    if start_ms != near_ms:  # the tariff's own zone: another version may hold then
+        found = find_tariff(tariffs, tariff, start_ms)
+    facts = _facts(found, service, whither)
     rate = found.rate(facts)
     if rate is None:
         raise Ended(Exit.NOT_FOUND, _unpriced(found, facts))

@@ -13,8 +13,9 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 import uvloop
@@ -25,6 +26,7 @@ from ocs.balance.book import Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
 from ocs.balance.store import Store
+from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging.answer import AnswerWriter
 from ocs.clock import SystemClock
 from ocs.diameter.base import Local
@@ -43,11 +45,14 @@ from ocs.roof.build import (
     read_tariffs,
     store_at,
     store_facts,
+    stored_tariffs,
     tighten,
 )
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.roof.say import instant
 from ocs.roof.signals import AskedToEnd, Ending
+from ocs.roof.tariff_files import written_tariffs
 from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import StartFault
@@ -134,8 +139,8 @@ async def _judged(settings: Settings, address: Address, ending: Ending) -> None:
     """Open the store once, so that what would be refused is refused before anything listens."""
 
     async def once() -> None:
-        async with opened(settings, address, serving=True):
-            pass
+        async with opened(settings, address, serving=True) as keepers:
+            await _refuse_two_of_a_key(settings, Shelf(keepers.store))
 
     judging = asyncio.ensure_future(once())
     while not judging.done() and not ending.asked:
@@ -145,6 +150,19 @@ async def _judged(settings: Settings, address: Address, ending: Ending) -> None:
         await asyncio.gather(judging, return_exceptions=True)
     ending.check()
     judging.result()
+
+
+async def _refuse_two_of_a_key(settings: Settings, shelf: Shelf) -> None:
+    """End the start when folder and store have one version of a tariff with two contents: which one was charged?"""
+    listed = await shelf.listed()
+    folder = written_tariffs(settings.tariffs_folder, settings.zones_folder)
+    two = [key for key, each in folder.items() if key in listed and listed[key].digest != each.digest]
+    if two:
+        raise Ended(
+            Exit.USAGE,
+            f"the tariffs cannot be used: {', '.join(sorted(two))} of {settings.tariffs_folder} has other content in the "
+            "store, where it was activated; a tariff never changes: give the file's a higher version",
+        )
 
 
 def _announce(places: Places) -> None:
@@ -306,7 +324,23 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
     log.configure(settings.log.level, settings.log.format)
     keepers = await _keepers_inside(inside, config.name)
     round_trips = counters.histogram("ocs_store_round_trip_seconds")
-    book = book_on(settings, keepers, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe))
+    logger = structlog.get_logger().bind(process=config.name)
+    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
+    if keepers.store.ready:
+        with suppress(
+            StoreFault
+        ):  # nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
+            await tariffs.look()
+    learning = asyncio.create_task(tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)))
+
+    async def close() -> None:
+        learning.cancel()
+        await asyncio.gather(learning, return_exceptions=True)
+        await keepers.store.close()
+
+    book = book_on(
+        settings, keepers, tariffs, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe)
+    )
     answers = AnswerWriter(
         settings.diameter.origin_host,
         settings.diameter.origin_realm,
@@ -316,11 +350,26 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
     return WorkerParts(
         book=book,
         answers=answers,
-        log=structlog.get_logger().bind(process=config.name),
-        close=keepers.store.close,
+        log=logger,
+        close=close,
         store_events=lambda: book.counts,
         store_retried=lambda: keepers.store.retried,
     )
+
+
+def _tell_tariff(logger: Any, told: Told) -> None:
+    """Log what a look at the store's tariffs has found."""
+    if told.why:
+        logger.error("a tariff of the store cannot be used", tariff=told.key, why=told.why)
+    else:
+        logger.info("tariff known", tariff=told.key, effective=instant(told.effective_ms))
+
+
+def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
+    """Write what a worker knows of tariffs, so that an operator sees that all workers know it."""
+    cells, at = counters.cells, counters.index
+    cells[at("ocs_tariff_versions")] = len(tariffs)
+    cells[at("ocs_tariff_revision")] = tariffs.in_store
 
 
 async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:

@@ -11,10 +11,11 @@ from ocs.limits import CREATES_AT_ONCE
 from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
+from ocs.rating.versions import Tariffs
 from ocs.records import Status
 from ocs.roof import say
 from ocs.roof.arguments import read_floor, read_imsi, read_msisdn, read_opening_credit
-from ocs.roof.build import Keepers, find_tariff, read_settings, run
+from ocs.roof.build import Keepers, find_tariff, known_tariffs, read_settings, read_tariffs, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.settings import Settings
@@ -43,15 +44,25 @@ class _Terms(NamedTuple):
 
 
 def _terms(settings: Settings, wanted: Wanted) -> _Terms:
-    tariff = find_tariff(settings, wanted.tariff)
     currency = settings.charging.currency
-    if tariff.currency != currency:
-        raise Ended(
-            Exit.USAGE, f"tariff {tariff.name} is in {tariff.currency}, accounts are kept in {currency}"
-        )
     floor = read_floor(wanted.credit_floor)
     credit = read_opening_credit(wanted.credit) if wanted.credit else 0
-    return _Terms(tariff.name, wanted.kind, currency, floor, credit)
+    return _Terms(wanted.tariff, wanted.kind, currency, floor, credit)
+
+
+async def _check_tariff(keepers: Keepers, terms: _Terms) -> None:
+    """Refuse a tariff that neither the folder nor the store has, or that is in another currency than accounts."""
+    settings = keepers.settings
+    tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
+    if not tariffs.versions(terms.tariff):
+        tariffs = await known_tariffs(keepers)
+    for each in tariffs.versions(terms.tariff):
+        if each.currency != terms.currency:
+            raise Ended(
+                Exit.USAGE, f"tariff {each.name} is in {each.currency}, accounts are kept in {terms.currency}"
+            )
+        return
+    find_tariff(tariffs, terms.tariff)
 
 
 def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:
@@ -95,6 +106,7 @@ def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: boo
     new = _new(terms := _terms(settings, wanted), read_msisdn(msisdn).value, read_imsi(imsi))
 
     async def work(keepers: Keepers) -> Account:
+        await _check_tariff(keepers, terms)
         code, account = await keepers.accounts.create(new, terms.credit_micros)
         if code != Code.SUCCESS:
             what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
@@ -160,6 +172,7 @@ def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool)
     terms = _terms(read_settings(place), wanted)
 
     async def work(keepers: Keepers) -> Counted:
+        await _check_tariff(keepers, terms)
         with _progress(count) as advance:
             return await _create_all(keepers.accounts, terms, _numbers(start, count), advance)
 

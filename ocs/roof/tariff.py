@@ -13,7 +13,9 @@ from ocs.rating.sources import SourceKind
 from ocs.rating.tariff import Tariff
 from ocs.roof import say
 from ocs.roof.build import read_products, read_settings, read_tariffs
+from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
+from ocs.settings import Settings
 
 _CAPS = {CapMode.FREE: "then free", CapMode.STOP: "then disconnected"}
 _COUNTED = {SourceKind.FREE: "then free", SourceKind.STOP: "then disconnected"}
@@ -102,9 +104,24 @@ def _product_row(on: Product) -> tuple[str, ...]:
     return on.key, told["price"], told["charge"], told["period"], allowances
 
 
+def one_tariff(settings: Settings, path: Path) -> Tariff:
+    """Read the file of one tariff as the server will; Ended (usage) names what is wrong with it."""
+    tariffs = read_tariffs(path, settings.zones_folder)
+    if len(tariffs) != 1:
+        raise Ended(Exit.USAGE, f"{path}: holds {len(tariffs)} tariffs; name the file of one")
+    (tariff,) = tariffs.values()
+    if tariff.currency != settings.charging.currency:
+        raise Ended(
+            Exit.USAGE,
+            f"{tariff.key} is in {tariff.currency}, accounts are kept in {settings.charging.currency}",
+        )
+    return tariff
+
+
 def _described(on: Tariff) -> dict[str, Any]:
     return {
         "tariff": on.key,
+        "effective": say.instant(on.effective_ms) if on.effective_ms else None,
         "currency": on.currency,
         "prices": "gross" if on.gross else "net",
         "numbering": on.numbering.name if on.numbering is not None else None,

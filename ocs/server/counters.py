@@ -150,6 +150,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "ocs_process_heartbeat_ms", GAUGE, "Unix time in milliseconds of the process's last tick.", fold=EACH
     ),
+    Family("ocs_tariff_versions", GAUGE, "Versions of tariffs that the process knows.", fold=EACH),
+    Family(
+        "ocs_tariff_revision",
+        GAUGE,
+        "Versions of the store's tariffs that the process has read: a new one is everywhere when all workers say the same.",
+        fold=EACH,
+    ),
     Family("ocs_process_starts_total", COUNTER, "Starts of the process.", fold=EACH),
     Family("ocs_process_cpu_micros", GAUGE, "CPU time used since the process's start.", fold=EACH),
     Family("ocs_process_resident_octets", GAUGE, "Resident memory of the process.", fold=EACH),

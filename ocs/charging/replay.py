@@ -1,0 +1,269 @@
+"""Recorded sessions on another tariff: records in, what each account paid and would have paid out; pure.
+
+Laws
+1. A session is priced on the tariff that it was recorded on and on the other, side by side. Where its own tariff does not give
+   what was recorded, to the micro-unit, nothing is said of the other (rerate.py, law 4).
+2. A service of a session is compared as a whole or not at all: fees, minima and caps belong to all of it.
+3. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from ocs.charging.ask import INITIAL, TERMINATION
+from ocs.charging.information import kept
+from ocs.limits import FACTS_KEPT_MAX
+from ocs.outcomes import Code
+from ocs.rating.rates import Facts, Rate
+from ocs.rating.rerate import Chain, Why, comparable, same_plan
+from ocs.rating.tariff import Tariff
+from ocs.records import Charge, Expire, Line, Record, SessionState
+
+_SERVICES = ("data", "voice", "sms", "mms")
+
+
+@dataclass(slots=True)
+class Sum:
+    """What was paid, and what would have been, for so many chains: services of sessions."""
+
+    chains: int = 0
+    paid_micros: int = 0
+    would_micros: int = 0
+
+    def add(self, paid_micros: int, would_micros: int) -> None:
+        """Take one chain in."""
+        self.chains += 1
+        self.paid_micros += paid_micros
+        self.would_micros += would_micros
+
+
+@dataclass(slots=True)
+class Compared:
+    """What a replay has found; ``apart`` is what could not be compared, and what was paid for it."""
+
+    sessions: int = 0
+    accounts: dict[str, Sum] = field(default_factory=dict)
+    services: dict[str, Sum] = field(default_factory=dict)
+    apart: dict[Why, Sum] = field(default_factory=dict)
+    quarantined: int = 0
+    """Reports of which a part, or all, was set aside when it was charged."""
+
+
+class _Grant(NamedTuple):
+    """What may be a grant: the line that follows names its rate, and tells so whether it was one."""
+
+    facts: str
+    at_ms: int
+
+
+class _Service:
+    """One service of a session on both tariffs."""
+
+    __slots__ = (
+        "grant",
+        "mark",
+        "mine",
+        "name",
+        "number",
+        "other",
+        "paid_micros",
+        "standing",
+        "unit",
+        "used",
+        "why",
+        "would_micros",
+    )
+
+    def __init__(self) -> None:
+        self.mine, self.other = Chain(), Chain()
+        self.grant: _Grant | None = None
+        self.number = -1
+        self.standing = (0, 0)
+        self.name = ""
+        self.mark: str | None = None
+        self.unit = 0
+        self.used = 0
+        self.paid_micros = self.would_micros = 0
+        self.why: Why | None = None
+
+
+@dataclass(slots=True)
+class _Session:
+    account: str
+    tariff: str
+    begun: bool
+    ended_ms: int = 0
+    services: dict[str, _Service] = field(default_factory=dict)
+
+
+class Replay:
+    """Takes the records of one partition after the other."""
+
+    def __init__(
+        self,
+        other: Tariff,
+        tariffs: Callable[[str], Tariff | None],
+        chosen: Callable[[str], bool],
+        late_ms: int,
+    ) -> None:
+        """``tariffs`` finds the tariff of a recorded key, ``chosen`` says which keys are compared, ``late_ms`` how long late usage comes."""
+        self.found = Compared()
+        self._other = other
+        self._tariffs = tariffs
+        self._chosen = chosen
+        self._late_ms = late_ms
+        self._sessions: dict[str, _Session] = {}
+        self._ended: deque[tuple[int, str]] = deque()
+        self._one_plan: dict[str, bool] = {}
+
+    @property
+    def sessions_kept(self) -> int:
+        """Return how many sessions are kept at present."""
+        return len(self._sessions)
+
+    def add(self, record: Record) -> None:
+        """Take the next record of the partition."""
+        if isinstance(record, Charge):
+            if self._chosen(record.tariff):
+                self._charge(record)
+        elif isinstance(record, Expire):
+            self._end(record.session_id, record.now_ms)
+        while self._ended and self._ended[0][0] + self._late_ms < record.now_ms:
+            ended_ms, session_id = self._ended.popleft()
+            session = self._sessions.get(session_id)
+            if session is not None and session.ended_ms == ended_ms:
+                self._let_go(session_id)
+
+    def end_partition(self) -> None:
+        """Sum what is left, sessions that are still open included."""
+        self._ended.clear()
+        for session_id in list(self._sessions):
+            self._let_go(session_id)
+
+    def _charge(self, record: Charge) -> None:
+        if record.state == SessionState.REFUSED:
+            return
+        session = self._sessions.get(record.session_id)
+        if session is None or (record.kind == INITIAL and session.ended_ms):
+            if session is not None:
+                self._let_go(record.session_id)
+            session = _Session(record.account, record.tariff, record.kind == INITIAL)
+            self._sessions[record.session_id] = session
+        tariff = self._tariffs(record.tariff)
+        for line in record.lines:
+            service = session.services.setdefault(line.key, _Service())
+            self.found.quarantined += line.quarantined_units > 0
+            if not session.begun:
+                service.why = Why.BEGUN
+            elif tariff is None:
+                service.why = Why.TARIFF
+            service.paid_micros += line.amount_micros
+            service.used += line.posted_units
+            if tariff is not None and service.why is None:
+                service.why = self._line(service, line, record, tariff)
+            if _grants(service, line, record):
+                service.grant = _Grant(record.facts, record.now_ms)
+                service.unit = service.unit or line.unit  # of its first grant, and of all (UNRATED otherwise)
+        if record.state != SessionState.OPEN:
+            self._end(record.session_id, record.now_ms)
+
+    def _line(self, service: _Service, line: Line, record: Charge, tariff: Tariff) -> Why | None:
+        """Price one report on both tariffs; why that cannot be done."""
+        grant, service.grant = service.grant, None
+        if grant is not None:
+            why = self._granted(service, grant, line, tariff)
+            if why is not None:
+                return why
+        if not line.posted_units:
+            return None
+        if line.rate != service.mark or service.mine.position + line.posted_units != line.position:
+            return Why.OTHERWISE  # on a rate that no record tells of, or a report is missing
+        at_ms = min(record.at_ms, record.now_ms)
+        reported = line.posted_units + line.quarantined_units
+        try:
+            if service.mine.use(line.posted_units, reported, at_ms) != line.amount_micros:
+                return Why.OTHERWISE
+            service.would_micros += service.other.use(line.posted_units, reported, at_ms)
+        except OverflowError:
+            return Why.LIMIT
+        return None
+
+    def _granted(self, service: _Service, grant: _Grant, line: Line, tariff: Tariff) -> Why | None:
+        """Let a grant hold on both tariffs, if its facts choose the rate that the line after it names."""
+        name = _service_of(tariff, line.rate, service.unit)
+        facts = _facts(grant.facts, name, line.key) if name is not None else None
+        if facts is None:
+            return Why.SERVICE
+        mine = tariff.rate(facts)
+        if mine is None or mine.mark(index := mine.index_at(grant.at_ms)) != line.rate:
+            return None if line.rate == service.mark else Why.OTHERWISE  # the grant before it stood on
+        service.name, service.mark = facts.service, line.rate
+        service.mine.grant(mine, index)
+        if tariff.key not in self._one_plan:
+            self._one_plan[tariff.key] = same_plan(tariff.numbering, self._other.numbering)
+        other = comparable(tariff, self._other, facts, one_plan=self._one_plan[tariff.key])
+        if not isinstance(other, Rate):
+            return other
+        if other.unit != service.unit:
+            return Why.UNIT
+        service.other.grant(other, other.index_at(grant.at_ms))
+        return None
+
+    def _end(self, session_id: str, now_ms: int) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None and not session.ended_ms:
+            session.ended_ms = now_ms
+            self._ended.append((now_ms, session_id))
+
+    def _let_go(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id)
+        found = self.found
+        used = [each for each in session.services.values() if each.used or each.paid_micros]
+        found.sessions += bool(used)
+        for each in used:
+            if each.why is not None:
+                found.apart.setdefault(each.why, Sum()).add(each.paid_micros, 0)
+                continue
+            found.accounts.setdefault(session.account, Sum()).add(each.paid_micros, each.would_micros)
+            found.services.setdefault(each.name, Sum()).add(each.paid_micros, each.would_micros)
+
+
+def _grants(service: _Service, line: Line, record: Charge) -> bool:
+    """Tell whether a line may be a grant: not the standing one again, nor the measure of late reports that a session leaves.
+
+    A line that only names the service looks like one; the line after it tells (``_Grant``).
+    """
+    if record.kind == TERMINATION or record.state != SessionState.OPEN or record.number < service.number:
+        return False
+    standing = (line.granted_units, line.hold_micros)
+    moved = line.posted_units or line.quarantined_units or line.code != Code.SUCCESS
+    if moved or standing != service.standing:
+        service.number = record.number if service.unit or line.granted_units else -1
+    service.standing = standing
+    return line.granted_units > 0
+
+
+def _service_of(tariff: Tariff, mark: str, unit: int) -> str | None:
+    """Return the service of a rate's mark; an empty mark is the only plain rate of its unit."""
+    if mark:
+        found = tariff.marked(mark, "")
+        return None if found is None else found[0].service
+    plain = [
+        name for name in _SERVICES if (known := tariff.marked("", name)) is not None and known[0].unit == unit
+    ]
+    return plain[0] if len(plain) == 1 else None
+
+
+@lru_cache(FACTS_KEPT_MAX)
+def _facts(text: str, service: str, key: str) -> Facts | None:
+    """Return the facts that a session kept, for one of its services; None for a text of another layout."""
+    group, _, identifier = key.partition("/")
+    try:
+        return kept(text).facts(
+            service, int(group) if group else None, int(identifier) if identifier else None
+        )
+    except (TypeError, ValueError):
+        return None
