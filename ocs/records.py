@@ -24,6 +24,7 @@ class Kind(IntEnum):
     TOPUP = 3
     ACCOUNT = 4
     EPOCH = 5
+    ROWS = 6
 
 
 class SessionState(IntEnum):
@@ -46,7 +47,8 @@ class Status(IntEnum):
 class Line(NamedTuple):
     """One service of a charge: what was posted, what was set aside, and what is granted and held since.
 
-    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark).
+    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark). Of the units posted, an allowance had
+    ``allowance_units``; the others were priced at ``priced_micros``, of which the account paid ``amount_micros``.
     """
 
     key: str
@@ -60,10 +62,28 @@ class Line(NamedTuple):
     granted_units: int
     hold_micros: int
     rate: str
+    priced_micros: int = 0
+    allowance_units: int = 0
+
+
+class Taken(NamedTuple):
+    """What posting one line (counted from 0) took of a row, and what is used of the row after it; ``own`` as in Source."""
+
+    line: int
+    own: int
+    kind: int
+    id: int
+    start_ms: int
+    taken: int
+    used_after: int
 
 
 class Charge(NamedTuple):
-    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py)."""
+    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py).
+
+    ``own_posted_micros`` and ``own_pending_micros`` are of the book that a member of a shared account has of its own; of the
+    account's where there is no ``member``.
+    """
 
     account: str
     sequence: int
@@ -81,6 +101,10 @@ class Charge(NamedTuple):
     state: int
     facts: str
     lines: tuple[Line, ...]
+    member: str = ""
+    own_posted_micros: int = 0
+    own_pending_micros: int = 0
+    parts: tuple[Taken, ...] = ()
 
 
 class Expire(NamedTuple):
@@ -126,6 +150,20 @@ class Account(NamedTuple):
     pending_micros: int
 
 
+class Rows(NamedTuple):
+    """Rows were opened for a price, for a cause; each as (id, unit, start_ms, until_ms, amount)."""
+
+    account: str
+    sequence: int
+    now_ms: int
+    cause: str
+    price_micros: int
+    rows: tuple[tuple[int, int, int, int, int], ...]
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+
+
 class Epoch(NamedTuple):
     """The store is another process than before: its new epoch, and the last id of the stream until then."""
 
@@ -137,7 +175,7 @@ class Epoch(NamedTuple):
     run_id: str
 
 
-Record = Charge | Expire | Topup | Account | Epoch
+Record = Charge | Expire | Topup | Account | Epoch | Rows
 
 _SHAPES: dict[int, Any] = {
     Kind.CHARGE: Charge,
@@ -168,7 +206,10 @@ def read(fields: Sequence[Any]) -> Record:
 
 
 def _read_charge(fields: Sequence[Any]) -> Charge:
-    width, first = len(Line._fields), len(Charge._fields) + 1  # two fields before, no lines among them
+    width, first = (
+        Line._fields.index("priced_micros"),
+        Charge._fields.index("lines") + 2,
+    )  # as the library writes it today
     if len(fields) < first or (len(fields) - first) % width:
         raise RecordError(f"a charge with {len(fields)} fields")
     lines = tuple(Line._make(fields[at : at + width]) for at in range(first, len(fields), width))

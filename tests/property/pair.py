@@ -4,7 +4,8 @@ import zlib
 from typing import Any
 
 from ocs.balance.book import Rules
-from ocs.balance.model import Account, Model, Session, Terms
+from ocs.balance.model import Model
+from ocs.balance.model_books import Account, Session, Terms
 from ocs.balance.model_prices import Offer
 from ocs.balance.profiles import write_profile
 from ocs.balance.stored_book import read_book

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from ocs.balance.model import Service
+from ocs.balance.model_books import Service
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, AskedService, Units
 from ocs.names import service_key
 from ocs.records import Status
