@@ -212,5 +212,5 @@ def _read_charge(fields: Sequence[Any]) -> Charge:
     )  # as the library writes it today
     if len(fields) < first or (len(fields) - first) % width:
         raise RecordError(f"a charge with {len(fields)} fields")
-    lines = tuple(Line._make(fields[at : at + width]) for at in range(first, len(fields), width))
-    return Charge._make((*fields[2:first], lines))
+    lines = tuple(Line(*fields[at : at + width]) for at in range(first, len(fields), width))
+    return Charge(*fields[2:first], lines)
