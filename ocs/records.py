@@ -213,4 +213,5 @@ def _read_charge(fields: Sequence[Any]) -> Charge:
     if len(fields) < first or (len(fields) - first) % width:
         raise RecordError(f"a charge with {len(fields)} fields")
     lines = tuple(Line(*fields[at : at + width]) for at in range(first, len(fields), width))
-    return Charge(*fields[2:first], lines)
+    told: tuple[Any, ...] = (*fields[2:first], lines)
+    return Charge(*told)

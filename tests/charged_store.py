@@ -75,14 +75,22 @@ class ChargedStore:
         return await future
 
     async def subscriber(
-        self, msisdn: str, imsi: str, tariff: str, floor_micros: int = 0, credit_micros: int = 0
+        self,
+        msisdn: str,
+        imsi: str,
+        tariff: str,
+        floor_micros: int = 0,
+        credit_micros: int = 0,
+        until_ms: int = 0,
     ) -> StoredAccount:
-        """Create a subscriber."""
+        """Create a subscriber; ``until_ms`` is the end of the account's life (0: none, -1: not used yet)."""
         self.clock.keep_up()
-        code, account = await self.accounts.create(
-            NewSubscriber(msisdn, imsi, tariff, "prepaid", "EUR", floor_micros), credit_micros
-        )
+        accounts: Any = self.accounts
+        more = {"until_ms": until_ms} if until_ms else {}
+        new = NewSubscriber(msisdn, imsi, tariff, "prepaid", "EUR", floor_micros)
+        code, account = await accounts.create(new, credit_micros, **more)
         assert code is Code.SUCCESS
+        assert isinstance(account, StoredAccount)
         return account
 
     async def move_time(self, by_ms: int) -> None:

@@ -106,6 +106,8 @@ class Rate:
     emergency: bool = False
     plain: bool = False
     """Whether it is all that its service has, and has one ladder: then sessions need not say which rate they are on."""
+    priority: int = 5
+    """Its turn where credit is scarce, lowest first."""
 
     def __post_init__(self) -> None:
         """Hold law 6 of the ladder: one chain may end on any of the ladders."""
