@@ -1,4 +1,4 @@
-"""The model's buckets, counters, members and lives, by examples counted by hand; test_model_rows_hold.py has what always holds."""
+"""The model's buckets and counters, by examples counted by hand; test_model_rows_hold.py has what always holds."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from ocs.balance.model_prices import Place, Rate
 from ocs.balance.model_rows import PARTS_MAX, Part, renewed
 from ocs.outcomes import Code, Note
 from ocs.rating.sources import SOURCES_MAX, SourceKind
-from ocs.records import Rows, Status, Taken
+from ocs.records import Taken
 from ocs.units import Unit
 from tests.property.ladders import price_of
 from tests.unit.balance.rows_world import (
@@ -144,7 +144,21 @@ def test_a_late_lower_number_draws_on_what_is_free_and_voids_nothing() -> None:
     assert world.account.posted_micros == 5 * UNIT
 
 
-@pytest.mark.parametrize("how", ["termination", "expiry", "refusal"])
+def test_a_late_lower_number_draws_on_no_row_that_has_ended() -> None:
+    source = bucket(1, 1, 1)
+    world = World(source)
+    world.row(source, 60)
+    world.at_ms = END_MS - 30_000
+    world.ask(20)
+    world.send((1, 0, 20), number=5)
+    world.at_ms = END_MS
+    world.send((1, 15, None), number=4)
+    assert (world.used(source), world.pending(source)) == (0, 20)
+    world.send((1, 20, None), number=6)
+    assert (world.used(source), world.account.posted_micros) == (20, 15 * UNIT)
+
+
+@pytest.mark.parametrize("how", ["termination", "expiry", "refusal", "refusal of a wish alone"])
 def test_what_was_held_goes_back(how: str) -> None:
     source, spent = bucket(1, 10, 3), counter(SourceKind.STOP, 50 * UNIT)
     world = World(spent, source)
@@ -155,11 +169,15 @@ def test_what_was_held_goes_back(how: str) -> None:
         world.send(end=True)
     elif how == "expiry":
         world.model.expire(world.account, "s", world.at_ms, forced=True)
-    else:
+    elif how == "refusal":
         world.bar()
         assert world.use(2, 10).code == Code.BARRED
         assert world.opens() == [0, 8]
+    else:
+        world.bar()
+        assert world.ask(10).code == Code.BARRED
     assert (world.pending(source), world.pending(spent), world.account.pending_micros) == (0, 0, 0)
+    assert list(world.account.told_rows("")) == [(1, AT_MS)], "a counter that stands at nothing is none"
 
 
 # ---------------------------------------------------------------- posting: money
@@ -325,6 +343,44 @@ def test_a_grant_on_allowances_alone_holds_no_money_though_a_minimum_is_due() ->
     assert (world.account.posted_micros, world.charged.lines[0].allowance_units) == (5, 10)
 
 
+def test_a_report_of_nothing_prices_nothing_though_another_rates_minimum_is_above_what_was_posted() -> None:
+    near, far = price_of(Unit.SECONDS, (0, 1, 1, 1)), price_of(Unit.SECONDS, (0, 1, 1, 1), minimum=500)
+    rates = (Rate("home", (near,), networks=frozenset({"home"})), Rate("far", (far,)))
+    world = World(rates=rates)
+    world.ask(5)
+    world.account.sessions["s"].place = Place(network="far")
+    world.use(5, 10)
+    world.use(0, 10)
+    assert world.account.posted_micros == 5
+    world.use(1)
+    assert world.account.posted_micros == 500
+
+
+def test_a_report_after_an_expiry_draws_on_what_is_free_and_not_beyond_the_rows_end() -> None:
+    source = bucket(1, 1, 1)
+    world = World(source)
+    world.row(source, 30)
+    world.ask(20)
+    world.ask(25, "t")
+    world.model.expire(world.account, "s", world.at_ms, forced=True)
+    world.use(8)
+    assert (world.used(source), world.account.posted_micros) == (8, 0)
+    world.at_ms = END_MS
+    world.use(8)
+    assert (world.used(source), world.account.posted_micros) == (8, 8 * UNIT)
+
+
+def test_a_standing_answer_passes_no_edge_either() -> None:
+    source = bucket(1, 1, 1)
+    world = World(source)
+    world.row(source, 30)
+    world.ask(20)
+    world.send((1, 0, 20), number=5)
+    world.at_ms = END_MS - 7_000
+    again = world.send((1, None, 20), number=4).services[0]
+    assert (again.granted, again.validity_s, world.charged.notes) == (20, 7, Note.STANDING)
+
+
 # ---------------------------------------------------------------- scarce credit
 
 
@@ -339,107 +395,3 @@ def test_scarce_credit_goes_to_the_first_by_priority_and_the_answer_keeps_the_re
     outcome = world.send((1, None, 10), (2, None, 10), (3, None, 10))
     assert [each.granted for each in outcome.services] == [2, 10, 0]
     assert [line.key for line in world.charged.lines] == ["1", "2", "3"]
-
-
-# ---------------------------------------------------------------- the account's life
-
-
-def test_a_life_begins_with_the_first_grant_and_ends_in_a_bar() -> None:
-    world = World(first_ms=DAY_MS, grace_ms=HOUR_MS)
-    world.account.until_ms = -1
-    world.model.credit(world.account, "shop", "1", UNIT, world.at_ms, DAY_MS)
-    assert world.account.until_ms == -1
-    world.ask(10)
-    assert world.account.until_ms == END_MS
-    world.at_ms = END_MS - 30_500
-    assert world.ask(500, "b").granted == 30
-    world.at_ms = END_MS
-    assert world.ask(5, "c").code == Code.BARRED
-    received = world.send((1, None, 5_000), session="d", told={"direction": "incoming"}).services[0]
-    assert (received.granted, received.validity_s) == (3_600, 3_600)
-    world.at_ms = END_MS + HOUR_MS
-    assert world.send((1, None, 5), session="e", told={"direction": "incoming"}).code == Code.BARRED
-    assert world.send((1, None, 5_000), session="f", told={"zone": "emergency"}).services[0].granted == 5_000
-
-
-def test_a_life_without_days_has_no_end_once_it_has_begun() -> None:
-    world = World(credit=0)
-    world.account.until_ms = -1
-    assert world.ask(10).code == Code.CREDIT_LIMIT
-    assert world.account.until_ms == -1
-    world.model.credit(world.account, "shop", "1", UNIT, world.at_ms)
-    world.ask(1, "b")
-    assert world.account.until_ms == 0
-
-
-@pytest.mark.parametrize(
-    ("until_ms", "extend_ms", "then_ms"),
-    [
-        (0, DAY_MS, 0),
-        (-1, DAY_MS, -1),
-        (AT_MS - 1, DAY_MS, END_MS),
-        (END_MS + 1, DAY_MS, END_MS + 1),
-        (AT_MS - 1, 0, AT_MS - 1),
-    ],
-)
-def test_a_top_up_extends_a_life(until_ms: int, extend_ms: int, then_ms: int) -> None:
-    world = World()
-    world.account.until_ms = until_ms
-    world.model.credit(world.account, "shop", "1", UNIT, AT_MS, extend_ms)
-    world.model.credit(world.account, "shop", "1", UNIT, AT_MS + DAY_MS, extend_ms)
-    assert world.account.until_ms == then_ms
-
-
-def test_a_barred_account_receives_nothing() -> None:
-    world = World()
-    world.bar()
-    assert world.send((1, None, 5), told={"direction": "incoming"}).code == Code.BARRED
-
-
-# ---------------------------------------------------------------- rows, members
-
-
-def test_rows_are_opened_once_for_a_price() -> None:
-    world = World(credit=10 * UNIT)
-    first, second = (1, 2, AT_MS, END_MS, 600), (2, 2, AT_MS, END_MS, 60)
-    model, account = world.model, world.account
-    assert model.open_rows(account, [first], 11 * UNIT, "buy", AT_MS) == Code.CREDIT_LIMIT
-    assert model.open_rows(account, [first], 4 * UNIT, "buy", AT_MS) == Code.SUCCESS
-    assert account.records[-1] == Rows("a", 3, AT_MS, "buy", 4 * UNIT, (first,), 10 * UNIT, 4 * UNIT, 0)
-    assert model.open_rows(account, [first], 4 * UNIT, "buy", AT_MS) == Code.SUCCESS
-    assert (account.sequence, account.posted_micros) == (3, 4 * UNIT)
-    assert model.open_rows(account, [first, second], 0, "renew", AT_MS) == Code.SUCCESS
-    assert sorted(account.rows) == [(1, AT_MS), (2, AT_MS)]
-
-
-def test_a_member_has_rows_of_its_own_and_pays_from_the_accounts_money() -> None:
-    own, shared = bucket(1, 1, 1, own=1), bucket(1, 1, 1)
-    world = World(own, shared)
-    world.join("m", "n")
-    world.row(own, 5, member="m")
-    world.row(shared, 3)
-    world.ask(10, "m", member="m")
-    assert (world.pending(own, "m"), world.pending(shared, "m")) == (5, 3)
-    charged = world.charged
-    assert (charged.member, charged.own_pending_micros) == ("m", 2 * UNIT)
-    assert world.ask(10, "n", member="n").granted == 10
-    assert world.account.own_money("n") == (0, 10 * UNIT)
-    assert world.account.pending_micros == 12 * UNIT
-
-
-def test_a_members_bar_is_its_own_and_the_accounts_is_everybodys() -> None:
-    world = World()
-    world.join("m", "n")
-    world.bar("m")
-    assert world.ask(1, "a", member="m").code == Code.BARRED
-    assert world.ask(1, "b", member="n").code == Code.SUCCESS
-    world.model.amend(world.account, AT_MS, status=Status.BARRED)
-    assert world.ask(1, "c", member="n").code == Code.BARRED
-
-
-def test_a_members_session_is_not_charged_by_another() -> None:
-    world = World()
-    world.join("m", "n")
-    world.ask(1, "s", member="m")
-    assert world.send((1, 1, None), member="n").code == Code.CONFLICT
-    assert world.send((1, 1, None)).code == Code.CONFLICT

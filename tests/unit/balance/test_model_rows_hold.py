@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ocs.balance.model_rows import RowKey
@@ -91,7 +91,7 @@ def test_interims_change_nothing_of_what_a_session_uses_and_pays(
     whole, split = worlds
     lines = [each.lines[0] for each in split.account.records if isinstance(each, Charge)]
     assert sum(line.allowance_units for line in lines) == whole.charged.lines[0].allowance_units
-    assert split.account.rows == whole.account.rows
+    assert split.account.told_rows("") == whole.account.told_rows("")
     assert split.account.posted_micros == whole.account.posted_micros
     assert split.service().used == whole.service().used
 
@@ -181,6 +181,7 @@ def test_no_grant_exceeds_what_is_free_and_no_row_gives_outside_its_time(
 def test_what_is_used_within_its_grants_never_makes_debts_and_never_passes_a_cap(
     wallet: Wallet, price: int, credit: int, asked: list[tuple[int, int]]
 ) -> None:
+    assume(all(source.kind != SourceKind.TIER for source in wallet.sources))  # it holds no units: see below
     world = world_of(wallet, price, credit)
     granted = dict.fromkeys((1, 2), 0)
     for wanted in asked:
@@ -204,3 +205,13 @@ def test_what_is_used_within_its_grants_never_makes_debts_and_never_passes_a_cap
     world.send(session="s", end=True)
     assert all(world.pending(source) == 0 for source in world.sources if source.kind != SourceKind.BLOCK)
     assert world.account.pending_micros == 0
+
+
+def test_two_services_of_a_period_that_grows_dear_may_make_a_debt_since_its_counter_holds_nothing() -> None:
+    world = World(
+        counter(SourceKind.TIER), price=price_of(Unit.SECONDS, (0, 1, 0, 1), (30, 1, 2, 1)), credit=1
+    )
+    outcome = world.send((1, None, 30), (2, None, 30))
+    assert [each.granted for each in outcome.services] == [30, 30]
+    world.send((1, 30, None), (2, 30, None))
+    assert world.account.available_micros == 1 - 60
