@@ -13,6 +13,7 @@ from ocs.balance.addresses import parse
 from ocs.balance.book import Book, Rules
 from ocs.balance.functions import function, library
 from ocs.balance.parts import Parts, unpacked
+from ocs.balance.profiles import payer
 from ocs.balance.store import Store
 from ocs.charging.ask import Ask
 from ocs.charging.outcome import Outcome
@@ -75,13 +76,18 @@ class ChargedStore:
         return await future
 
     async def subscriber(
-        self, msisdn: str, imsi: str, tariff: str, floor_micros: int = 0, credit_micros: int = 0
+        self,
+        msisdn: str,
+        imsi: str,
+        tariff: str,
+        floor_micros: int = 0,
+        credit_micros: int = 0,
+        until_ms: int = 0,
     ) -> StoredAccount:
-        """Create a subscriber."""
+        """Create a subscriber; ``until_ms`` is the end of the account's life (0: none, -1: not used yet)."""
         self.clock.keep_up()
-        code, account = await self.accounts.create(
-            NewSubscriber(msisdn, imsi, tariff, "prepaid", "EUR", floor_micros), credit_micros
-        )
+        new = NewSubscriber(msisdn, imsi, tariff, "prepaid", "EUR", floor_micros, until_ms)
+        code, account = await self.accounts.create(new, credit_micros)
         assert code is Code.SUCCESS
         return account
 
@@ -95,15 +101,14 @@ class ChargedStore:
             self.parts.forget(partition)
 
     async def expire(
-        self, partition: int, account: str, session_id: str, tombstone_ms: int, *, forced: bool
+        self, partition: int, path: str, session_id: str, tombstone_ms: int, *, forced: bool
     ) -> Code:
         """Call `expire` as the sweeper does."""
         self.clock.keep_up()
         keys = self.parts.keys[partition]
-        names = (keys.part, keys.book(account), keys.session(session_id), keys.due, keys.stream)
-        reply = await self.parts.call(
-            partition, "expire", names, account, session_id, tombstone_ms, int(forced)
-        )
+        names = [keys.part, keys.book(payer(path)), keys.session(session_id), keys.due, keys.stream]
+        names += [keys.book(path)] if path != payer(path) else []
+        reply = await self.parts.call(partition, "expire", names, path, session_id, tombstone_ms, int(forced))
         return Code(reply[0])
 
     async def look(self, partition: int, names: list[str]) -> Seen:

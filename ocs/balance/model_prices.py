@@ -1,7 +1,7 @@
 """What things cost, said a second time, for the model: exact fractions, a window for each second.
 
 Laws
-1. Nothing of ocs.rating is imported.
+1. Nothing of ocs.rating is imported but what a source is, which is data.
 2. A block belongs to the price in which it begins; later prices go on from where blocks were paid to.
 """
 
@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any, NamedTuple
 
+from ocs.rating.sources import Source
 from ocs.units import Unit
 
 CUT_BACK_S, PIECES = 86_400, 64
@@ -66,13 +67,17 @@ class Used(NamedTuple):
 UNUSED = Used(0, 0, Fraction(0))
 
 
-def use(price: Price, before: Used, units: int) -> Used:
-    """Use units at a price: pay the blocks that they begin."""
+def use(price: Price, before: Used, units: int, ahead: int = 0) -> Used:
+    """Use units at a price: pay the blocks that they begin.
+
+    ``ahead`` is how far the axis on which the steps are chosen is ahead of the service's own (``axis: period``).
+    """
     position, covered, cost = before.position + units, before.covered, before.cost
     if position > 0 and covered == 0:
         cost += price.fee_micros
     for step in price.steps:
-        blocks = max(0, ceil(Fraction(min(step.end, position) - covered, step.block)))
+        end = position if step is price.steps[-1] else min(step.end - ahead, position)
+        blocks = max(0, ceil(Fraction(end - covered, step.block)))
         cost += blocks * step.block * Fraction(step.price_micros, step.per_units)
         covered += blocks * step.block
     return Used(position, covered, cost)
@@ -90,15 +95,20 @@ def posted(price: Price, used: Used) -> int:
     return min(cost, price.cap_micros) if price.cap == "free" else cost
 
 
-def affordable(price: Price, used: Used, wanted: int, posted_micros: int, available_micros: int) -> int:
-    """Return the most units up to ``wanted`` whose cost beyond ``posted_micros`` is at most ``available_micros``."""
+def affordable(
+    price: Price, used: Used, wanted: int, posted_micros: int, available_micros: float, ahead: int = 0
+) -> int:
+    """Return the most units up to ``wanted`` whose cost beyond ``posted_micros`` is at most ``available_micros``.
+
+    That may be infinite, where what costs more is free; a cap that disconnects bounds it all the same.
+    """
     budget = posted_micros + max(0, available_micros)
     if price.cap == "stop":
         budget = min(budget, max(posted_micros, price.cap_micros))
     most, beyond = 0, min(wanted, price.limit - used.position) + 1
     while beyond - most > 1:  # the cost never falls, so halving finds the edge
         middle = (most + beyond) // 2
-        within = posted(price, use(price, used, middle)) <= budget
+        within = posted(price, use(price, used, middle, ahead)) <= budget
         most, beyond = (middle, beyond) if within else (most, middle)
     return most
 
@@ -112,13 +122,18 @@ def follows(price: Price, earlier: Price) -> bool:
 
 
 class Rate(NamedTuple):
-    """One rate of an offer: the price in each window, and the zones called, networks visited and rating groups that it is for."""
+    """One rate of an offer: the price in each window, and the zones called, networks visited and rating groups that it is for.
+
+    ``priority`` is its turn where credit is scarce, lowest first; what is ``free`` has no sources.
+    """
 
     name: str
     prices: tuple[Price, ...]
     zones: frozenset[str] | None = None
     networks: frozenset[str] | None = None
     groups: frozenset[int] | None = None
+    priority: int = 5
+    free: bool = False
 
     def mark(self, window: int) -> str:
         """Return what a session says of the rate that it is on."""
@@ -151,10 +166,10 @@ class Place(NamedTuple):
         return f"{self.zone},{self.network},,,,{self.direction}".rstrip(",")
 
     def after(self, family: str | None, told: "Place") -> "Place":
-        """Return what is known once a request has told something: data sessions move, calls stay what they were."""
+        """Return what is known once a later request has told something: data sessions move, calls stay what they were."""
         if family == "data":
             return Place(*[new or old for old, new in zip(self, told, strict=True)])
-        return told if self == NOWHERE else self
+        return self
 
 
 NOWHERE = Place()
@@ -164,7 +179,9 @@ class Offer(NamedTuple):
     """A tariff's version: its key, the price of each family that has one only, and the rates of the others.
 
     ``window`` tells which window an instant in milliseconds belongs to and ``edge`` the instant at which the next begins;
-    ``place`` what a request's information tells of a service of a family.
+    ``place`` what a request's information tells of a service of a family, and ``wallet`` the sources of a rate by its name, family
+    and instant, in order. ``first_ms`` is the life of an account from its first use (0: no end), ``grace_ms`` how long after its end
+    it still receives.
     """
 
     key: str
@@ -175,10 +192,13 @@ class Offer(NamedTuple):
     window: Callable[[int], int] = lambda _at_ms: 0
     edge: Callable[[int], int] = lambda _at_ms: 2**62
     place: Callable[[str, Any], Place] = lambda _family, _information: NOWHERE
+    wallet: Callable[[str, str, int], tuple[Source, ...]] = lambda _rate, _family, _at_ms: ()
+    first_ms: int = 0
+    grace_ms: int = 0
 
     def sells(self, family: str | None) -> bool:
-        """Tell whether it has a price for anything of a family."""
-        return family in self.prices or family in self.rates
+        """Tell whether it has a price for anything of a family, be it what is free in every tariff."""
+        return family in self.prices or family in self.rates or f"emergency {family}" in self.free
 
     def rate(self, family: str | None, place: Place, group: int | None) -> Rate | None:
         """Return the rate for a grant; None when nothing prices it."""
@@ -190,7 +210,11 @@ class Offer(NamedTuple):
             return self.free[f"incoming {family}"]
         if family in self.prices:
             return Rate("", (self.prices[family],))
-        return next((rate for rate in self.rates[family] if rate.fits(place, group)), None)
+        return next((rate for rate in self.rates.get(family, ()) if rate.fits(place, group)), None)
+
+    def sources(self, rate: Rate, family: str | None, at_ms: int) -> tuple[Source, ...]:
+        """Return what a grant on a rate may be paid from, in order."""
+        return () if rate.free or family is None else self.wallet(rate.name, family, at_ms)
 
     def marked(self, family: str | None, mark: str) -> tuple[Rate, int] | None:
         """Return rate and window of a mark."""
@@ -205,11 +229,32 @@ class Offer(NamedTuple):
 
 
 def pieces(
-    offer: Offer, rate: Rate, window: int, reported: int, count: int, now_ms: int
+    offer: Offer, rate: Rate, window: int, reported: int, count: int, grant: int, now_ms: int
 ) -> list[tuple[Price, int]]:
-    """Return the first ``count`` of the units reported now, each at its price: seconds by when they began, others by their grant."""
+    """Return ``count`` of the units reported now, each at its price: granted ones at their grant's, further seconds by when they began.
+
+    Those that are not believed are the oldest of the report.
+    """
     if len(rate.prices) == 1 or rate.unit is not Unit.SECONDS:
         return [(rate.prices[window], count)]
+    granted = min(count, grant)
+    beyond = _by_time(offer, rate, reported, now_ms)
+    skipped = reported - (count - granted)
+    return [(rate.prices[window], granted), *_without_first(beyond, skipped)]
+
+
+def _without_first(told: list[tuple[Price, int]], units: int) -> list[tuple[Price, int]]:
+    left = []
+    for price, count in told:
+        skipped = min(units, count)
+        units -= skipped
+        if count > skipped:
+            left.append((price, count - skipped))
+    return left
+
+
+def _by_time(offer: Offer, rate: Rate, reported: int, now_ms: int) -> list[tuple[Price, int]]:
+    """Return seconds that end now, each at the price of the window in which it began."""
     reach = min(reported, CUT_BACK_S)
     runs: list[list[int]] = []
     for second in range(reach):
@@ -220,8 +265,4 @@ def pieces(
     runs = runs[-PIECES:]
     if runs:
         runs[0][1] += reported - sum(units for _, units in runs)
-    found: list[tuple[Price, int]] = []
-    for at, units in runs:
-        found.append((rate.prices[at], min(units, count)))
-        count -= found[-1][1]
-    return found
+    return [(rate.prices[at], units) for at, units in runs]

@@ -11,6 +11,7 @@ from ocs.rating.rates import ANYTHING, ANYTHING_SENT, INCOMING, OUTGOING, Choice
 from ocs.rating.tariff import ServiceTariff, Tariff
 from ocs.units import UNITS_MAX, Unit
 from tests.property.ladders import ladder_of, price_of
+from tests.property.wallets import FIRST_MS, GRACE_MS, sources
 
 PERIOD_MS, FIRST_PART_MS = 37_000, 20_000
 """The windows of the tests: 20 seconds and 17 seconds, in turn."""
@@ -58,7 +59,7 @@ def told_by(zones: bool) -> Any:  # noqa: FBT001 - whether its voice rates look 
 
 
 FREE = {
-    f"{what} {family}": ModelRate(f"{what} {family}", (price_of(unit, (0, 1, 0, 1)),))
+    f"{what} {family}": ModelRate(f"{what} {family}", (price_of(unit, (0, 1, 0, 1)),), free=True)
     for what in (EMERGENCY, INCOMING)
     for family, unit in (("voice", Unit.SECONDS), ("sms", Unit.EVENTS))
 }
@@ -81,6 +82,15 @@ def rated(key: str, rates: dict[str, tuple[ModelRate, ...]]) -> Offer:
         for family, each in rates.items()
     }
     return Offer(key, {}, limited, FREE, TURNS.window_at, TURNS.next_edge_ms, told_by(zones=True))
+
+
+def with_wallet(offer: Offer) -> Offer:
+    """An offer whose services may be paid from buckets, on an account whose life has an end."""
+    return offer._replace(
+        wallet=lambda rate, family, at_ms: sources(offer.key, family, rate, at_ms),
+        first_ms=FIRST_MS,
+        grace_ms=GRACE_MS,
+    )
 
 
 OFFERS = (
@@ -131,6 +141,40 @@ OFFERS = (
             ),
         },
     ),
+    with_wallet(
+        plain(
+            "plain-buckets@1",
+            {
+                "data": price_of(Unit.OCTETS, (0, 100, 50, 100)),
+                "voice": price_of(Unit.SECONDS, (0, 5, 11, 7), (20, 7, 5, 1), (70, 1, 1, 1), fee=3),
+            },
+        )
+    ),
+    with_wallet(
+        rated(
+            "buckets@1",
+            {
+                "data": (
+                    ModelRate("free", (price_of(Unit.OCTETS, (0, 1, 0, 1)),), groups=frozenset({20}), networks=frozenset({"home"}), free=True),
+                    ModelRate("eager", (price_of(Unit.OCTETS, (0, 1, 2, 1)),), groups=frozenset({10}), networks=frozenset({"home"}), priority=2),
+                    ModelRate("abroad", (price_of(Unit.OCTETS, (0, 10, 9, 1), minimum=50, cap=(400, "stop")),),
+                              networks=frozenset({"eu"}), priority=7),
+                    ModelRate("world", (price_of(Unit.OCTETS, (0, 10, 5, 1)),), networks=frozenset({"world"})),
+                    ModelRate("home", (price_of(Unit.OCTETS, (0, 100, 50, 100)), price_of(Unit.OCTETS, (0, 7, 1, 3), fee=9)),
+                              networks=frozenset({"home"})),
+                ),
+                "voice": (
+                    ModelRate("near", (price_of(Unit.SECONDS, (0, 5, 11, 7), (20, 7, 5, 1), (70, 1, 1, 1), fee=3),
+                                       price_of(Unit.SECONDS, (0, 1, 2, 1), (40, 3, 1, 3))),
+                              zones=frozenset({"near"})),
+                    ModelRate("far", (price_of(Unit.SECONDS, (0, 60, 90, 60), (60, 1, 9, 1), quantum=10, rounding="up"),
+                                      price_of(Unit.SECONDS, (0, 1, 5, 1), quantum=10, rounding="up")),
+                              zones=frozenset({"far"})),
+                ),
+                "sms": (ModelRate("text", (price_of(Unit.EVENTS, (0, 1, 90, 1)),)),),
+            },
+        )
+    ),
 )  # fmt: skip
 
 
@@ -154,7 +198,8 @@ def _rates(offer: Offer, scale: int) -> list[Rate]:
             made.append(
                 Rate(
                     rate.name, family, conditions, rate.prices[0].unit, tuple(ladders), ("",) * len(ladders),
-                    tuple(range(len(ladders))), TURNS if windowed else None, "standard", free=False,  # type: ignore[arg-type]
+                    tuple(range(len(ladders))), TURNS if windowed else None, "standard", free=rate.free,  # type: ignore[arg-type]
+                    priority=rate.priority,
                 )
             )  # fmt: skip
     return made

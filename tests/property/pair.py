@@ -1,23 +1,28 @@
 """The store and the model side by side: every step is done to both, and both have to look the same afterwards."""
 
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
+from ocs.balance.accounts import NewRow
 from ocs.balance.book import Rules
-from ocs.balance.model import Account, Model, Session, Terms
+from ocs.balance.model import Model
+from ocs.balance.model_books import Account, Member, Session, Terms
 from ocs.balance.model_prices import Offer
-from ocs.balance.profiles import write_profile
-from ocs.balance.stored_book import read_book
-from ocs.balance.stored_session import fields, services
+from ocs.balance.model_rows import Part, RowKey
+from ocs.balance.profiles import write_place, write_profile
+from ocs.balance.stored_book import Book, read_book
+from ocs.balance.stored_session import fields, parts, services
 from ocs.charging.ask import INITIAL, Ask, AskedService
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
 from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
+from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 from ocs.records import Charge, Record, SessionState, Status
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
 from tests.property.offers import TARIFFS
+from tests.property.wallets import stored_wallet
 
 TERMS = Terms(
     most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
@@ -36,13 +41,23 @@ CONTEXTS = {
 }
 
 
-MSISDNS = ("491700000001", "491700000002", "491700000004")  # of two partitions, the last is in the second
+MSISDNS = ("491700000001", "491700000002", "491700000004", "491700000008")
+"""Of two partitions, the third is in the second; the last is a member's, who is where its account is."""
+MEMBER = "m"
 
 
 def identity(text: str) -> SubscriberId:
     found = e164(text)
     assert found is not None
     return found
+
+
+class Home(NamedTuple):
+    """Where a subscriber is: partition, account, and the name of a member ("": the account's own)."""
+
+    partition: int
+    account: Account
+    member: str = ""
 
 
 class Pair:
@@ -53,57 +68,108 @@ class Pair:
         self.charged = charged
         self.claims: dict[tuple[str, str], tuple[str, int]] = {}
         self.models = [Model(TERMS, self.claims) for _ in range(partitions)]
-        self.homes: list[tuple[int, Account]] = []
+        self.homes: list[Home] = []
         self.asks: list[tuple[int, Ask]] = []
         self.where: dict[str, int] = {}
         self.records_seen: dict[str, int] = {}
 
     @classmethod
     async def made(cls, room: StoreRoom, partitions: int = 2) -> "Pair":
-        return cls(room, await room.charged(TARIFFS, RULES, partitions), partitions)
+        pair = cls(room, await room.charged(TARIFFS, RULES, partitions), partitions)
+        book: Any = pair.charged.book
+        book.wallets = stored_wallet
+        return pair
 
-    async def open(self, offer: Offer, floor_micros: int = 0, credit_micros: int = 0) -> None:
-        """Open the next account."""
+    @property
+    def accounts(self) -> Any:
+        """The store's accounts."""
+        return self.charged.accounts
+
+    async def stored(self, index: int) -> Any:
+        """Read a subscriber as the store has it."""
+        home = self.homes[index]
+        self.charged.clock.keep_up()
+        if home.member:
+            found = await self.accounts.find(identity(MSISDNS[index]))
+        else:
+            found = await self.accounts.read(home.partition, home.account.name)
+        assert found is not None
+        return found
+
+    async def open(
+        self, offer: Offer, floor_micros: int = 0, credit_micros: int = 0, life_ms: int = 0
+    ) -> None:
+        """Open the next account; ``life_ms`` -1 is one that is not used yet."""
+        self.charged.clock.keep_up()
+        until_ms = self.charged.now_ms + life_ms if life_ms > 0 else life_ms
         number = MSISDNS[len(self.homes)]
         own_imsi = f"26201{number[-10:]}"
         stored = await self.charged.subscriber(
-            number, own_imsi, offer.key.partition("@")[0], floor_micros, credit_micros
+            number, own_imsi, offer.key.partition("@")[0], floor_micros, credit_micros, until_ms
         )
-        account = Account(stored.profile.account, write_profile(stored.profile), offer, floor_micros)
+        account = Account(
+            stored.profile.account, write_profile(stored.profile), offer, floor_micros, until_ms=until_ms
+        )
         self.models[stored.profile.partition].open(account, self.charged.now_ms, credit_micros)
-        self.homes.append((stored.profile.partition, account))
+        self.homes.append(Home(stored.profile.partition, account))
+
+    async def join(self, index: int, offer: Offer) -> None:
+        """Let the next subscriber be a member of an account."""
+        partition, account, _ = self.homes[index]
+        number = MSISDNS[len(self.homes)]
+        stored = await self.stored(index)
+        profile = stored.profile._replace(
+            msisdn=number, imsi=f"26201{number[-10:]}", tariff=offer.key.partition("@")[0], member=MEMBER
+        )
+        code = await self.accounts.join(stored, profile)
+        member = Member(MEMBER, write_profile(profile), offer)
+        assert code == self.models[partition].join(account, member, self.charged.now_ms)
+        for each in (identity(number), imsi(f"26201{number[-10:]}")):
+            assert each is not None
+            await self.charged.store.execute(0, "SET", each.key, write_place(partition, profile.path))
+        self.homes.append(Home(partition, account, MEMBER))
 
     async def amend(self, index: int, *, status: Status | None = None, offer: Offer | None = None) -> None:
         """Bar, unbar, terminate, or give another tariff."""
-        partition, account = self.homes[index]
-        self.charged.clock.keep_up()
-        stored = await self.charged.accounts.read(partition, account.name)
-        assert stored is not None
+        partition, account, member = self.homes[index]
+        stored = await self.stored(index)
         profile: Profile | None = None
         if offer is not None:
             profile = stored.profile._replace(tariff=offer.key.partition("@")[0])
         text = write_profile(profile) if profile is not None else ""
-        code = await self.charged.accounts.amend(stored, status=status, profile=profile)
-        now_ms = self.charged.now_ms
-        assert code == self.models[partition].amend(account, now_ms, status=status, profile=text, offer=offer)
+        code = await self.accounts.amend(stored, status=status, profile=profile)
+        expected = self.models[partition].amend(
+            account, self.charged.now_ms, status=status, profile=text, offer=offer, member=member
+        )
+        assert code == expected
 
-    async def credit(self, index: int, topup_id: str, amount_micros: int) -> None:
+    async def credit(self, index: int, topup_id: str, amount_micros: int, extend_ms: int = 0) -> None:
         """Top up, perhaps under an id that is used already."""
-        partition, account = self.homes[index]
-        self.charged.clock.keep_up()
-        stored = await self.charged.accounts.read(partition, account.name)
-        assert stored is not None
-        done = await self.charged.accounts.topup(stored, amount_micros, "test", topup_id)
+        partition, account, _ = self.homes[index]
+        stored = await self.stored(index)
+        self.accounts.brings = _Extends(extend_ms)
+        done = await self.accounts.topup(stored, amount_micros, "test", topup_id)
         model = self.models[partition]
-        expected = model.credit(account, "test", topup_id, amount_micros, self.charged.now_ms)
+        expected = model.credit(account, "test", topup_id, amount_micros, self.charged.now_ms, extend_ms)
         assert (done.code, done.replayed) == expected
+
+    async def open_rows(
+        self, index: int, rows: list[tuple[int, int, int, int, int]], price_micros: int
+    ) -> None:
+        """Open rows; a member's are its own, and its account's money pays."""
+        partition, account, member = self.homes[index]
+        stored = await self.stored(index)
+        new = [NewRow(*row, int(bool(member))) for row in rows]
+        code, _ = await self.accounts.open_rows(stored, new, price_micros, "buy")
+        model, now_ms = self.models[partition], self.charged.now_ms
+        assert code == model.open_rows(account, rows, price_micros, "buy", now_ms, member=member)
 
     async def expire(self, index: int, session_id: str, *, forced: bool) -> None:
         """Let the sweeper, or an operator, end a session."""
-        partition, account = self.homes[index]
-        code = await self.charged.expire(
-            partition, account.name, session_id, TERMS.tombstone_ms, forced=forced
-        )
+        partition, account, _ = self.homes[index]
+        session = account.sessions.get(session_id)
+        path = f"{account.name}/{session.member}" if session is not None and session.member else account.name
+        code = await self.charged.expire(partition, path, session_id, TERMS.tombstone_ms, forced=forced)
         assert code == self.models[partition].expire(account, session_id, self.charged.now_ms, forced=forced)
 
     async def charge(self, index: int, ask: Ask) -> Outcome:
@@ -129,8 +195,8 @@ class Pair:
         return expected, index
 
     def _modelled(self, index: int, ask: Ask) -> Outcome:
-        partition, account = self.homes[index]
-        return self.models[partition].charge(account, ask, self.charged.now_ms)
+        partition, account, member = self.homes[index]
+        return self.models[partition].charge(account, ask, self.charged.now_ms, member)
 
     def ask(
         self,
@@ -175,17 +241,20 @@ class Pair:
         keys = self.charged.parts.keys[partition]
         accounts = list(model.accounts.values())
         sessions = {name: each for account in accounts for name, each in account.sessions.items()}
-        names = [keys.book(each.name) for each in accounts] + [keys.session(name) for name in sessions]
+        names = [keys.book(name) for each in accounts for name in _books(each)]
+        names += [keys.session(name) for name in sessions]
         if not names:
             return
         seen = await self.charged.look(partition, names)
         for account in accounts:
-            book = read_book(seen.values[keys.book(account.name)])
-            assert book == (*account.money, account.floor_micros, account.sequence, account.version,
-                            account.status, len(account.open_sessions), 0, ())  # fmt: skip
-            new = tuple(_without_where(each) for each in seen.records if each.account == account.name)
-            known = self.records_seen.get(account.name, 0)
-            assert new == tuple(account.records[known:]), f"\nstore {new}\nmodel {account.records[known:]}"
+            for name, expected in _books(account).items():
+                actual = _stored_book(read_book(seen.values[keys.book(name)]))
+                assert actual == expected, f"{name}\nstore {actual}\nmodel {expected}"
+            new = tuple(_comparable(each) for each in seen.records if each.account == account.name)
+            known = tuple(
+                _comparable(each) for each in account.records[self.records_seen.get(account.name, 0) :]
+            )
+            assert new == known, f"\nstore {new}\nmodel {known}"
             self.records_seen[account.name] = len(account.records)
         for name, session in sessions.items():
             assert stored_session(seen.values[keys.session(name)]) == told_session(session)
@@ -195,12 +264,72 @@ class Pair:
             assert due_ms[name] - TERMS.supervision_ms / 8 <= indexed_ms <= due_ms[name]
 
 
+_Rows = dict[RowKey, tuple[int, int, int, int, int]]
+
+
+class _Extends:
+    """What a top-up brings besides its money: time, and nothing else."""
+
+    def __init__(self, extend_ms: int) -> None:
+        self.extend_ms = extend_ms
+
+    async def extends_ms(self, _partition: int, _account: str, _amount_micros: int) -> int:
+        return self.extend_ms
+
+    async def follow(self, _partition: int, _account: str, _amount_micros: int, _name: str) -> None:
+        """Nothing follows."""
+
+
+class _Told(NamedTuple):
+    """A book as both sides tell it; the sequence of a member's own is nobody's business."""
+
+    money: tuple[int, int, int, int]
+    version: int
+    status: int
+    sessions_open: int
+    sequence: int
+    until_ms: int
+    rows: _Rows
+
+
+def _books(account: Account) -> dict[str, _Told]:
+    """The books that a model's account should have in the store, by the name in their keys."""
+    told = {
+        account.name: _Told(
+            (*account.money, account.floor_micros), account.version, account.status, len(account.open_sessions),
+            account.sequence, account.until_ms, account.told_rows(""),
+        )
+    }  # fmt: skip
+    for name, member in account.members.items():
+        posted_micros, pending_micros = account.own_money(name)
+        told[f"{account.name}/{name}"] = _Told(
+            (0, posted_micros, pending_micros, 0), 1, member.status,
+            len(account.own_sessions(name)), 0, 0, account.told_rows(name),
+        )  # fmt: skip
+    return told
+
+
+def _stored_book(stored: Book) -> _Told:
+    book: Any = stored
+    rows = {
+        (row.id, row.start_ms): (row.unit, row.until_ms, row.amount, row.used, row.pending)
+        for row in book.rows
+        if row.used or row.pending or row.id < COUNTER_IDS  # a counter that stands at nothing is none
+    }
+    return _Told(
+        (book.credits_micros, book.posted_micros, book.pending_micros, book.floor_micros), book.version, book.status,
+        book.sessions_open, book.sequence, book.until_ms, rows,
+    )  # fmt: skip
+
+
 _SESSION, _SERVICE = places("S_"), places("V_")
 
 
-def _without_where(record: Record) -> Record:
+def _comparable(record: Record) -> Record:
     """A record without the note that tells the worker to write a pointer: it is no money."""
-    return record._replace(notes=record.notes & ~Note.WHERE) if isinstance(record, Charge) else record
+    if not isinstance(record, Charge):
+        return record
+    return record._replace(notes=record.notes & ~Note.WHERE, parts=tuple(sorted(record.parts)))
 
 
 def stored_session(text: bytes | None) -> dict[str, Any] | None:
@@ -211,6 +340,7 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
     names = ("state", "account", "tariff", "due", "facts")
     state, account, tariff, due_ms, facts = (flat[_SESSION[name]] for name in names)
     is_open = state == SessionState.OPEN
+    listed = parts(flat)
     held = {
         row[_SERVICE["key"]]: {
             "unit": row[_SERVICE["unit"]],
@@ -220,13 +350,20 @@ def stored_session(text: bytes | None) -> dict[str, Any] | None:
             "grant": row[_SERVICE["grant"]],
             "hold": row[_SERVICE["hold"]],
             "number": row[_SERVICE["number"]] if is_open else None,  # nothing depends on it any more
+            "parts": [each[1:] for each in listed if each.service == place],
         }
-        for row in services(flat)
+        for place, row in enumerate(services(flat), 1)
     }
     due = due_ms if is_open else None
     return {
         "state": state, "account": account, "tariff": tariff, "due": due, "facts": facts, "services": held
     }  # fmt: skip
+
+
+def _source_of(part: Part) -> Source:
+    """A part's source as the store has it: of a leftover only what is open counts."""
+    kind, own, *rest = part.source
+    return Source(int(kind), int(own), *rest)._replace(**({"block": 0} if part.leftover else {}))
 
 
 def told_session(session: Session) -> dict[str, Any]:
@@ -240,13 +377,18 @@ def told_session(session: Session) -> dict[str, Any]:
             "grant": each.grant,
             "hold": each.hold_micros,
             "number": each.number if session.state is SessionState.OPEN else None,
+            "parts": [
+                (*_source_of(part), part.open, part.held)
+                for part in each.parts
+                if part.source.kind != SourceKind.BLOCK
+            ],
         }
         for key, each in session.services.items()
     }
     is_open = session.state is SessionState.OPEN
     return {
         "state": session.state,
-        "account": session.account,
+        "account": f"{session.account}/{session.member}" if session.member else session.account,
         "tariff": session.offer.key,
         "due": session.due_ms if is_open else None,
         "facts": session.place.text,

@@ -1,11 +1,11 @@
-"""Random scripts of requests, top-ups, bars, expiries and time, and the player who plays them on a Pair."""
+"""Random scripts of requests, top-ups, rows, bars, expiries and time, and the player who plays them on a Pair."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from ocs.balance.model import Service
+from ocs.balance.model_books import Service
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, AskedService, Units
 from ocs.names import service_key
 from ocs.records import Status
@@ -13,9 +13,11 @@ from tests.charged_store import StoreRoom
 from tests.property.offers import NETWORKS, OFFERS
 from tests.property.offers import NUMBERS as CALLED
 from tests.property.pair import Pair
+from tests.property.wallets import BUCKETS, LONG_MS, SHORT_MS, period
 
 PARTITIONS = 2
-SESSIONS = ("gw;1", "gw;2", "gw;3")
+SESSIONS = ("gw;1", "gw;2", "gw;3", "gw;4")
+"""One of each account, and one of the member of the first."""
 KEYS = ((10, None), (20, None), (10, 5), (None, 7), (None, None))
 
 
@@ -29,7 +31,10 @@ class Wish(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A random request; ``kind`` 0 is what fits the session, ``number`` is a way to choose it, ``own`` who asks, ``about`` ABOUT."""
+    """A random request; ``kind`` 0 is what fits the session, ``number`` is a way to choose it, ``own`` who asks, ``about`` ABOUT.
+
+    One that ``stays`` is about the family that its session is about.
+    """
 
     account: int
     session: int
@@ -39,6 +44,7 @@ class Request(NamedTuple):
     wishes: tuple[Wish, ...]
     named: str
     own: bool
+    stays: bool
 
 
 class Repeat(NamedTuple):
@@ -52,6 +58,16 @@ class TopUp(NamedTuple):
     account: int
     name: int
     amount_micros: int
+    extend_ms: int
+
+
+class OpenRows(NamedTuple):
+    """Rows of all buckets, in their order, each with its amount (0: none), for a price; ``ahead`` is so many periods later."""
+
+    account: int
+    ahead: int
+    amounts: tuple[int, ...]
+    price_micros: int
 
 
 class Amend(NamedTuple):
@@ -77,20 +93,8 @@ class Wait(NamedTuple):
 
 
 USED = (
-    "none",
-    "at",
-    "below",
-    "at",
-    "at",
-    "above",
-    "above",
-    "four",
-    "absurd",
-    "zero",
-    "other",
-    "mixed",
-    "huge",
-)
+    "none", *["at"] * 5, *["below"] * 3, *["above"] * 3, "four", "absurd", "zero", "other", "mixed", "huge",
+)  # fmt: skip
 OUT_OF_THE_BLUE = frozenset({"absurd", "zero", "mixed"})
 NUMBERS = ("next", "next", "next", "next", "next", "next", "same", "back", "far back", "jump", "zero")
 ABOUT: tuple[tuple[str | None, str], ...] = (
@@ -99,24 +103,25 @@ ABOUT: tuple[tuple[str | None, str], ...] = (
     ("sms", ""), ("sms", "112"), (None, ""),
 )  # fmt: skip
 """A request's family, and what its information tells of."""
-accounts = st.integers(0, 2)
+accounts = st.integers(0, len(SESSIONS) - 1)
 wishes = st.builds(
     Wish,
-    st.sampled_from((0, 0, 0, 1, 1, 2, 3, 4)),
+    st.sampled_from((*[0] * 5, 1, 1, 2, 3, 4)),
     st.sampled_from(USED),
-    st.one_of(st.none(), st.just(NOT_GIVEN), st.integers(0, 1500), st.just(10**15)),
+    st.one_of(st.none(), st.just(NOT_GIVEN), st.integers(0, 200), st.integers(0, 1500), st.just(10**15)),
     st.integers(0, 400),
 )
 request_steps = st.builds(
     Request,
     accounts,
-    st.integers(0, len(SESSIONS) - 1),
+    st.sampled_from((*[0] * 5, 1, 2, 3, 3)),
     st.sampled_from((*[0] * 12, UPDATE, INITIAL, TERMINATION)),
     st.sampled_from(NUMBERS),
     st.sampled_from(ABOUT),
     st.lists(wishes, max_size=4, unique_by=lambda wish: wish.key).map(tuple),
     st.sampled_from((*["msisdn"] * 4, "both", "nobody")),
     st.sampled_from((*[True] * 9, False)),
+    st.sampled_from((*[True] * 5, False)),
 )
 amend_steps = st.builds(
     Amend,
@@ -124,20 +129,41 @@ amend_steps = st.builds(
     st.sampled_from((*[Status.ACTIVE] * 5, *[Status.BARRED] * 3, Status.TERMINATED, None)),
     st.one_of(st.none(), st.integers(0, len(OFFERS) - 1)),
 )
+amounts = st.tuples(*[st.sampled_from((0, 0, 1, 29, 100, 350, 1_500)) for _ in BUCKETS])
+opened_rows = st.builds(
+    OpenRows, accounts, st.sampled_from((0, 0, 0, 1)), amounts, st.sampled_from((0, 0, 0, 1, 250, 4_000))
+)
 # How often each is drawn; the first is what a step shrinks to.
 STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "nothing": (1, st.just(Wait(0))),
     "request": (20, request_steps),
     "repeat": (3, st.builds(Repeat, st.integers(0, 12), st.sampled_from((True, True, False)))),
-    "top up": (3, st.builds(TopUp, accounts, st.integers(0, 20), st.integers(1, 2_000))),
+    "top up": (
+        3,
+        st.builds(
+            TopUp, accounts, st.integers(0, 20), st.integers(1, 2_000), st.sampled_from((0, 0, 30_000))
+        ),
+    ),
+    "open rows": (6, opened_rows),
     "amend": (2, amend_steps),
     "expire": (2, st.builds(Expire, accounts, st.integers(0, len(SESSIONS) - 1), st.booleans())),
     "forget": (2, st.just(Forget())),
-    "wait": (3, st.builds(Wait, st.sampled_from((1, 999, 1_000, 10_000, 31_000, 100_000, 100_001)))),
+    "wait": (
+        3,
+        st.builds(
+            Wait, st.sampled_from((1, 999, 1_000, 10_000, 31_000, SHORT_MS, LONG_MS, 100_000, 100_001))
+        ),
+    ),
 }
-steps = st.sampled_from([name for name, (weight, _) in STEPS.items() for _ in range(weight)]).flatmap(
-    lambda name: STEPS[name][1]
-)
+
+
+def drawn(weighted: dict[str, tuple[int, st.SearchStrategy[Any]]]) -> st.SearchStrategy[Any]:
+    """Draw each by its weight."""
+    names = [name for name, (weight, _) in weighted.items() for _ in range(weight)]
+    return st.sampled_from(names).flatmap(lambda name: weighted[name][1])
+
+
+steps = drawn(STEPS)
 
 
 class Player:
@@ -146,10 +172,12 @@ class Player:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.high: dict[str, int] = {}
+        self.about: dict[str, tuple[str | None, str]] = {}
         self.does: dict[type, Callable[[Any], Awaitable[None]]] = {
             Request: self.request,
             Repeat: self.repeat,
             TopUp: self.top_up,
+            OpenRows: self.open_rows,
             Amend: self.amend,
             Expire: self.expire,
             Forget: self.forget,
@@ -168,25 +196,31 @@ class Player:
         ways = {"next": high + 1, "same": high, "back": high - 1, "far back": high - 64, "jump": high + 63}
         number = max(0, ways.get(step.number, 0))
         self.high[session_id] = max(high, number)
-        kind = step.kind or (UPDATE if session_id in self.pair.homes[index][1].sessions else INITIAL)
-        services = tuple(self.service(index, session_id, step.about[0], wish) for wish in step.wishes)
+        kind = step.kind or (UPDATE if session_id in self.pair.homes[index].account.sessions else INITIAL)
+        about = self.about.setdefault(session_id, step.about)
+        if not step.stays or step.about[0] == about[0]:
+            about = step.about
+        services = tuple(self.service(index, session_id, about[0], wish) for wish in step.wishes)
         ask = self.pair.ask(
             index,
             session_id,
             kind,
             number,
             services,
-            step.about[0],
+            about[0],
             named=step.named,
-            information=_told(step.about[1]),
+            information=_told(about[1]),
         )
         await self.pair.charge(index, ask)
 
     def service(self, index: int, session_id: str, family: str | None, wish: Wish) -> AskedService:
-        group, identifier = KEYS[wish.key]
+        session = self.pair.homes[index].account.sessions.get(session_id)
+        services = session.services if session is not None else {}
+        # those that the session has come first, since nearly all requests are about them
+        keys = sorted(KEYS, key=lambda each: service_key(*each) not in services)
+        group, identifier = keys[wish.key]
         key = service_key(group, identifier)
-        session = self.pair.homes[index][1].sessions.get(session_id)
-        known = session.services.get(key) if session is not None else None
+        known = services.get(key)
         place = {"voice": 1, "sms": 2}.get(family or "", 0)
         wanted = None if wish.wanted is None else _units(place, wish.wanted)
         return AskedService(key, group, identifier, _report(wish, known, place), wanted)
@@ -199,7 +233,16 @@ class Player:
         await self.pair.charge(index, ask if step.same else ask._replace(digest=ask.digest ^ 1))
 
     async def top_up(self, step: TopUp) -> None:
-        await self.pair.credit(step.account, f"id-{step.name}", step.amount_micros)
+        await self.pair.credit(step.account, f"id-{step.name}", step.amount_micros, step.extend_ms)
+
+    async def open_rows(self, step: OpenRows) -> None:
+        self.pair.charged.clock.keep_up()
+        rows = []
+        for (id_, bucket), amount in zip(BUCKETS.items(), step.amounts, strict=True):
+            if amount:
+                start_ms, until_ms = period(self.pair.charged.now_ms, bucket.length_ms, step.ahead)
+                rows.append((id_, bucket.unit, start_ms, until_ms, amount))
+        await self.pair.open_rows(step.account, rows, step.price_micros)
 
     async def amend(self, step: Amend) -> None:
         offer = None if step.offer is None else OFFERS[step.offer]
@@ -207,7 +250,7 @@ class Player:
 
     async def expire(self, step: Expire) -> None:
         session_id = SESSIONS[step.session]
-        owners = [i for i, (_, account) in enumerate(self.pair.homes) if session_id in account.sessions]
+        owners = [i for i, home in enumerate(self.pair.homes) if session_id in home.account.sessions]
         if owners:  # the sweeper reads from the session whose it is
             index = step.account if step.account in owners else owners[0]
             await self.pair.expire(index, session_id, forced=step.forced)
@@ -260,13 +303,33 @@ def _report(wish: Wish, known: Service | None, place: int) -> Units | None:
     return units if wish.used != "mixed" else Units(*[each if each >= 0 else 777 for each in units])
 
 
-Opening = list[tuple[int, int, int]]
-offers = st.sampled_from((*range(len(OFFERS)), len(OFFERS) - 1, len(OFFERS) - 1))
+class Opened(NamedTuple):
+    """How an account begins: offer, floor, credit, amounts of its buckets, milliseconds of its life (0: no end, -1: not used yet)."""
+
+    offer: int
+    floor_micros: int
+    credit_micros: int
+    amounts: tuple[int, ...]
+    life_ms: int
+
+
+Opening = list[Opened]
+"""Of each account; the last is a member of the first, and has no money and no life of its own."""
+offers = st.sampled_from(
+    (*range(len(OFFERS)), *[len(OFFERS) - 3] * 2, *[len(OFFERS) - 2] * 3, *[len(OFFERS) - 1] * 6)
+)
 floors = st.sampled_from((0, 0, -300, -5_000))
 openings = st.lists(
-    st.tuples(offers, floors, st.sampled_from((0, 500, 3_000, 3_000, 20_000))),
-    min_size=3,
-    max_size=3,
+    st.builds(
+        Opened,
+        offers,
+        floors,
+        st.sampled_from((0, 500, 3_000, 3_000, 20_000)),
+        amounts,
+        st.sampled_from((0, 0, 0, 0, -1, 60_000, 200_000)),
+    ),
+    min_size=len(SESSIONS),
+    max_size=len(SESSIONS),
 )
 
 
@@ -275,13 +338,19 @@ async def opened(room: StoreRoom, opening: Opening, charge_name: str = "") -> Pa
     pair = await Pair.made(room, PARTITIONS)
     if charge_name:
         pair.charged.book.charge_name = charge_name
-    for index, (offer, floor_micros, credit_micros) in enumerate(opening):
+    player = Player(pair)
+    *of_their_own, of_a_member = opening
+    for index, one in enumerate(of_their_own):
+        credit_micros = one.credit_micros
         with_it = (
             credit_micros if index == 0 else 0
         )  # one account begins with its credit, the others are topped up
-        await pair.open(OFFERS[offer], floor_micros, with_it)
+        await pair.open(OFFERS[one.offer], one.floor_micros, with_it, one.life_ms)
         if credit_micros and not with_it:
             await pair.credit(index, f"first-{index}", credit_micros)
+    await pair.join(0, OFFERS[of_a_member.offer])
+    for index, one in enumerate(opening):
+        await player.open_rows(OpenRows(index, 0, one.amounts, 0))
     return pair
 
 
@@ -293,6 +362,60 @@ async def play(room: StoreRoom, opening: Opening, script: list[Any], charge_name
     for step in script:
         await player.play(step)
     return pair
+
+
+# ---------------------------------------------------------------- what is paid from buckets, mostly
+
+_WITH_WALLETS = [place for place, offer in enumerate(OFFERS) if offer.first_ms]
+wallet_openings = st.tuples(
+    *[
+        st.builds(
+            Opened,
+            st.sampled_from(_WITH_WALLETS),
+            st.just(0),
+            st.sampled_from((20, 700, 20_000)),
+            amounts,
+            st.sampled_from((0, 0, 0, -1, 60_000, 200_000)),
+        )
+        for _ in SESSIONS
+    ]
+).map(list)
+"""Accounts whose tariffs have wallets."""
+_near_wishes = st.builds(
+    Wish,
+    st.sampled_from((0, 0, 0, 1, 2)),
+    st.sampled_from(("none", "at", "at", "below", "below", "above", "four")),
+    st.sampled_from((None, NOT_GIVEN, 1, 20, 45, 100, 230, 230, 1_000)),
+    st.integers(0, 90),
+)
+_near_requests = st.builds(
+    Request,
+    st.just(0),
+    st.sampled_from((0, 0, 1, 3, 3)),
+    st.sampled_from((*[0] * 12, TERMINATION)),
+    st.sampled_from((*["next"] * 8, "back")),
+    st.sampled_from(
+        (*[("data", "")] * 3, ("data", "26201"), ("data", "20801"), ("data", "310410"), ("voice", "15551234"),
+         *[("voice", "+4930111")] * 2, ("sms", ""), ("voice", "received"), ("voice", "112"))
+    ),
+    st.lists(_near_wishes, min_size=1, max_size=3, unique_by=lambda wish: wish.key).map(tuple),
+    st.just("msisdn"),
+    st.just(True),
+    st.sampled_from((*[True] * 5, False)),
+)  # fmt: skip
+_NEAR_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
+    "nothing": (1, st.just(Wait(0))),
+    "request": (24, _near_requests),
+    "open rows": (3, opened_rows),
+    "wait": (3, st.builds(Wait, st.sampled_from((1, 1_000, 10_000, 31_000, SHORT_MS)))),
+    "expire": (1, STEPS["expire"][1]),
+    "top up": (1, STEPS["top up"][1]),
+}
+
+
+def wallet_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
+    """Scripts of so many steps, nearly all of which meet buckets and counters."""
+    return st.lists(drawn(_NEAR_STEPS), min_size=least, max_size=most)
 
 
 def scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:

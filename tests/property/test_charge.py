@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.charged_store import StoreRoom
-from tests.property.scripts import Opening, openings, play, scripts
+from tests.property.scripts import Opening, openings, play, scripts, wallet_openings, wallet_scripts
 
 
 @settings(max_examples=130)
@@ -15,10 +15,27 @@ def test_the_store_does_what_the_model_says(room: StoreRoom, opening: Opening, s
     room.run(play(room, opening, script))
 
 
+@settings(max_examples=130)
+@given(wallet_openings, wallet_scripts(10, 30))
+def test_the_store_does_what_the_model_says_of_buckets_and_counters(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, script))
+
+
 @pytest.mark.long
 @settings(max_examples=5_000, derandomize=False)
 @given(openings, scripts(30, 120))
 def test_the_store_does_what_the_model_says_for_thousands_of_scripts(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, script))
+
+
+@pytest.mark.long
+@settings(max_examples=5_000, derandomize=False)
+@given(wallet_openings, wallet_scripts(20, 80))
+def test_the_store_does_what_the_model_says_of_buckets_and_counters_for_thousands_of_scripts(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, script))

@@ -9,7 +9,7 @@ from ocs.balance.audit import audit
 from ocs.balance.parts import unpacked
 from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import fields, services
-from ocs.records import Account, Charge, Expire, Record, SessionState, Topup, read
+from ocs.records import Account, Charge, Expire, Record, Rows, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
 from tests.property.scripts import Opening, openings, play, scripts
@@ -44,14 +44,16 @@ def replayed(account: str, records: list[Record], book: Book) -> None:
     credits_micros = posted_micros = 0
     for sequence, record in enumerate(records, start=1):
         assert record.sequence == sequence, f"{account}: the sequence is dense"
-        assert isinstance(record, Account | Topup | Charge | Expire)
+        assert isinstance(record, Account | Topup | Charge | Expire | Rows)
         if isinstance(record, Topup):
             credits_micros += record.amount_micros
+        if isinstance(record, Rows):
+            posted_micros += record.price_micros
         if isinstance(record, Charge):
             posted_micros += sum(line.amount_micros for line in record.lines)
         assert (record.credits_micros, record.posted_micros) == (credits_micros, posted_micros)
     last = records[-1]
-    assert isinstance(last, Account | Topup | Charge | Expire)
+    assert isinstance(last, Account | Topup | Charge | Expire | Rows)
     told = (last.credits_micros, last.posted_micros, last.pending_micros, last.sequence)
     assert told == (book.credits_micros, book.posted_micros, book.pending_micros, book.sequence)
 
@@ -61,6 +63,12 @@ async def conserved(charged: ChargedStore) -> None:
     open_holds = await holds(charged)
     texts = await all_of(charged, "*:book:*")
     books = {name.rpartition(":")[2]: read_book(text) for name, text in texts.items()}
+    own = {name: books.pop(name) for name in sorted(books) if "/" in name}
+    for name, book in own.items():
+        account = books[name.partition("/")[0]]
+        assert book.credits_micros == 0, f"{name}: money comes in with the account"
+        assert 0 <= book.posted_micros <= account.posted_micros
+        assert 0 <= book.pending_micros <= account.pending_micros
     for name, book in books.items():
         assert book.pending_micros == sum(open_holds[name]), f"{name}: pending is the sum of the holds"
         assert book.sessions_open == len(open_holds[name])

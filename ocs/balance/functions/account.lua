@@ -185,7 +185,7 @@ local function rows(keys, args)
   if book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   local path = member == '' and account or account .. '/' .. member
   local next_due = format('%.0f', exact(due))
-  local there = profile == '' and #added > 0
+  local there = profile == ''
   for i = 1, #added do
     there = there and find_row(added[i][6] == 1 and own or book, added[i][1], added[i][3]) ~= nil
   end
@@ -290,7 +290,7 @@ local function credit(keys, args)
   if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  if book[B_UNTIL] > 0 and now + exact(extend) > book[B_UNTIL] then book[B_UNTIL] = now + extend end
+  if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
   local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
   local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
     book[B_CREDITS], book[B_POSTED], book[B_PENDING] })

@@ -4,6 +4,8 @@
 -- account's available money -> remember the outcome -> record. No refusal skips posting, except a conflict and an
 -- unknown session.
 
+local NOTHING = {}
+
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
 local function believable(session, s, reported, rate, now)
   if reported <= 4 * session[s + V_GRANT] then return true end
@@ -47,13 +49,13 @@ local function post_pieces(session, s, plan, a, piece, most, drawn, shift)
 end
 
 -- Post units that were believed: what the account pays, the price, and the units that allowances had.
-local function post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
+local function post_units(session, s, plan, a, piece, most, book, own, taken, line, now, was, at)
   if not session[S_LIST] then
     local amount = post_pieces(session, s, plan, a, piece, most, 0, 0)
     return amount, amount, 0
   end
   local service, list = place_of(s), session[S_LIST]
-  local left = draw(session, service, most, book, own, taken, line)
+  local left = draw(session, service, most, book, own, taken, line, was, at)
   if left == 0 then return 0, 0, most end
   local x, shift, covered, home, w = tier_of(session, service), 0, session[s + V_COVERED], nil, nil
   if x then
@@ -62,12 +64,12 @@ local function post_units(session, s, plan, a, piece, most, book, own, taken, li
   end
   local price = post_pieces(session, s, plan, a, piece, most, most - left, shift)
   if x and session[s + V_COVERED] > covered then take(taken, line, x, list, home, w, session[s + V_COVERED] - covered) end
-  return spend(session, service, price, book, own, taken, line, now), price, most - left
+  return spend(session, service, price, book, own, taken, line, now, was, at), price, most - left
 end
 
 -- Post what one service reports: units posted, units quarantined, micro-units, notes, their price, units of allowances. `s` is nil
 -- for a service that the session does not know, `piece` the place of the first piece.
-local function post(session, s, plan, a, piece, book, own, taken, line, now)
+local function post(session, s, plan, a, piece, book, own, taken, line, now, was, at)
   local unit = plan[a + A_UNIT]
   local reported = plan[a + A_USED + unit]
   if not s or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
@@ -86,7 +88,7 @@ local function post(session, s, plan, a, piece, book, own, taken, line, now)
   if most > room then most = room > 0 and room or 0 end
   if most < reported then notes = QUARANTINE end
   if most > grant then notes = notes + OVERRUN end
-  local amount, price, drawn = post_units(session, s, plan, a, piece, most, book, own, taken, line, now)
+  local amount, price, drawn = post_units(session, s, plan, a, piece, most, book, own, taken, line, now, was, at)
   return most, reported - most, amount, notes, price, drawn
 end
 
@@ -99,7 +101,7 @@ end
 -- First pass over the services: post what they used and void what they hold. A line of the record for each; notes, or nil
 -- where a service is on another rate than the plan was made for (nothing is written then). What allowances hold is given back
 -- before, so that the service posts on what it held itself.
-local function settle(session, book, own, plan, record, taken, now)
+local function settle(session, book, own, plan, record, taken, now, at)
   local kind, number, notes = plan[P_KIND], plan[P_NUMBER], 0
   local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
   local piece = a + plan[P_SERVICES] * A_WIDTH + 1
@@ -107,8 +109,9 @@ local function settle(session, book, own, plan, record, taken, now)
     local s = find_service(session, plan[a + A_KEY])
     if s and session[s + V_RATE] ~= plan[a + A_EARLIER] and plan[a + A_EARLIER] ~= ANY then return nil end
     local voids = s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a)))
-    if voids then release(session, place_of(s), book, own) end
-    local units, odd, amount, note, price, drawn = post(session, s, plan, a, piece, book, own, taken, line, now)
+    local was = voids and release(session, place_of(s), book, own) or NOTHING
+    local units, odd, amount, note, price, drawn =
+      post(session, s, plan, a, piece, book, own, taken, line, now, was, at)
     book[B_POSTED] = book[B_POSTED] + amount
     if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end
     if note > 0 then notes = bor(notes, note) end
@@ -249,7 +252,7 @@ end
 -- where the plan was made for another rate. `at` is the instant that prices, `taken` gets what parts moved.
 local function move(session, book, own, plan, record, taken, rules, fresh, at)
   local kind, now, late = plan[P_KIND], plan[P_NOW], session[S_STATE] ~= OPEN
-  local notes = settle(session, book, own, plan, record, taken, now)
+  local notes = settle(session, book, own, plan, record, taken, now, at)
   if not notes then return nil end
   local rows, code, more
   if late or kind == TERMINATION then

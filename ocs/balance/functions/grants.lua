@@ -22,32 +22,48 @@ local function afford(session, s, plan, a, wants, budget, base)
   return units, price > posted and price - posted or 0
 end
 
+-- The same where a counter may choose the steps: what others hold on it may come before these units or after them, so the dearer
+-- of both counts.
+local function afford_tiers(session, s, plan, a, wants, budget, mine, book, own)
+  for x = 0, #mine - X_WIDTH, X_WIDTH do
+    if mine[x + X_KIND] == TIER then
+      local home, w = row_of(x, mine, book, own)
+      local base, held = w and home[w + R_USED] or 0, w and home[w + R_PENDING] or 0
+      local units, price = afford(session, s, plan, a, wants, budget, base)
+      if held > 0 and units > 0 then
+        units = afford(session, s, plan, a, units, budget, base + held)
+        if units == 0 then return 0, 0 end
+        local _, one = afford(session, s, plan, a, units, BOOK_MAX, base)
+        local _, other = afford(session, s, plan, a, units, BOOK_MAX, base + held)
+        price = one > other and one or other
+      end
+      return units, price
+    end
+  end
+  return afford(session, s, plan, a, wants, budget, nil)
+end
+
 -- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts, `mine` and
 -- those of other services. Holds of allowances, restricted money and counters go into their rows at once.
 local function grant_on(session, s, plan, a, first, wants, available, book, own, at)
   local count = plan[a + A_SOURCES]
   local service = s and place_of(s) or session[S_COUNT] + 1
-  local mine, others = parts_for(session, service, plan, first, count, book, own, at)
+  local mine, others = parts_for(session, service, plan, first, count)
   local seconds, validity = seconds_to_edge(mine, book, own, at), plan[a + A_VALIDITY]
   if seconds then
     validity = least(validity, seconds)
     if plan[a + A_UNIT] == SECONDS_UNIT then wants = least(wants, seconds) end
   end
-  local left = hold_units(mine, wants, book, own)
+  local left = hold_units(mine, wants, book, own, at)
   local units, hold = 0, 0
   if left > 0 and not blocked(plan, first, count) then
-    local budget, room = budget_of(mine, available, book, own)
-    local base = nil
-    for x = 0, #mine - X_WIDTH, X_WIDTH do
-      if mine[x + X_KIND] == TIER then
-        local home, w = row_of(x, mine, book, own)
-        base = w and home[w + R_USED] or 0
-      end
-    end
+    local budget, room = budget_of(mine, available, book, own, at)
     if room and room <= budget then budget = BOOK_MAX end
     local price
-    units, price = afford(session, s, plan, a, left, budget, base)
-    hold = hold_money(mine, room and least(price, room) or price, book, own, plan[P_NOW])
+    units, price = afford_tiers(session, s, plan, a, left, budget, mine, book, own)
+    if units > 0 then
+      hold = hold_money(mine, units, plan[a + A_UNIT], room and least(price, room) or price, book, own, at, plan[P_NOW])
+    end
   end
   return wants - left + units, wants, validity, hold, mine, others
 end
@@ -83,7 +99,9 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
       -- success without units would be leave to use without measure (CLIENTS 21)
       -- and a grant of another rate or window is not this request's to prolong
       if session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK] then return CREDIT_LIMIT, 0, 0, 0, STANDING end
-      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], plan[a + A_VALIDITY], STANDING
+      local _, life = within_life(book, plan, a, 0, plan[a + A_VALIDITY], at)
+      local seconds = seconds_to_edge(parts_for(session, place_of(s), plan, first, plan[a + A_SOURCES]), book, own, at)
+      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], seconds and least(life, seconds) or life, STANDING
     end
     release(session, place_of(s), book, own)
   end
@@ -119,7 +137,6 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
       for i = 1, #mine do others[#others + 1] = mine[i] end
       session[S_LIST] = others
     end
-    if book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and at + plan[P_FIRST] or 0 end
   end
   -- a service that one request names twice holds what it was granted last, and only that
   book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
@@ -132,7 +149,7 @@ end
 -- Second pass: grant, in the order in which services come to scarce credit. The rows of the outcome, one a service, packed, in the
 -- plan's order; notes; and the command's code.
 local function grant_all(session, book, own, plan, record, services_max, now, at)
-  local rows, notes, worst, refusals = {}, 0, SUCCESS, 0
+  local rows, notes, worst, refusals, begins = {}, 0, SUCCESS, 0, false
   local services, firsts = PLAN_FIXED + plan[P_LADDERS], {}
   local first = plan[P_SOURCES] - 1
   for place = 1, plan[P_SERVICES] do
@@ -152,8 +169,10 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
       refusals = refusals + 1
       if code < worst then worst = code end
     end
+    if units > 0 and plan[a + A_ALWAYS] ~= EMERGENCY then begins = true end
     rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and validity or 0, final)
   end
   if refusals < plan[P_SERVICES] then worst = SUCCESS end
+  if begins and book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and at + plan[P_FIRST] or 0 end
   return plan[P_SERVICES] == 1 and rows[1] or concat(rows), notes, worst
 end

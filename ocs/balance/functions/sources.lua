@@ -35,6 +35,17 @@ local function free_of(home, w)
   return above(home[w + R_AMOUNT] - home[w + R_USED] - home[w + R_PENDING])
 end
 
+-- Whether a row's time holds at an instant.
+local function lives(home, w, at)
+  return home[w + R_START] <= at and home[w + R_UNTIL] > at
+end
+
+-- What posting may take of a row: what is free of it; outside its time no more than the service itself held on it (`was`).
+local function drawable(home, w, at, was, x)
+  local free = free_of(home, w)
+  return lives(home, w, at) and free or least(free, was[x] or 0)
+end
+
 -- A row's used grows; the record says by which part of which line.
 local function take(taken, line, x, list, home, w, amount)
   home[w + R_USED] = exact(home[w + R_USED] + amount)
@@ -43,22 +54,23 @@ local function take(taken, line, x, list, home, w, amount)
   taken[n + 5], taken[n + 6], taken[n + 7] = list[x + X_START], amount, home[w + R_USED]
 end
 
--- Give back what the parts of a service hold (`service` 0: of all).
+-- Give back what the parts of a service hold (`service` 0: of all); what each held.
 local function release(session, service, book, own)
-  local list = session[S_LIST]
-  if not list then return end
+  local list, was = session[S_LIST], {}
+  if not list then return was end
   for x = 0, #list - X_WIDTH, X_WIDTH do
     if list[x + X_HELD] ~= 0 and (service == 0 or list[x + X_SERVICE] == service) then
       local home, w = row_of(x, list, book, own)
       if not w then error('a hold on a row that is not there') end
       home[w + R_PENDING] = home[w + R_PENDING] - list[x + X_HELD]
-      list[x + X_HELD] = 0
+      was[x], list[x + X_HELD] = list[x + X_HELD], 0
     end
   end
+  return was
 end
 
 -- Post units to a service's allowances, in order: how many of them are left for money.
-local function draw(session, service, units, book, own, taken, line)
+local function draw(session, service, units, book, own, taken, line, was, at)
   local list = session[S_LIST]
   local left = units
   for x = 0, #list - X_WIDTH, X_WIDTH do
@@ -69,7 +81,7 @@ local function draw(session, service, units, book, own, taken, line)
       left = left - n
       local home, w = row_of(x, list, book, own)
       if left > 0 and w and list[x + X_BLOCK] > 0 then
-        local block, per, free = list[x + X_BLOCK], list[x + X_TAKE], free_of(home, w)
+        local block, per, free = list[x + X_BLOCK], list[x + X_TAKE], drawable(home, w, at, was, x)
         local blocks = least(begun(left, block), down(free, per))
         local amount, covered = blocks * per, blocks * block
         if covered < left then
@@ -97,7 +109,7 @@ local function tier_of(session, service)
 end
 
 -- What a service's price takes from the account, after caps that free the rest and restricted money; counters count.
-local function spend(session, service, price, book, own, taken, line, now)
+local function spend(session, service, price, book, own, taken, line, now, was, at)
   local list = session[S_LIST]
   for x = 0, #list - X_WIDTH, X_WIDTH do
     if list[x + X_SERVICE] == service and list[x + X_KIND] == FREE_AT then
@@ -115,7 +127,7 @@ local function spend(session, service, price, book, own, taken, line, now)
       take(taken, line, x, list, home, w, price)
     elseif kind == MONEY and rest > 0 then
       local home, w = row_of(x, list, book, own)
-      local amount = w and least(rest, free_of(home, w)) or 0
+      local amount = w and least(rest, drawable(home, w, at, was, x)) or 0
       if amount > 0 then
         take(taken, line, x, list, home, w, amount)
         rest = rest - amount
@@ -138,17 +150,9 @@ local function part_on(list, service, plan, z)
   return nil
 end
 
--- Whether a grant may be made on a source now: a bucket has to be there and valid; a counter comes by itself.
-local function usable(plan, z, book, own, at)
-  if plan[z + Z_KIND] > MONEY then return true end
-  local home = plan[z + Z_OWN] == 1 and own or book
-  local w = find_row(home, plan[z + Z_ID], plan[z + Z_START])
-  return w and home[w + R_START] <= at and home[w + R_UNTIL] > at
-end
-
 -- The parts that a grant on a plan's sources begins with: what is left open of others, then the sources, nothing held. Those of
 -- other services come along in `all`.
-local function parts_for(session, service, plan, first, count, book, own, at)
+local function parts_for(session, service, plan, first, count)
   local list, all, mine = session[S_LIST], {}, {}
   local function copy(to, x)
     for i = 1, X_WIDTH do to[#to + 1] = list[x + i] end
@@ -161,9 +165,7 @@ local function parts_for(session, service, plan, first, count, book, own, at)
         local named = false
         for z = first, first + (count - 1) * SOURCE_WIDTH, SOURCE_WIDTH do
           if plan[z + Z_KIND] == BLOCK then break end
-          if plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z) == x then
-            named = usable(plan, z, book, own, at)
-          end
+          if plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z) == x then named = true end
         end
         if not named and #mine / X_WIDTH + count < PARTS_MAX then
           copy(mine, x)
@@ -174,14 +176,12 @@ local function parts_for(session, service, plan, first, count, book, own, at)
   end
   for z = first, first + (count - 1) * SOURCE_WIDTH, SOURCE_WIDTH do
     if plan[z + Z_KIND] == BLOCK then break end
-    if usable(plan, z, book, own, at) then
-      local same = plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z)
-      local n = #mine
-      mine[n + X_SERVICE], mine[n + X_KIND], mine[n + X_OWN] = service, plan[z + Z_KIND], plan[z + Z_OWN]
-      mine[n + X_ID], mine[n + X_START], mine[n + X_UNTIL] = plan[z + Z_ID], plan[z + Z_START], plan[z + Z_UNTIL]
-      mine[n + X_BLOCK], mine[n + X_TAKE], mine[n + X_CAP] = plan[z + Z_BLOCK], plan[z + Z_TAKE], plan[z + Z_CAP]
-      mine[n + X_OPEN], mine[n + X_HELD] = same and list[same + X_OPEN] or 0, 0
-    end
+    local same = plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z)
+    local n = #mine
+    mine[n + X_SERVICE], mine[n + X_KIND], mine[n + X_OWN] = service, plan[z + Z_KIND], plan[z + Z_OWN]
+    mine[n + X_ID], mine[n + X_START], mine[n + X_UNTIL] = plan[z + Z_ID], plan[z + Z_START], plan[z + Z_UNTIL]
+    mine[n + X_BLOCK], mine[n + X_TAKE], mine[n + X_CAP] = plan[z + Z_BLOCK], plan[z + Z_TAKE], plan[z + Z_CAP]
+    mine[n + X_OPEN], mine[n + X_HELD] = same and list[same + X_OPEN] or 0, 0
   end
   return mine, all
 end
@@ -193,14 +193,21 @@ local function blocked(plan, first, count)
   return false
 end
 
+-- A bucket's book and row when a grant may be made on it now: it is there, and its time holds; a leftover has no more of it.
+local function usable(x, mine, book, own, at)
+  local home, w = row_of(x, mine, book, own)
+  if w and (not lives(home, w, at) or (mine[x + X_KIND] == UNITS and mine[x + X_BLOCK] == 0)) then w = nil end
+  return home, w
+end
+
 -- Seconds to the first end of what a grant would be made on; nil when nothing ends.
 local function seconds_to_edge(mine, book, own, at)
   local found = nil
   for x = 0, #mine - X_WIDTH, X_WIDTH do
     local ends = mine[x + X_UNTIL]
     if mine[x + X_KIND] <= MONEY then
-      local home, w = row_of(x, mine, book, own)
-      ends = w and (mine[x + X_KIND] == MONEY or mine[x + X_BLOCK] > 0) and home[w + R_UNTIL]
+      local home, w = usable(x, mine, book, own, at)
+      ends = w and home[w + R_UNTIL]
     end
     if ends and (not found or ends < found) then found = ends end
   end
@@ -210,14 +217,14 @@ local function seconds_to_edge(mine, book, own, at)
 end
 
 -- Hold units of the allowances: how many of those wanted are left for money.
-local function hold_units(mine, wants, book, own)
+local function hold_units(mine, wants, book, own, at)
   local left = wants
   for x = 0, #mine - X_WIDTH, X_WIDTH do
     if left == 0 then break end
     if mine[x + X_KIND] == UNITS then
       left = left - least(left, mine[x + X_OPEN])
-      local home, w = row_of(x, mine, book, own)
-      if left > 0 and w and mine[x + X_BLOCK] > 0 then
+      local home, w = usable(x, mine, book, own, at)
+      if left > 0 and w then
         local block, per, free = mine[x + X_BLOCK], mine[x + X_TAKE], free_of(home, w)
         local need, full = begun(left, block), down(free, per)
         local blocks = least(need, full)
@@ -239,11 +246,11 @@ local function hold_units(mine, wants, book, own)
 end
 
 -- What money may pay for a grant: the budget, and what caps that free the rest leave to be paid (nil: all).
-local function budget_of(mine, available, book, own)
+local function budget_of(mine, available, book, own, at)
   local budget, room = above(available), nil
   for x = 0, #mine - X_WIDTH, X_WIDTH do
     if mine[x + X_KIND] == MONEY then
-      local home, w = row_of(x, mine, book, own)
+      local home, w = usable(x, mine, book, own, at)
       if w then budget = budget + free_of(home, w) end
     end
   end
@@ -262,17 +269,19 @@ local function budget_of(mine, available, book, own)
   return budget, room and above(room)
 end
 
--- Hold money for a price: restricted money first; what is left for the account to hold. Caps count it.
-local function hold_money(mine, price, book, own, now)
+-- Hold money for units at a price: restricted money first; what is left for the account to hold. Counters count both.
+local function hold_money(mine, units, unit, price, book, own, at, now)
   local rest = price
-  if price == 0 then return 0 end
   for x = 0, #mine - X_WIDTH, X_WIDTH do
     local kind, home, w, held = mine[x + X_KIND], nil, nil, 0
-    if kind == STOP_AT then
+    if kind == STOP_AT and price > 0 then
       home, w = counter_of(x, mine, book, own, MONEY_UNIT, now)
       held = price
+    elseif kind == TIER and units > 0 then
+      home, w = counter_of(x, mine, book, own, unit, now)
+      held = units
     elseif kind == MONEY then
-      home, w = row_of(x, mine, book, own)
+      home, w = usable(x, mine, book, own, at)
       if w then held = least(rest, free_of(home, w)) end
       rest = rest - held
     end

@@ -70,11 +70,11 @@ class Session:
     ) -> "Session":
         self.at_ms += 1000 * pass_s
         self.position += used
-        line = Line("", self.unit, 14, used, odd, self.position, micros, 0, granted, 0, mark)
+        line = Line("", self.unit, 14, used, odd, self.position, micros, 0, granted, 0, mark, micros, 0)
         self.records.append(
             Charge(
                 self.account, 1, self.at_ms, self.at_ms, self.name, kind, self.number, 14, 0, self.on.key, 0, 0, 0, state,
-                self.facts, (line,),
+                self.facts, "", 0, 0, 0, (line,),
             )
         )  # fmt: skip
         self.number += 1
@@ -219,7 +219,7 @@ def test_late_usage_counts_with_its_session_and_sessions_are_let_go_after_it() -
 
     late = Session(CALLS, name="late").add(INITIAL, 0, 0)
     assert feed(*late.records) == 1
-    assert feed(Expire("a", 2, DAWN_MS + 1_000, "late", 0, 0, 0, 0, 0)) == 1
+    assert feed(Expire("a", 2, DAWN_MS + 1_000, "late", 0, 0, "", 0, 0, 0, 0, 0)) == 1
     late.records.clear()
     late.add(UPDATE, 10, 100_000, state=SessionState.EXPIRED, pass_s=200)
     assert feed(*late.records) == 1

@@ -1,0 +1,317 @@
+"""One request that moves money, said a second time, for the model: steps 4 to 9 of MONEY.md.
+
+Laws
+1. What is posted stands in the order of the request; what is granted is granted in the order of priority, and told in the request's.
+2. An edge is any instant at which what is paid from changes: of a window, of a row, of the account's life. No grant passes one.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
+from ocs.balance.model_paying import Posted, Purse
+from ocs.balance.model_prices import Place, Rate, follows, pieces
+from ocs.balance.model_rows import before_blocker
+from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
+from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.limits import OUTCOMES_KEPT, SESSION_SERVICES_MAX
+from ocs.outcomes import Code, Note
+from ocs.rating.sources import Source, SourceKind
+from ocs.records import Charge, Line, SessionState, Status, Taken
+from ocs.units import Unit
+
+
+@dataclass(slots=True)
+class _Row:
+    """One service of a request on its way: what was posted of it and what became of its wish.
+
+    ``earlier`` is the rate and window that it is on, ``rate`` the one for a grant now; ``sold`` whether its family has any price.
+    """
+
+    asked: AskedService
+    earlier: tuple[Rate, int] | None
+    rate: Rate | None
+    mark: str = ""
+    validity_s: int = 0
+    posted_units: int = 0
+    quarantined_units: int = 0
+    posted: Posted = field(default_factory=Posted)
+    code: Code = Code.SUCCESS
+    granted: int = 0
+    final: bool = False
+
+    @property
+    def unit(self) -> Unit:
+        rate = self.earlier[0] if self.earlier is not None else self.rate
+        return rate.unit if rate is not None else Unit.OCTETS
+
+    @property
+    def grantable(self) -> bool:
+        """Whether there is a rate for a grant, in the unit that the service is on."""
+        return self.rate is not None and self.rate.unit == self.unit
+
+    @property
+    def emergency(self) -> bool:
+        return self.rate is not None and self.rate.name.startswith("emergency ")
+
+    @property
+    def received(self) -> bool:
+        return self.rate is not None and self.rate.name.startswith("incoming ")
+
+    @property
+    def turn(self) -> tuple[bool, int]:
+        """When it is granted, where credit is scarce; what has the same turn is granted in the order of the request."""
+        return not self.emergency, self.rate.priority if self.rate is not None else 0
+
+    def outcome(self) -> ServiceOutcome:
+        """Return the row as the answer tells it; only a grant has a life."""
+        return ServiceOutcome(
+            self.code, self.unit, self.granted, self.validity_s if self.granted else 0, self.final
+        )
+
+
+class Request:
+    """Steps 4 to 9 of MONEY.md for one request that goes on to move money."""
+
+    def __init__(self, terms: Terms, account: Account, session: Session, ask: Ask, now_ms: int) -> None:
+        self.terms, self.account, self.session, self.ask, self.now_ms = terms, account, session, ask, now_ms
+        self.notes = Note(0)
+        self.late = session.state is not SessionState.OPEN
+        self.purse = Purse(account, session.member, now_ms)
+        self.rows = [self._row(asked) for asked in ask.services]
+
+    @property
+    def asks_for_emergency(self) -> bool:
+        """Whether an emergency call is among what is asked for."""
+        return any(row.emergency and row.asked.wanted is not None for row in self.rows)
+
+    @property
+    def place(self) -> Place:
+        """What is known of where the services go, with what this request tells."""
+        offer, family = self.session.offer, self.ask.family
+        if family is None or not offer.sells(family):
+            return self.session.place
+        told = offer.place(family, self.ask.information)
+        return told if self.ask.kind == INITIAL else self.session.place.after(family, told)
+
+    def _row(self, asked: AskedService) -> _Row:
+        offer, family = self.session.offer, self.ask.family
+        rate = offer.rate(family, self.place, asked.rating_group)
+        service = self.session.services.get(asked.key)
+        if family is None or not offer.sells(family):
+            return _Row(asked, None, None, service.mark if service is not None else "")
+        if service is None:
+            return _Row(asked, None, rate)
+        return _Row(asked, offer.marked(family, service.mark), rate, service.mark)
+
+    def run(self) -> Outcome:
+        """Post, void, grant, remember, record."""
+        ask, session, account = self.ask, self.session, self.account
+        for row in self.rows:
+            self._post(row)
+        for row in self.rows:
+            self._void(row)
+        if self.late:
+            self.notes |= Note.LATE
+        if ask.kind == TERMINATION:
+            session.void()
+        elif not self.late:
+            if ask.number >= max(
+                session.numbers, default=0
+            ):  # what a late number tells is not how things are now
+                session.place = self.place
+            for row in sorted(self.rows, key=lambda row: row.turn):
+                self._grant(row)
+            self._begin_life()
+        code = self._command_code()
+        self._move_session(code)
+        rows = tuple(row.outcome() for row in self.rows)
+        outcome = Outcome(code, self.notes, rows)
+        if ask.kind == UPDATE:
+            session.numbers.add(ask.number)
+        session.remembered = [*session.remembered, Remembered(ask.kind, ask.number, ask.digest, outcome)][
+            -OUTCOMES_KEPT:
+        ]
+        account.records.append(self._record(code))
+        return outcome
+
+    def _post(self, row: _Row) -> None:
+        """Step 4: post what one service reports; what is not believed is set aside."""
+        used = row.asked.used
+        if used is None:
+            return
+        service = self.session.services.get(row.asked.key)
+        reported = used[row.unit - 1]
+        if service is None or row.earlier is None or service.unit != row.unit or reported == NOT_GIVEN:
+            row.quarantined_units = max(0, *used)
+        else:
+            seconds = (self.now_ms - service.granted_ms) // 1000 + 1
+            believed = (
+                reported <= 4 * service.grant or reported <= self.terms.rate_max[row.unit - 1] * seconds
+            )
+            units = reported if believed else min(reported, service.grant)
+            price = row.earlier[0].prices[row.earlier[1]]
+            row.posted_units = min(units, max(0, price.limit - service.used.position))
+            row.quarantined_units = reported - row.posted_units
+            told = pieces(
+                self.session.offer, *row.earlier, reported, row.posted_units, service.grant, self.now_ms
+            )
+            row.posted = self.purse.post(service, told, voids=self._voids(service))
+            if row.posted_units > service.grant:
+                self.notes |= Note.OVERRUN
+        if row.quarantined_units:
+            self.notes |= Note.QUARANTINE
+
+    def _void(self, row: _Row) -> None:
+        """Step 5: void the hold of a service that is named, unless a higher number has done so."""
+        if row.asked.used is None and row.asked.wanted is None:
+            return
+        service = self.session.services.get(row.asked.key)
+        if service is None or not self._voids(service):
+            return
+        service.let_go()
+        service.hold_micros, service.number = 0, self.ask.number
+        if self.ask.kind == UPDATE and not self.late:
+            service.grant, service.final = 0, False
+
+    def _voids(self, service: Service) -> bool:
+        """Whether this request voids what a service holds: no higher number has done so, or all ends."""
+        return service.number <= self.ask.number or self.ask.kind == TERMINATION
+
+    def _grant(self, row: _Row) -> None:
+        """Step 6: grant what one service wants and the account can pay."""
+        asked, services, number = row.asked, self.session.services, self.ask.number
+        if asked.wanted is None:
+            return
+        row.validity_s = min([self.terms.validity_s, *self._edges_s(row)])
+        service = services.get(asked.key)
+        if service is not None and service.number > number:
+            if not row.grantable or service.unit != row.unit:
+                row.code = Code.UNRATED
+                return
+            self.notes |= Note.STANDING
+            if service.grant and service.mark == self._mark(row):
+                row.granted, row.final = service.grant, service.final
+            else:
+                row.code = Code.CREDIT_LIMIT
+            return
+        if self._barred(row):
+            row.code = Code.BARRED
+        elif not row.grantable or not self._measurable(row, service):
+            row.code = Code.UNRATED
+        else:
+            self._hold(row, service or Service(row.unit))
+        if service is not None:  # a refusal, too, is an answer from which time is counted
+            service.number, service.granted_ms = number, self.now_ms
+
+    def _mark(self, row: _Row) -> str:
+        """Return the mark that a grant made now would have."""
+        assert row.rate is not None
+        return row.rate.mark(self.session.offer.window(self.now_ms) if len(row.rate.prices) > 1 else 0)
+
+    def _measurable(self, row: _Row, service: Service | None) -> bool:
+        """Whether a service has room in the session, and the kind of unit that it was opened with."""
+        if service is None:
+            return len(self.session.services) < SESSION_SERVICES_MAX
+        return service.unit == row.unit
+
+    def _barred(self, row: _Row) -> bool:
+        """Whether somebody, or the end of the account's life, bars a service."""
+        if row.emergency:
+            return False
+        if {self.account.status, self.account.own(self.session.member).status} != {Status.ACTIVE}:
+            return True
+        grace_ms = self.session.offer.grace_ms if row.received else 0
+        return 0 < self.account.until_ms <= self.now_ms - grace_ms
+
+    def _sources(self, row: _Row) -> tuple[Source, ...]:
+        if row.rate is None:
+            return ()
+        return self.session.offer.sources(row.rate, self.ask.family, self.now_ms)
+
+    def _edges_s(self, row: _Row) -> list[int]:
+        """Return the whole seconds to each edge, at least one: of the window, of the rows, of the account's life."""
+        offer, until_ms = self.session.offer, self.account.until_ms
+        edges_ms = []
+        if row.rate is not None and len(row.rate.prices) > 1:
+            edges_ms.append(offer.edge(self.now_ms))
+        edges_ms += [
+            source.until_ms
+            for source in before_blocker(self._sources(row))
+            if source.kind != SourceKind.BLOCK and self.purse.valid(source)
+        ]
+        if until_ms > 0 and not row.emergency:
+            edges_ms.append(until_ms if self.now_ms < until_ms else until_ms + offer.grace_ms)
+        return [max(1, (edge_ms - self.now_ms) // 1000) for edge_ms in edges_ms]
+
+    def _begin_life(self) -> None:
+        """Let the account's life begin with the first thing that is granted."""
+        if self.account.until_ms == -1 and any(row.granted and not row.emergency for row in self.rows):
+            first_ms = self.session.offer.first_ms
+            self.account.until_ms = self.now_ms + first_ms if first_ms else 0
+
+    def _hold(self, row: _Row, service: Service) -> None:
+        most, wanted, rate = self.terms.most[row.unit - 1], row.asked.wanted, row.rate
+        assert wanted is not None
+        assert rate is not None
+        offer = self.session.offer
+        window = offer.window(self.now_ms) if len(rate.prices) > 1 else 0
+        price, used = rate.prices[window], service.used
+        wish = wanted[row.unit - 1]
+        wish = min(wish, most) if wish > 0 else most
+        if row.unit is Unit.SECONDS:
+            wish = min([wish, *self._edges_s(row)])
+        if row.earlier is not None and not follows(price, row.earlier[0].prices[0]):
+            used = used._replace(cost=Fraction(service.posted_micros))
+        made = self.purse.grant(service, self._sources(row), price, used, wish)
+        if not made.units:
+            row.code = Code.CREDIT_LIMIT
+            return
+        row.granted, row.final = made.units, made.units < wish
+        service.used, service.mark = used, rate.mark(window)
+        service.grant, service.final = made.units, row.final
+        service.number, service.granted_ms = self.ask.number, self.now_ms
+        service.hold_micros, service.parts = made.hold_micros, made.parts
+        self.session.services[row.asked.key] = service
+
+    def _command_code(self) -> Code:
+        """Step 7: the command's code, and step 8: what an ended session answers."""
+        if self.late and self.ask.kind == UPDATE:
+            return Code.UNKNOWN_SESSION
+        codes = [row.code for row in self.rows]
+        return min(codes) if codes and Code.SUCCESS not in codes else Code.SUCCESS
+
+    def _move_session(self, code: Code) -> None:
+        session = self.session
+        if self.ask.kind == TERMINATION:
+            session.state, session.due_ms = SessionState.CLOSED, self.now_ms + self.terms.tombstone_ms
+        elif self.ask.kind == INITIAL and code is not Code.SUCCESS:
+            session.state, session.due_ms = SessionState.REFUSED, self.now_ms + self.terms.tombstone_ms
+        elif not self.late:
+            session.due_ms = self.now_ms + self.terms.supervision_ms
+
+    def _record(self, code: Code) -> Charge:
+        ask, account, session = self.ask, self.account, self.session
+        posted_micros, pending_micros = account.own_money(session.member)
+        return Charge(
+            account.name, account.next(), self.now_ms, self.now_ms, ask.session_id, ask.kind, ask.number,
+            code, self.notes, session.offer.key, *account.money, session.state, session.place.text,
+            lines=tuple(self._line(row) for row in self.rows),
+            member=session.member,
+            own_posted_micros=posted_micros,
+            own_pending_micros=pending_micros,
+            until_ms=account.until_ms,
+            parts=tuple(
+                Taken(line, each.source.own, each.source.kind, each.source.id, each.source.start_ms, each.taken, each.used_after)
+                for line, row in enumerate(self.rows, 1)
+                for each in row.posted.movements
+            ),
+        )  # fmt: skip
+
+    def _line(self, row: _Row) -> Line:
+        service = self.session.services.get(row.asked.key, Service())
+        return Line(
+            row.asked.key, row.unit, row.code, row.posted_units, row.quarantined_units, service.used.position,
+            row.posted.amount_micros, service.posted_micros, service.grant, service.hold_micros, row.mark,
+            row.posted.priced_micros, row.posted.allowance_units,
+        )  # fmt: skip
