@@ -4,7 +4,8 @@ Laws
 1. A session is priced on the tariff that it was recorded on and on the other, side by side. Where its own tariff does not give
    what was recorded, to the micro-unit, nothing is said of the other (rerate.py, law 4).
 2. A service of a session is compared as a whole or not at all: fees, minima and caps belong to all of it.
-3. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
+3. What allowances had is nobody's price: the units beyond them are compared, as if the other tariff's accounts had the same.
+4. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
 """
 
 from collections import deque
@@ -17,11 +18,14 @@ from ocs.charging.ask import INITIAL, TERMINATION
 from ocs.charging.information import kept
 from ocs.limits import FACTS_KEPT_MAX
 from ocs.outcomes import Code
-from ocs.rating.rates import Facts, Rate
+from ocs.rating.rates import CUT_BACK_S_MAX, Facts, Rate
 from ocs.rating.rerate import Chain, Why, comparable, same_plan
 from ocs.rating.tariff import Tariff
 from ocs.records import Charge, Expire, Line, Record, SessionState
+from ocs.units import UNITS_MAX
 
+_OF_THE_KEY = frozenset({"rating_group", "service_identifier"})
+"""Facts that the name of a service tells, whatever its session keeps."""
 _SERVICES = ("data", "voice", "sms", "mms")
 
 
@@ -57,6 +61,8 @@ class _Grant(NamedTuple):
 
     facts: str
     at_ms: int
+    late: bool
+    """Whether a request of a lower number made it: the session does not keep what that one told."""
 
 
 class _Service:
@@ -70,6 +76,7 @@ class _Service:
         "number",
         "other",
         "paid_micros",
+        "room",
         "standing",
         "unit",
         "used",
@@ -81,6 +88,7 @@ class _Service:
         self.mine, self.other = Chain(), Chain()
         self.grant: _Grant | None = None
         self.number = -1
+        self.room = UNITS_MAX
         self.standing = (0, 0)
         self.name = ""
         self.mark: str | None = None
@@ -96,6 +104,7 @@ class _Session:
     tariff: str
     begun: bool
     ended_ms: int = 0
+    top: int = -1
     services: dict[str, _Service] = field(default_factory=dict)
 
 
@@ -165,8 +174,9 @@ class Replay:
             if tariff is not None and service.why is None:
                 service.why = self._line(service, line, record, tariff)
             if _grants(service, line, record):
-                service.grant = _Grant(record.facts, record.now_ms)
+                service.grant = _Grant(record.facts, record.now_ms, record.number < session.top)
                 service.unit = service.unit or line.unit  # of its first grant, and of all (UNRATED otherwise)
+        session.top = max(session.top, record.number)
         if record.state != SessionState.OPEN:
             self._end(record.session_id, record.now_ms)
 
@@ -177,16 +187,21 @@ class Replay:
             why = self._granted(service, grant, line, tariff)
             if why is not None:
                 return why
-        if not line.posted_units:
+        if line.amount_micros != line.priced_micros:
+            return Why.ROWS
+        priced = line.posted_units - line.allowance_units
+        if not priced:
             return None
-        if line.rate != service.mark or service.mine.position + line.posted_units != line.position:
+        if line.rate != service.mark or service.mine.position + priced != line.position:
             return Why.OTHERWISE  # on a rate that no record tells of, or a report is missing
         at_ms = min(record.at_ms, record.now_ms)
         reported = line.posted_units + line.quarantined_units
         try:
-            if service.mine.use(line.posted_units, reported, at_ms) != line.amount_micros:
+            granted = max(0, service.standing[0] - line.allowance_units)
+            if service.mine.use(priced, reported, at_ms, granted) != line.priced_micros:
                 return Why.OTHERWISE
-            service.would_micros += service.other.use(line.posted_units, reported, at_ms)
+            granted = min(granted, service.room)
+            service.would_micros += service.other.use(priced, reported, at_ms, granted)
         except OverflowError:
             return Why.LIMIT
         return None
@@ -197,6 +212,12 @@ class Replay:
         facts = _facts(grant.facts, name, line.key) if name is not None else None
         if facts is None:
             return Why.SERVICE
+        if (
+            grant.late
+            and line.rate != service.mark
+            and (tariff.looked_at(facts.service) or _OF_THE_KEY) - _OF_THE_KEY
+        ):
+            return Why.LATE
         mine = tariff.rate(facts)
         if mine is None or mine.mark(index := mine.index_at(grant.at_ms)) != line.rate:
             return None if line.rate == service.mark else Why.OTHERWISE  # the grant before it stood on
@@ -210,6 +231,11 @@ class Replay:
         if other.unit != service.unit:
             return Why.UNIT
         service.other.grant(other, other.index_at(grant.at_ms))
+        # no grant of the other passes an edge of its windows (plan.py, law 3)
+        edge_ms = (
+            other.edge_after(grant.at_ms, grant.at_ms + 1000 * CUT_BACK_S_MAX) if other.cuts_by_time else None
+        )
+        service.room = UNITS_MAX if edge_ms is None else max(1, (edge_ms - grant.at_ms) // 1000)
         return None
 
     def _end(self, session_id: str, now_ms: int) -> None:
@@ -236,13 +262,12 @@ def _grants(service: _Service, line: Line, record: Charge) -> bool:
 
     A line that only names the service looks like one; the line after it tells (``_Grant``).
     """
+    before, service.standing = service.standing, (line.granted_units, line.hold_micros)
     if record.kind == TERMINATION or record.state != SessionState.OPEN or record.number < service.number:
         return False
-    standing = (line.granted_units, line.hold_micros)
     moved = line.posted_units or line.quarantined_units or line.code != Code.SUCCESS
-    if moved or standing != service.standing:
+    if moved or service.standing != before:
         service.number = record.number if service.unit or line.granted_units else -1
-    service.standing = standing
     return line.granted_units > 0
 
 

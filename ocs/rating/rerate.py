@@ -4,8 +4,8 @@ Laws
 1. Nothing is computed here that the ladder does not compute. On the tariff that it was charged on, usage costs what was posted, to
    the micro-unit (tests/property/test_rerate.py): whatever a tariff does not tell (an absurd report set aside, the use after a
    tariff change) shows as another amount, and is not compared then.
-2. A grant's rate prices what is reported next. Seconds are cut at the edges of windows back from the report; octets and events
-   belong to the window of their grant (rates.py, law 3).
+2. A grant's rate prices what is reported next: what was granted in the window of the grant, seconds beyond it cut at the edges of
+   windows back from the report; octets and events all in the window of their grant (rates.py, law 3).
 3. A grant on a rate that does not follow the one before closes the chain: what was posted is where it begins (MONEY.md).
 4. What cannot be compared is named (``Why``), never guessed.
 """
@@ -25,9 +25,12 @@ class Why(StrEnum):
     BEGUN = "began before the records"
     TARIFF = "recorded tariff not known"
     SERVICE = "service not told by the record"
+    LATE = "granted by a request that came late"
     FACTS = "recorded tariff kept less than the other looks at"
     ZONES = "zones of another numbering plan"
     NO_RATE = "no rate in the other tariff"
+    COUNTERS = "counted by day, month or spend cap in the other tariff"
+    ROWS = "paid from restricted money, or free beyond a cap"
     UNIT = "measured in other units"
     LIMIT = "beyond what a price can count"
     OTHERWISE = "its own tariff gives another amount"
@@ -55,20 +58,27 @@ class Chain:
             self._walk = self._walk._replace(whole_micros=self._posted_micros, frac=0)
         self._rate, self._index = rate, index
 
-    def use(self, units: int, reported: int, end_ms: int) -> int:
-        """Use units, the first ones of so many that were reported at an instant; the micro-units that this posts.
+    def use(self, units: int, reported: int, end_ms: int, granted: int) -> int:
+        """Use units, the last ones of so many that were reported at an instant; the micro-units that this posts.
 
-        Raises OverflowError beyond the ladder's limit.
+        So many of them as were ``granted`` belong to the window of their grant. Raises OverflowError beyond the ladder's limit.
         """
-        assert self._rate is not None
+        rate = self._rate
+        assert rate is not None
         if units <= 0:
             return 0
-        walk, left = self._walk, units
-        ladder = self._rate.ladders[self._index]
+        walk, left, skipped, ladder = self._walk, units, reported - units, rate.ladders[self._index]
+        if rate.cuts_by_time:
+            first = min(left, granted)
+            walk = advance(ladder, walk, first)
+            left, skipped = left - first, skipped + first
         for each, count in self._pieces(reported, end_ms):
-            ladder = each
-            walk = advance(ladder, walk, min(count, left))
-            left -= min(count, left)
+            if left == 0:
+                break
+            passed = min(skipped, count)
+            used = min(left, count - passed)
+            ladder, skipped, left = each, skipped - passed, left - used
+            walk = advance(ladder, walk, used)
         self._walk = walk
         amount = max(0, total(ladder, walk) - self._posted_micros)
         self._posted_micros += amount
@@ -99,7 +109,11 @@ def comparable(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: bool)
             return Why.FACTS
         if not one_plan and looked_at & {"zone", "roaming", "called_party"}:
             return Why.ZONES
-    return other.rate(facts) or Why.NO_RATE
+    rate = other.rate(facts)
+    if rate is None:
+        return Why.NO_RATE
+    counted = rate.counters or any(cap.service == facts.service for cap in other.spend_caps)
+    return Why.COUNTERS if counted else rate
 
 
 def same_plan(one: Numbering | None, other: Numbering | None) -> bool:

@@ -240,7 +240,14 @@ def test_a_server_that_starts_knows_what_the_store_keeps_before_it_is_ready(
     folder = tmp_path / "tariffs"
     folder.mkdir()
     (folder / "other.yaml").write_text(DEARER.replace("0.03", "0.04"))
-    ocs = Command("--data-dir", str(served.folder), OCS_CHARGING__TARIFFS_DIR=str(folder))
+    nothing = tmp_path / "products"
+    nothing.mkdir()
+    ocs = Command(
+        "--data-dir",
+        str(served.folder),
+        OCS_CHARGING__TARIFFS_DIR=str(folder),
+        OCS_CHARGING__PRODUCTS_DIR=str(nothing),
+    )
     said = ocs("serve", "--diameter-port", "0", "--http-port", "0")
     assert said.code == 2
     assert "flat-data@2" in said.remarks

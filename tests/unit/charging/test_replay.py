@@ -235,3 +235,50 @@ def test_late_usage_counts_with_its_session_and_sessions_are_let_go_after_it() -
 def test_a_session_that_is_opened_anew_under_its_name_is_another() -> None:
     found = replay(CALLS, Session(CALLS).call(10, 100_000), Session(CALLS).call(5, 50_000))
     assert (found.accounts, found.sessions) == ({"a": Sum(2, 150_000, 150_000)}, 2)
+
+
+# ---------------------------------------------------------------- beside the price
+
+
+def _with(session: Session, place: int, **changes: Any) -> Session:
+    """The session with one record's line changed."""
+    record = session.records[place]
+    assert isinstance(record, Charge)
+    session.records[place] = record._replace(lines=(record.lines[0]._replace(**changes),))
+    return session
+
+
+def test_units_of_allowances_are_nobodys_price() -> None:
+    session = Session(CALLS).add(INITIAL, 0, 0).add(UPDATE, 40, 100_000, pass_s=50)
+    session.add(TERMINATION, 0, 0, 0, state=CLOSED)
+    found = replay(flat("voice", "seconds", "0.03", 2), _with(session, 1, allowance_units=30, position=10))
+    assert found.accounts == {"a": Sum(1, 100_000, 300_000)}
+
+
+def test_what_restricted_money_paid_is_not_compared() -> None:
+    session = _with(Session(CALLS).call(10, 100_000), 1, priced_micros=150_000)
+    assert apart(replay(CALLS, session)) == {Why.ROWS: 100_000}
+
+
+def test_a_rate_that_counts_days_is_not_compared() -> None:
+    other = tariff(
+        'zone: UTC\nrates: [{name: r, service: voice, cap_per_day: {amount: "1.00", then: free}, '
+        'steps: [{block: 1, price: "0.01", per: 1}]}]\n',
+        2,
+    )
+    assert apart(replay(other, Session(CALLS).call(10, 100_000))) == {Why.COUNTERS: 100_000}
+
+
+def test_a_grant_of_a_request_that_came_late_is_compared_only_where_no_fact_matters() -> None:
+    def late(on: Tariff, unit: int, micros: int) -> Session:
+        session = Session(on, unit=unit).add(INITIAL, 0, 0, 0)
+        session.number = 5
+        session.add(UPDATE, 0, 0, 0)
+        session.number = 3
+        session.add(UPDATE, 0, 0)
+        session.number = 6
+        return session.add(TERMINATION, 10, micros, 0, state=CLOSED)
+
+    octets = flat("data", "octets", "0.01")
+    assert replay(octets, late(octets, Unit.OCTETS, 100_000)).accounts == {"a": Sum(1, 100_000, 100_000)}
+    assert apart(replay(CALLS, late(CALLS, Unit.SECONDS, 100_000))) == {Why.LATE: 100_000}
