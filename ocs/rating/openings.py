@@ -23,6 +23,7 @@ class Held(NamedTuple):
     """An instance of a product as an account's profile keeps it.
 
     ``until_ms`` is the end of the last period that was opened; 0: none was. ``renews`` is False once it was cancelled: it ends there.
+    What was bought once ends there too, before its time where somebody set it so.
     """
 
     number: int

@@ -74,7 +74,8 @@ class _Holding:
     def looks_at(self, at_ms: int) -> bool:
         """Tell whether a period of it holds at an instant, and note that period's buckets."""
         _, _, begun_ms, until_ms, _ = self.held
-        if at_ms < begun_ms or (until_ms and not self.renews and at_ms >= until_ms):
+        ends = not self.renews and (until_ms or self.product.recurring)
+        if at_ms < begun_ms or (ends and at_ms >= until_ms):
             return False
         if not self.start_ms <= at_ms < self.until_ms:
             try:

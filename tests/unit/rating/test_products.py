@@ -67,6 +67,12 @@ def test_a_crowd_is_as_many_as_meet_in_one_place() -> None:
     assert crowd([allowance(use(HOME), use(EU))] * 3, "data") == 3
 
 
+def test_a_crowd_has_one_blocker_and_looks_at_every_use() -> None:
+    last = allowance(use(), blocker=True)
+    assert crowd([last, last], "data") == 3
+    assert crowd([allowance(use(HOME), use(EU)), allowance(use(EU)), allowance(use(EU))], "data") == 3
+
+
 def test_a_crowd_counts_caps_where_they_hold() -> None:
     home, anywhere = allowance(use(HOME), rollover_most=1), allowance(use())
     assert crowd([home, anywhere], "data", caps=[EU]) == 3

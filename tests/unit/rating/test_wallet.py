@@ -211,6 +211,7 @@ def test_a_bonus_pays_what_it_is_good_for() -> None:
         ("monthly", LONG_AGO, PAID, True, PAID, True),  # its renewal comes with the plan
         ("monthly", LONG_AGO, PAID, False, PAID - 1, True),
         ("monthly", LONG_AGO, PAID, False, PAID, False),  # cancelled
+        ("monthly", LONG_AGO, 0, False, NOON, False),  # cancelled before anything was opened
     ],
 )
 def test_a_bucket_is_named_while_its_period_holds(
@@ -275,7 +276,10 @@ def test_what_has_to_be_opened_is_due_until_it_lapses() -> None:
 def test_what_was_just_bought_is_due_at_once_and_what_was_cancelled_never() -> None:
     bought = Wallet(ON, CATALOGUE, (Held(1, "monthly@1", NOON, 0),))
     assert (bought.due(NOON - 1), [each.period for each in bought.due(NOON)]) == ((), [(NOON, MONTH[1])])
+    assert bought.due(NOON)[0].lapses_ms == NOON + 3 * 86_400_000
     assert Wallet(ON, CATALOGUE, (Held(1, "monthly@1", LONG_AGO, PAID, False),)).due(PAID) == ()
+    later = Wallet(ON, CATALOGUE, (Held(1, "monthly@1", NOON, 0), Held(2, "monthly@1", NOON + 1, 0)))
+    assert [each.held.number for each in later.due(NOON)] == [1]
 
 
 def test_what_the_catalogue_does_not_know_is_named() -> None:
