@@ -69,7 +69,7 @@ end
 
 -- Post what one service reports: units posted, units quarantined, micro-units, notes, their price, units of allowances. `s` is nil
 -- for a service that the session does not know, `piece` the place of the first piece.
-local function post(session, s, plan, a, piece, book, own, taken, line, now, was, at)
+local function post(session, s, plan, a, piece, book, own, taken, line, now, voids, at)
   local unit = plan[a + A_UNIT]
   local reported = plan[a + A_USED + unit]
   if not s or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
@@ -80,6 +80,8 @@ local function post(session, s, plan, a, piece, book, own, taken, line, now, was
     -- nothing of the kinds reported was granted: Open5GS reports seconds since 1970 after a refusal (CLIENTS 10)
     return 0, foreign, 0, foreign > 0 and QUARANTINE or 0, 0, 0
   end
+  -- what its own allowances hold is given back before, so that it posts on what it held itself
+  local was = voids and release(session, place_of(s), book, own) or NOTHING
   if reported == 0 then return 0, 0, 0, 0, 0, 0 end
   local grant = session[s + V_GRANT]
   local most, notes = reported, 0
@@ -99,19 +101,18 @@ local function touches(plan, a)
 end
 
 -- First pass over the services: post what they used and void what they hold. A line of the record for each; notes, or nil
--- where a service is on another rate than the plan was made for (nothing is written then). What allowances hold is given back
--- before, so that the service posts on what it held itself.
+-- where a service is on another rate than the plan was made for (nothing is written then). What services that report nothing hold
+-- on rows is given back when all have posted: others do not post on it.
 local function settle(session, book, own, plan, record, taken, now, at)
   local kind, number, notes = plan[P_KIND], plan[P_NUMBER], 0
   local a, r = PLAN_FIXED + plan[P_LADDERS], CHARGE_FIXED
-  local piece = a + plan[P_SERVICES] * A_WIDTH + 1
+  local piece, voided = a + plan[P_SERVICES] * A_WIDTH + 1, {}
   for line = 1, plan[P_SERVICES] do
     local s = find_service(session, plan[a + A_KEY])
     if s and session[s + V_RATE] ~= plan[a + A_EARLIER] and plan[a + A_EARLIER] ~= ANY then return nil end
     local voids = s and (kind == TERMINATION or (number >= session[s + V_NUMBER] and touches(plan, a)))
-    local was = voids and release(session, place_of(s), book, own) or NOTHING
     local units, odd, amount, note, price, drawn =
-      post(session, s, plan, a, piece, book, own, taken, line, now, was, at)
+      post(session, s, plan, a, piece, book, own, taken, line, now, voids, at)
     book[B_POSTED] = book[B_POSTED] + amount
     if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end
     if note > 0 then notes = bor(notes, note) end
@@ -120,6 +121,7 @@ local function settle(session, book, own, plan, record, taken, now, at)
     record[r + LINE_UNITS], record[r + LINE_ODD], record[r + LINE_AMOUNT] = units, odd, amount
     record[r + LINE_RATE] = s and session[s + V_RATE] or ''
     if voids then
+      voided[#voided + 1] = s
       book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
       if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end
       session[s + V_HOLD], session[s + V_NUMBER] = 0, number
@@ -128,6 +130,9 @@ local function settle(session, book, own, plan, record, taken, now, at)
     end
     piece = piece + 2 * plan[a + A_PIECES]
     a, r = a + A_WIDTH, r + LINE_WIDTH
+  end
+  if session[S_LIST] then
+    for i = 1, #voided do release(session, place_of(voided[i]), book, own) end
   end
   return notes
 end
