@@ -234,7 +234,7 @@ class Holdings:
         keys, now_ms = self._parts.keys[partition], await self.now_ms(partition)
         next_ms = 0
         done = True
-        if account is not None and account.book.status is Status.TERMINATED:
+        if account is not None and (account.own or account.book).status is Status.TERMINATED:
             await self._accounts.release(account)
         elif account is not None:
             next_ms = await self._end_of_life(account, now_ms)
@@ -259,6 +259,17 @@ class Holdings:
             return until_ms + life.grace_ms
         await self._accounts.terminate(account, rests=life.quarantine_ms > 0)
         return now_ms + life.quarantine_ms if life.quarantine_ms else 0
+
+    async def terminate(self, account: Account) -> Code:
+        """End a subscriber at once; its number rests for the quarantine of its tariff, then it is free."""
+        profile = account.profile
+        now_ms = await self.now_ms(profile.partition)
+        tariff = self._newest(profile.tariff, now_ms)
+        rest_ms = tariff.life.quarantine_ms if tariff is not None else 0
+        code = await self._accounts.terminate(account, rests=rest_ms > 0)
+        if code == Code.SUCCESS and rest_ms:
+            await self.look_again(profile.partition, profile.path, now_ms + rest_ms)
+        return code
 
 
 def _own(profile: Profile, product: Product) -> int:

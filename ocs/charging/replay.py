@@ -20,6 +20,7 @@ from ocs.limits import FACTS_KEPT_MAX
 from ocs.outcomes import Code
 from ocs.rating.rates import CUT_BACK_S_MAX, Facts, Rate
 from ocs.rating.rerate import Chain, Why, comparable, same_plan
+from ocs.rating.sources import SourceKind
 from ocs.rating.tariff import Tariff
 from ocs.records import Charge, Expire, Line, Record, SessionState
 from ocs.units import UNITS_MAX
@@ -162,7 +163,7 @@ class Replay:
             session = _Session(record.account, record.tariff, record.kind == INITIAL)
             self._sessions[record.session_id] = session
         tariff = self._tariffs(record.tariff)
-        for line in record.lines:
+        for place, line in enumerate(record.lines, 1):
             service = session.services.setdefault(line.key, _Service())
             self.found.quarantined += line.quarantined_units > 0
             if not session.begun:
@@ -172,7 +173,7 @@ class Replay:
             service.paid_micros += line.amount_micros
             service.used += line.posted_units
             if tariff is not None and service.why is None:
-                service.why = self._line(service, line, record, tariff)
+                service.why = self._line(service, line, record, tariff, _tier(record, place))
             if _grants(service, line, record):
                 service.grant = _Grant(record.facts, record.now_ms, record.number < session.top)
                 service.unit = service.unit or line.unit  # of its first grant, and of all (UNRATED otherwise)
@@ -180,7 +181,9 @@ class Replay:
         if record.state != SessionState.OPEN:
             self._end(record.session_id, record.now_ms)
 
-    def _line(self, service: _Service, line: Line, record: Charge, tariff: Tariff) -> Why | None:
+    def _line(
+        self, service: _Service, line: Line, record: Charge, tariff: Tariff, tier: int | None
+    ) -> Why | None:
         """Price one report on both tariffs; why that cannot be done."""
         grant, service.grant = service.grant, None
         if grant is not None:
@@ -198,10 +201,12 @@ class Replay:
         reported = line.posted_units + line.quarantined_units
         try:
             granted = max(0, service.standing[0] - line.allowance_units)
-            if service.mine.use(priced, reported, at_ms, granted) != line.priced_micros:
+            if service.mine.use(priced, reported, at_ms, granted, tier) != line.priced_micros:
                 return Why.OTHERWISE
             granted = min(granted, service.room)
-            service.would_micros += service.other.use(priced, reported, at_ms, granted)
+            # where a counter stands by the other tariff nobody recorded; on the same one it is as it was
+            own = tier if self._other.key == tariff.key else None
+            service.would_micros += service.other.use(priced, reported, at_ms, granted, own)
         except OverflowError:
             return Why.LIMIT
         return None
@@ -255,6 +260,14 @@ class Replay:
                 continue
             found.accounts.setdefault(session.account, Sum()).add(each.paid_micros, each.would_micros)
             found.services.setdefault(each.name, Sum()).add(each.paid_micros, each.would_micros)
+
+
+def _tier(record: Charge, place: int) -> int | None:
+    """Return where the counter stood that chose the steps of a line's price; None where none did."""
+    for each in record.parts:
+        if each.line == place and each.kind == SourceKind.TIER:
+            return each.used_after - each.taken
+    return None
 
 
 def _grants(service: _Service, line: Line, record: Charge) -> bool:

@@ -58,19 +58,21 @@ class Chain:
             self._walk = self._walk._replace(whole_micros=self._posted_micros, frac=0)
         self._rate, self._index = rate, index
 
-    def use(self, units: int, reported: int, end_ms: int, granted: int) -> int:
+    def use(self, units: int, reported: int, end_ms: int, granted: int, tier: int | None = None) -> int:
         """Use units, the last ones of so many that were reported at an instant; the micro-units that this posts.
 
-        So many of them as were ``granted`` belong to the window of their grant. Raises OverflowError beyond the ladder's limit.
+        So many of them as were ``granted`` belong to the window of their grant. ``tier`` is where the counter stood that chooses the
+        steps, where one does. Raises OverflowError beyond the ladder's limit.
         """
         rate = self._rate
         assert rate is not None
         if units <= 0:
             return 0
         walk, left, skipped, ladder = self._walk, units, reported - units, rate.ladders[self._index]
+        shift = 0 if tier is None else tier - walk.covered
         if rate.cuts_by_time:
             first = min(left, granted)
-            walk = advance(ladder, walk, first)
+            walk = advance(ladder, walk, first, shift)
             left, skipped = left - first, skipped + first
         for each, count in self._pieces(reported, end_ms):
             if left == 0:
@@ -78,7 +80,7 @@ class Chain:
             passed = min(skipped, count)
             used = min(left, count - passed)
             ladder, skipped, left = each, skipped - passed, left - used
-            walk = advance(ladder, walk, used)
+            walk = advance(ladder, walk, used, shift)
         self._walk = walk
         amount = max(0, total(ladder, walk) - self._posted_micros)
         self._posted_micros += amount
@@ -113,7 +115,7 @@ def comparable(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: bool)
     if rate is None:
         return Why.NO_RATE
     counted = rate.counters or any(cap.service == facts.service for cap in other.spend_caps)
-    return Why.COUNTERS if counted else rate
+    return Why.COUNTERS if counted and recorded.key != other.key else rate
 
 
 def same_plan(one: Numbering | None, other: Numbering | None) -> bool:

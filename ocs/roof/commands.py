@@ -30,10 +30,12 @@ _PLAIN = {
 
 app = typer.Typer(help="A prepaid real-time charging server (OCS).", **_PLAIN)  # type: ignore[arg-type]
 subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  # type: ignore[arg-type]
+product_app = typer.Typer(help="Products that subscribers buy.", **_PLAIN)  # type: ignore[arg-type]
 session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
 tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
 functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
 app.add_typer(subscriber_app, name="subscriber")
+app.add_typer(product_app, name="product")
 app.add_typer(session_app, name="session")
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(functions_app, name="functions")
@@ -79,16 +81,22 @@ def subscriber_create(
     kind: KindOption = SubscriberKind.PREPAID,
     credit: CreditOption = "",
     credit_floor: FloorOption = "0.00",
+    member_of: Annotated[
+        str, typer.Option(metavar="MSISDN", help="Share that number's account instead of opening one.")
+    ] = "",
+    cap: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="Most that the member may spend of it in a month.")
+    ] = "",
     *,
     json: JsonOption = False,
     store: StoreOption = None,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Create one subscriber with an account."""
+    """Create one subscriber, with an account or as a member of one."""
     from ocs.roof.subscriber import Wanted, create
 
-    wanted = Wanted(tariff, kind.value, credit, credit_floor)
+    wanted = Wanted(tariff, kind.value, credit, credit_floor, member_of, cap)
     create(Place(store, data_dir, config), msisdn, imsi, wanted, as_json=json)
 
 
@@ -221,6 +229,68 @@ def sessions(
     from ocs.roof.sessions import listing
 
     listing(Place(store, data_dir, config), msisdn, as_json=json)
+
+
+@product_app.command("list")
+def product_list(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List what is sold."""
+    from ocs.roof.product import listing as run
+
+    run(Place(store, data_dir, config), as_json=json)
+
+
+@product_app.command("buy")
+def product_buy(
+    msisdn: MsisdnArgument,
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Its name; see ocs product list.")],
+    id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this purchase; it counts once.")],  # noqa: A002 - the option's name
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Buy a product from the balance, once per id."""
+    from ocs.roof.product import buy as run
+
+    run(Place(store, data_dir, config), msisdn, product, id, as_json=json)
+
+
+@product_app.command("held")
+def product_held(
+    msisdn: MsisdnArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what a subscriber holds."""
+    from ocs.roof.product import held as run
+
+    run(Place(store, data_dir, config), msisdn, as_json=json)
+
+
+@product_app.command("cancel")
+def product_cancel(
+    msisdn: MsisdnArgument,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Its number; see ocs product held.")],
+    *,
+    json: JsonOption = False,
+    store: StoreOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a product end with its period."""
+    from ocs.roof.product import cancel as run
+
+    run(Place(store, data_dir, config), msisdn, number, as_json=json)
 
 
 @session_app.command("end")

@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from ocs.balance.agenda import Agenda
 from ocs.balance.archive import ArchiveFault, Archiver
+from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof.build import Keepers, store_facts
@@ -41,8 +43,9 @@ class Advance:
         self._counted[family] = counted
 
 
-def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
+def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[str, Job]:
     """Give the keeper its background jobs, by name."""
+    tended = Agenda(keepers.parts, holdings)
     settings = keepers.settings
     tombstone_ms = settings.charging.tombstone_s * 1000
     sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
@@ -75,7 +78,17 @@ def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
             counters.cells[epoch] = store_facts(keepers)["store_epoch"]
             await asyncio.sleep(_LEARN_S)
 
-    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs}
+    async def agenda() -> None:
+        told = Advance(counters)
+        while True:
+            try:
+                await tended.once()
+            finally:
+                told("ocs_agenda_tended_total", tended.tended)
+                told("ocs_agenda_faults_total", tended.faults)
+            await asyncio.sleep(settings.charging.sweep_s)
+
+    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs, "agenda": agenda}
 
 
 async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -> None:

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from ocs.balance.accounts import Account, ToppedUp
 from ocs.balance.link import StoreFault
+from ocs.balance.stored_book import Row
 from ocs.money import format_amount
 from ocs.outcomes import Code
+from ocs.rating.products import UNIT_OF_ROW, Catalogue
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_msisdn, read_topup_id
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.offers import bucket_name, catalogue_of, known_holdings
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
 
@@ -29,6 +32,7 @@ def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: boo
 
     async def work(keepers: Keepers) -> tuple[Account, ToppedUp]:
         account = await found(keepers, identity)
+        await known_holdings(keepers)  # a top-up brings a bonus, time, and renewals that waited for it
         return account, await keepers.accounts.topup(account, micros, CHANNEL, name)
 
     account, done = run(place, work)
@@ -59,13 +63,58 @@ def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: boo
 def balance(place: Place, msisdn: str, *, as_json: bool) -> None:
     """Show what an account has, holds and may spend."""
     identity = read_msisdn(msisdn)
-    account = run(place, lambda keepers: found(keepers, identity))
-    content = balance_of(account)
-    say.as_json(content) if as_json else say.facts(content)
+
+    async def work(keepers: Keepers) -> dict[str, Any]:
+        account = await found(keepers, identity)
+        part = await keepers.parts.epoch(account.profile.partition)
+        now_ms = keepers.clock.now_ms() + part.offset_ms
+        holds = account.profile.products or account.profile.shared
+        return balance_of(account, now_ms, catalogue_of(keepers.settings) if holds else Catalogue())
+
+    content = run(place, work)
+    if as_json:
+        say.as_json(content)
+        return
+    buckets = content.pop("buckets")
+    say.facts(content)
+    if buckets:
+        columns = [(name, name in {"remaining", "reserved"}) for name in _BUCKET_COLUMNS]
+        say.table(columns, [tuple(str(each[name]) for name, _ in columns) for each in buckets])
 
 
-def balance_of(account: Account) -> dict[str, Any]:
-    """Describe an account's money as INTERFACE promises it; flat tariffs have no buckets."""
+MONEY_UNIT = UNIT_OF_ROW["money"]
+_BUCKET_COLUMNS = ("name", "unit", "remaining", "reserved", "valid_until")
+_UNITS = {1: "octets", 2: "seconds", 3: "events", MONEY_UNIT: "money"}
+
+
+def _buckets(account: Account, now_ms: int, catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Describe the buckets of both books that hold at an instant; one of money in decimal text."""
+    profile = account.profile
+    listed = [
+        (row, profile.shared if account.own is not None else profile.products) for row in account.book.rows
+    ]
+    if account.own is not None:
+        listed = [*((row, profile.products) for row in account.own.rows), *listed]
+    return [
+        {
+            "id": f"{row.id}-{row.start_ms}",
+            "name": bucket_name(row.id, held, catalogue),
+            "unit": _UNITS[row.unit],
+            "remaining": _amount(row, row.amount - row.used),
+            "reserved": _amount(row, row.pending),
+            "valid_until": say.instant(row.until_ms),
+        }
+        for row, held in listed
+        if not row.is_counter and row.start_ms <= now_ms < row.until_ms
+    ]
+
+
+def _amount(row: Row, count: int) -> str | int:
+    return format_amount(count) if row.unit == MONEY_UNIT else count
+
+
+def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str, Any]:
+    """Describe an account's money as INTERFACE promises it, with the buckets that hold now; a member's own come first."""
     profile, book = account.profile, account.book
     return {
         "msisdn": profile.msisdn,
@@ -75,7 +124,7 @@ def balance_of(account: Account) -> dict[str, Any]:
         "available": format_amount(book.available_micros),
         "reserved": format_amount(book.pending_micros),
         "credit_floor": format_amount(book.floor_micros),
-        "buckets": [],
+        "buckets": _buckets(account, now_ms, catalogue),
     }
 
 

@@ -49,6 +49,7 @@ from ocs.roof.build import (
     tighten,
 )
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.offers import catalogue_of, equip, holdings_on
 from ocs.roof.place import Place
 from ocs.roof.say import instant
 from ocs.roof.signals import AskedToEnd, Ending
@@ -341,6 +342,7 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
     book = book_on(
         settings, keepers, tariffs, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe)
     )
+    equip(book, holdings_on(keepers, tariffs, catalogue_of(settings)))
     answers = AnswerWriter(
         settings.diameter.origin_host,
         settings.diameter.origin_realm,
@@ -394,7 +396,13 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
         version=version(),
     )
     logger = structlog.get_logger().bind(process=config.name)
-    return KeeperParts(app=app, log=logger, jobs=jobs_of(keepers, counters), close=parts.store.close)
+    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
+    jobs = jobs_of(keepers, counters, holdings_on(keepers, tariffs, catalogue_of(settings)))
+
+    async def learn_tariffs() -> None:
+        await tariffs.keep_up(lambda: None)
+
+    return KeeperParts(app=app, log=logger, jobs={**jobs, "tariffs": learn_tariffs}, close=parts.store.close)
 
 
 def version() -> str:

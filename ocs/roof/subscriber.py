@@ -5,18 +5,22 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ocs.balance.accounts import Account, Accounts, NewSubscriber
+from ocs.balance.accounts import Account, NewSubscriber
 from ocs.balance.link import StoreFault
+from ocs.balance.stored_book import ENDLESS as ENDLESS_MS
+from ocs.balance.stored_book import UNUSED
 from ocs.limits import CREATES_AT_ONCE
 from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
+from ocs.rating.life import ENDLESS, Life
 from ocs.rating.versions import Tariffs
 from ocs.records import Status
 from ocs.roof import say
-from ocs.roof.arguments import read_floor, read_imsi, read_msisdn, read_opening_credit
+from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn, read_opening_credit
 from ocs.roof.build import Keepers, find_tariff, known_tariffs, read_settings, read_tariffs, run
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
 from ocs.settings import Settings
 
@@ -31,6 +35,8 @@ class Wanted(NamedTuple):
     kind: str = "prepaid"
     credit: str = ""
     credit_floor: str = "0.00"
+    member_of: str = ""
+    cap: str = ""
 
 
 class _Terms(NamedTuple):
@@ -41,6 +47,7 @@ class _Terms(NamedTuple):
     currency: str
     floor_micros: int
     credit_micros: int
+    life: Life = ENDLESS
 
 
 def _terms(settings: Settings, wanted: Wanted) -> _Terms:
@@ -50,8 +57,8 @@ def _terms(settings: Settings, wanted: Wanted) -> _Terms:
     return _Terms(wanted.tariff, wanted.kind, currency, floor, credit)
 
 
-async def _check_tariff(keepers: Keepers, terms: _Terms) -> None:
-    """Refuse a tariff that neither the folder nor the store has, or that is in another currency than accounts."""
+async def _judged(keepers: Keepers, terms: _Terms) -> _Terms:
+    """Refuse a tariff that neither the folder nor the store has, or that is in another currency than accounts; add the life it gives."""
     settings = keepers.settings
     tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
     if not tariffs.versions(terms.tariff):
@@ -61,22 +68,38 @@ async def _check_tariff(keepers: Keepers, terms: _Terms) -> None:
             raise Ended(
                 Exit.USAGE, f"tariff {each.name} is in {each.currency}, accounts are kept in {terms.currency}"
             )
-        return
-    find_tariff(tariffs, terms.tariff)
+    newest = tariffs.versions(terms.tariff)
+    return terms._replace(life=(newest[-1] if newest else find_tariff(tariffs, terms.tariff)).life)
 
 
 def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:
-    return NewSubscriber(msisdn, imsi, terms.tariff, terms.kind, terms.currency, terms.floor_micros)
+    until_ms = UNUSED if terms.life.first_ms else ENDLESS_MS
+    return NewSubscriber(msisdn, imsi, terms.tariff, terms.kind, terms.currency, terms.floor_micros, until_ms)
+
+
+async def _created(
+    keepers: Keepers, terms: _Terms, new: NewSubscriber, shared: Account | None = None, cap_micros: int = 0
+) -> tuple[Code, Account]:
+    """Create one; a balance with a life is put on the agenda (ocs/balance/holdings.py)."""
+    code, account = await keepers.accounts.create(new, terms.credit_micros, shared, cap_micros)
+    if code == Code.SUCCESS and terms.life.first_ms and not account.profile.member:
+        profile = account.profile
+        keys = keepers.parts.keys[profile.partition]
+        first_look_ms = keepers.clock.now_ms() + terms.life.first_ms + terms.life.grace_ms
+        await keepers.store.execute(keys.slot, "ZADD", keys.agenda, first_look_ms, profile.path)
+    return code, account
 
 
 def described(account: Account) -> dict[str, Any]:
     """Describe a subscriber as JSON shows it."""
     profile, book = account.profile, account.book
+    own = account.own if account.own is not None else book
     return {
         "msisdn": profile.msisdn,
         "imsi": profile.imsi,
         "account": profile.account,
-        "status": book.status.name.lower(),
+        "member": profile.member or None,
+        "status": own.status.name.lower(),
         "tariff": profile.tariff,
         "kind": profile.kind,
         "currency": profile.currency,
@@ -84,8 +107,14 @@ def described(account: Account) -> dict[str, Any]:
         "available": format_amount(book.available_micros),
         "reserved": format_amount(book.pending_micros),
         "credit_floor": format_amount(book.floor_micros),
-        "sessions_open": book.sessions_open,
+        "sessions_open": own.sessions_open,
+        "active_until": _until(book.until_ms),
     }
+
+
+def _until(until_ms: int) -> str | None:
+    """Tell where the life of a balance ends; None: never."""
+    return "not used yet" if until_ms == UNUSED else say.instant(until_ms) if until_ms else None
 
 
 def _tell(account: Account, *, as_json: bool) -> None:
@@ -102,15 +131,26 @@ async def found(keepers: Keepers, identity: SubscriberId) -> Account:
 
 def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: bool) -> None:
     """Create one subscriber with an account."""
-    settings = read_settings(place)
-    new = _new(terms := _terms(settings, wanted), read_msisdn(msisdn).value, read_imsi(imsi))
+    terms = _terms(read_settings(place), wanted)
+    number, card = read_msisdn(msisdn).value, read_imsi(imsi)
+    payer = read_msisdn(wanted.member_of) if wanted.member_of else None
+    if payer is not None and (terms.credit_micros or terms.floor_micros):
+        raise Ended(Exit.USAGE, "a member has no money of its own: strike --credit and --credit-floor")
+    if wanted.cap and payer is None:
+        raise Ended(Exit.USAGE, "--cap is for a member of a shared account; name it: --member-of")
+    cap_micros = read_credit(wanted.cap) if wanted.cap else 0
 
     async def work(keepers: Keepers) -> Account:
-        await _check_tariff(keepers, terms)
-        code, account = await keepers.accounts.create(new, terms.credit_micros)
+        judged = await _judged(keepers, terms)
+        new = _new(judged, number, card)
+        shared = await found(keepers, payer) if payer is not None else None
+        if shared is not None and shared.profile.member:
+            raise Ended(Exit.USAGE, f"{wanted.member_of} is a member itself; name who pays")
+        code, account = await _created(keepers, judged, new, shared, cap_micros)
         if code != Code.SUCCESS:
             what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
-            raise Ended(Exit.CONFLICT, f"{what} has an account already: {account.profile.account}")
+            rests = " and rests after it ended" if account.book.status is Status.TERMINATED else ""
+            raise Ended(Exit.CONFLICT, f"{what} has an account already{rests}: {account.profile.account}")
         return account
 
     _tell(run(place, work), as_json=as_json)
@@ -128,13 +168,14 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
 
     async def work(keepers: Keepers) -> Account:
         account = await found(keepers, identity)
-        if account.book.status == status:
+        if (account.own or account.book).status == status:
             return account
         if status == Status.TERMINATED:
-            code = await keepers.accounts.terminate(account)
+            holdings = await known_holdings(keepers)
+            code = await holdings.terminate(account)
         else:
             code = await keepers.accounts.amend(account, status=status)
-        after = await keepers.accounts.read(account.profile.partition, account.profile.account)
+        after = await keepers.accounts.read(account.profile.partition, account.profile.path)
         if code == Code.UNKNOWN_SUBSCRIBER or after is None:
             raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
         if code != Code.SUCCESS:
@@ -172,9 +213,9 @@ def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool)
     terms = _terms(read_settings(place), wanted)
 
     async def work(keepers: Keepers) -> Counted:
-        await _check_tariff(keepers, terms)
+        judged = await _judged(keepers, terms)
         with _progress(count) as advance:
-            return await _create_all(keepers.accounts, terms, _numbers(start, count), advance)
+            return await _create_all(keepers, judged, _numbers(start, count), advance)
 
     done = run(place, work)
     if as_json:
@@ -184,7 +225,7 @@ def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool)
 
 
 async def _create_all(
-    accounts: Accounts, terms: _Terms, numbers: Iterator[tuple[str, str]], advance: Callable[[], None]
+    keepers: Keepers, terms: _Terms, numbers: Iterator[tuple[str, str]], advance: Callable[[], None]
 ) -> Counted:
     """Keep many creates in flight; they share the store's round trips, and the first fault ends them all."""
     created = skipped = 0
@@ -192,7 +233,7 @@ async def _create_all(
     async def lane() -> None:
         nonlocal created, skipped
         for msisdn, imsi in numbers:  # the iterator is shared: each lane takes the next number
-            code, _ = await accounts.create(_new(terms, msisdn, imsi), terms.credit_micros)
+            code, _ = await _created(keepers, terms, _new(terms, msisdn, imsi))
             created += code == Code.SUCCESS
             skipped += code != Code.SUCCESS
             advance()

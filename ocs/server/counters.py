@@ -175,6 +175,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "ocs_sweep_faults_total", COUNTER, "Sessions and claims that a sweep could not read, at every try."
     ),
+    Family(
+        "ocs_agenda_tended_total", COUNTER, "Subscribers for whom something was due (renewals, ends of life)."
+    ),
+    Family(
+        "ocs_agenda_faults_total", COUNTER, "Looks of the agenda that the store did not allow, tried again."
+    ),
     Family("ocs_job_faults_total", COUNTER, "Background jobs that failed and were started again."),
 )
 

@@ -84,7 +84,7 @@ LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
 def test_a_wounded_library_is_caught(room: StoreRoom, wound: str) -> None:
     room.run(room.load(mutated(WOUNDED, *WOUNDS[wound])))
 
-    @settings(max_examples=400, phases=[Phase.generate])
+    @settings(max_examples=1_500, phases=[Phase.generate])
     @given(openings, scripts(20, 40))
     def property_holds(opening: Opening, script: list[object]) -> None:
         room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))

