@@ -79,6 +79,14 @@ class Rolled(NamedTuple):
     own: int = 0
 
 
+class RowsOpened(NamedTuple):
+    """Result of opening buckets: the code, whether they were there already, and what was paid for them, then or now."""
+
+    code: Code
+    replayed: bool = False
+    price_micros: int = 0
+
+
 class Brings(Protocol):
     """What a top-up brings besides its money (holdings.py); both may be asked again after a crash, with the same top-up."""
 
@@ -294,8 +302,8 @@ class Accounts:
         due_ms: int = 0,
         once: bool = False,
         content: str = "",
-    ) -> tuple[Code, bool]:
-        """Open buckets against a price, once, all or nothing; whether they were there already.
+    ) -> RowsOpened:
+        """Open buckets against a price, once, all or nothing.
 
         ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
         ``cause`` is a name that counts once, kept as long as a top-up's: CONFLICT for other ``content`` under it. SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
@@ -312,7 +320,9 @@ class Accounts:
             write_profile(profile) if profile is not None else "", [list(each) for each in rows],
             [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0,
         )  # fmt: skip
-        return Code(reply[0]), len(reply) > 1 and bool(reply[1] & Note.REPLAY)
+        if len(reply) < 3:
+            return RowsOpened(Code(reply[0]))
+        return RowsOpened(Code(reply[0]), bool(reply[1] & Note.REPLAY), reply[2])
 
     async def terminate(self, account: Account, *, rests: bool = False) -> Code:
         """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""

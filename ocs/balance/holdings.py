@@ -34,11 +34,14 @@ NewestTariff = Callable[[str, int], Tariff | None]
 
 
 class Bought(NamedTuple):
-    """Result of a purchase: the code, whether it was a repetition, and what it brought; ``why`` tells what a LIMIT is about."""
+    """Result of a purchase: the code, whether it was a repetition, and its price (of CREDIT_LIMIT: what it would be).
+
+    ``why`` tells what a LIMIT is about.
+    """
 
     code: Code
     replayed: bool = False
-    opened: Opening | None = None
+    price_micros: int = 0
     why: str = ""
 
 
@@ -86,12 +89,12 @@ class Holdings:
             except ValueError as over:
                 return Bought(Code.LIMIT, why=str(over))
             after = profile._replace(products=(*standing, held._replace(until_ms=opened.period[1])))
-            code, replayed = await self._accounts.open_rows(
+            code, replayed, paid_micros = await self._accounts.open_rows(
                 account, _rows(opened, own=_own(profile, product)), opened.price_micros, cause,
                 profile=after, due_ms=self._due_ms(after, now_ms), once=True, content=product.key,
             )  # fmt: skip
             if code != Code.STALE:
-                return Bought(code, replayed, opened)
+                return Bought(code, replayed, paid_micros if code == Code.SUCCESS else opened.price_micros)
             again = await self._accounts.read(profile.partition, profile.path)
             if again is None:
                 return Bought(Code.UNKNOWN_SUBSCRIBER)
@@ -164,7 +167,7 @@ class Holdings:
         after = profile._replace(
             products=tuple(renewed if each == held else each for each in profile.products)
         )
-        code, _ = await self._accounts.open_rows(
+        code, _, _ = await self._accounts.open_rows(
             account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
             f"renewed {held.product_key} {held.number} {opened.period[0]}",
             rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
@@ -179,7 +182,7 @@ class Holdings:
         """Change what the profile says is held, for the version of it that was read."""
         after = account.profile._replace(products=tuple(kept))
         now_ms = await self.now_ms(after.partition)
-        code, _ = await self._accounts.open_rows(
+        code, _, _ = await self._accounts.open_rows(
             account, (), 0, cause, profile=after, due_ms=self._due_ms(after, now_ms)
         )
         return code

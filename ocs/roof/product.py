@@ -58,7 +58,7 @@ def buy(place: Place, msisdn: str, name: str, purchase_id: str, *, as_json: bool
         "msisdn": account.profile.msisdn,
         "product": product.key,
         "number": held[-1].number if held else None,
-        "price": format_amount(done.opened.price_micros) if done.opened is not None else "0.00",
+        "price": format_amount(done.price_micros),
         "currency": account.profile.currency,
         "replayed": done.replayed,
         "valid_until": say.instant(held[-1].until_ms) if held else None,
@@ -74,8 +74,7 @@ def _refuse(done: Bought, account: Account, product: Product, once: str) -> None
         return
     if done.code == Code.CREDIT_LIMIT:
         available = format_amount(account.book.available_micros)
-        assert done.opened is not None
-        price = format_amount(done.opened.price_micros)
+        price = format_amount(done.price_micros)
         raise Ended(
             Exit.FOUND_WRONG, f"{product.key} costs {price}, available is {available}; nothing was bought"
         )

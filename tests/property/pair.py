@@ -160,7 +160,7 @@ class Pair:
         partition, account, member = self.homes[index]
         stored = await self.stored(index)
         new = [NewRow(*row, int(bool(member))) for row in rows]
-        code, _ = await self.accounts.open_rows(stored, new, price_micros, "buy")
+        code, _, _ = await self.accounts.open_rows(stored, new, price_micros, "buy")
         model, now_ms = self.models[partition], self.charged.now_ms
         assert code == model.open_rows(account, rows, price_micros, "buy", now_ms, member=member)
 

@@ -177,7 +177,10 @@ local function rows(keys, args)
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local marker = call('GET', keys[6])
-  if marker then return { tonumber(marker) == digest and SUCCESS or CONFLICT, REPLAY } end
+  if marker then
+    local kept = cmsgpack.unpack(marker)
+    return { kept[1] == digest and SUCCESS or CONFLICT, REPLAY, kept[2] }
+  end
   local book_text, own_text = call('GET', keys[2]), keys[7] and call('GET', keys[7])
   if not book_text or (keys[7] and not own_text) then return { UNKNOWN_SUBSCRIBER } end
   local book = read_book(book_text)
@@ -191,7 +194,7 @@ local function rows(keys, args)
   end
   if there then
     if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
-    return { SUCCESS, REPLAY }
+    return { SUCCESS, REPLAY, 0 }
   end
   if version ~= book[B_VERSION] then return { STALE } end
   if exact(price) < 0 or price > BOOK_MAX then return { LIMIT } end
@@ -222,14 +225,14 @@ local function rows(keys, args)
   if own ~= book then check(own) end
   local record = pack(rows_record(book, own, account, member, now, cause, price, profile, came, gone))
   local book_after, own_after, id = write_book(book), own ~= book and write_book(own), stream_id(part)
-  local mark, life = format('%.0f', digest), kept_ms > 0 and life_of(kept_ms)
+  local mark, life = pack({ digest, price }), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', record)
   if life then call('SET', keys[6], mark, 'PX', life) end
   if profile ~= '' then call('SET', keys[3], profile) end
   if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
   if own_after then call('MSET', keys[2], book_after, keys[7], own_after) else call('SET', keys[2], book_after) end
-  return { SUCCESS, 0 }
+  return { SUCCESS, 0, price }
 end
 
 -- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:

@@ -100,7 +100,7 @@ class Scene:
 
     async def open(self, *rows: NewRow, **more: Any) -> Code:
         await self.look()
-        code, _ = await self.charged.accounts.open_rows(
+        code, _, _ = await self.charged.accounts.open_rows(
             self.account, rows, more.pop("price", 0), "test", **more
         )
         return code
@@ -423,7 +423,7 @@ def test_a_product_is_bought_once_and_renewed_with_what_is_left(room: StoreRoom)
         assert found.book.posted_micros == 5_000_000
         assert [(each.id, each.amount) for each in found.book.rows] == [(32, 600), (33, 400), (32, 1_000)]
         stale = scene.account._replace(book=found.book._replace(version=1))
-        code, _ = await scene.charged.accounts.open_rows(stale, [bucket(64, 1, 5)], 0, "test")
+        code, _, _ = await scene.charged.accounts.open_rows(stale, [bucket(64, 1, 5)], 0, "test")
         assert code == Code.STALE
         keys = scene.charged.parts.keys[found.profile.partition]
         seen = await scene.charged.look(found.profile.partition, [keys.book(found.profile.account)])
