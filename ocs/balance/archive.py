@@ -8,11 +8,13 @@ Laws
 4. A hole in the ids is an alarm, kept in ``holes`` and shown by /metrics and ``ocs audit``; it never stops the archive.
 5. A consumer group that lags keeps its records on the stream until the stream passes its limit; then it is cut (it can
    go on from the archive), and counted.
-6. A folder holds the archive of one store, by the store's own random name; another store is refused. A stream that
-   lies behind its archive (a store restored from old files) is not archived and counted in ``behind``.
+6. A folder holds the archive of one store, by the store's own random name; another store is refused.
+7. A stream that does not go on from where its archive is (a store restored from old files, a replica that missed records)
+   is neither archived nor trimmed, and stays so until a human removes its mark: its ids say nothing about its records.
 
 Layout: <folder>/<YYYY-MM-DD>/p017.rec.gz, each a sequence of gzip members of MessagePack pairs (id, record octets);
-<folder>/store, archiver: the names of store and folder; <folder>/place.json: for each partition the last id on disk, its file and that file's length.
+<folder>/store, archiver: the names of store and folder; <folder>/place.json: for each partition the last id on disk, its file
+and that file's length, and the run id of the store's process in whose epoch that was; <folder>/p017.behind: a mark of law 7.
 """
 
 import asyncio
@@ -34,9 +36,11 @@ import msgpack
 
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.keys import Keys, slot_of
+from ocs.balance.link import LinkDown
 from ocs.balance.parts import Parts
 from ocs.clock import Clock
 from ocs.limits import ARCHIVE_BATCH, ARCHIVE_LEASE_MS, ARCHIVE_WAIT_MS_MAX, STREAM_ENTRIES_MAX
+from ocs.records import Epoch
 
 START = "0-0"
 STORE_KEY = "ocs:store"
@@ -52,11 +56,18 @@ class ArchiveFault(RuntimeError):
 
 
 class Place(NamedTuple):
-    """How far a partition has come: the last id on disk, the file it is in, and how long that file is then."""
+    """How far a partition has come: the last id on disk, the file it is in, how long that file is then, and whose epoch it is.
+
+    ``run_id`` is that of the Epoch record before ``last_id``; "" where the archive begins behind it.
+    """
 
     last_id: str
     file: str
     octets: int
+    run_id: str = ""
+
+
+_NOWHERE = Place(START, "", 0)
 
 
 @dataclass(slots=True)
@@ -68,7 +79,8 @@ class Archived:
     trimmed: int = 0
     holes: int = 0
     groups_cut: int = 0
-    behind: set[int] = field(default_factory=set)
+    behind: dict[int, str] = field(default_factory=dict)
+    """Partitions of law 7, each with what a human has to know."""
     lag: dict[int, int] = field(default_factory=dict)
 
 
@@ -84,6 +96,7 @@ class Archiver:
         "_places",
         "_started",
         "_untrimmed",
+        "_verified",
         "_waiting_since_ms",
         "done",
     )
@@ -96,6 +109,7 @@ class Archiver:
         self._lock: int | None = None
         self._places: dict[int, Place] = {}
         self._untrimmed: set[int] = set()
+        self._verified: dict[int, tuple[str, int]] = {}
         self._started: set[int] = set()
         self._waiting_since_ms: dict[int, int] = {}
         self.done = Archived()
@@ -112,6 +126,8 @@ class Archiver:
             await self._identify()
             self._places = await asyncio.to_thread(recover, self._folder)
             self._untrimmed = set(self._places)  # who died after the note and before the cut left it to us
+            for mark in self._folder.glob("p*.behind"):
+                self.done.behind[int(mark.stem[1:])] = mark.read_text(encoding="utf-8")
         except BaseException:
             os.close(lock)
             raise
@@ -159,19 +175,20 @@ class Archiver:
         """Write the batches of one group that are ripe (or everything); returns records written."""
         if not await self._holds_lease():
             return 0
-        found = await asyncio.gather(*map(self._waiting, group))
+        lives = dict(zip(group, await asyncio.gather(*map(self._life, group)), strict=True))
+        found = await asyncio.gather(*(self._waiting(keys, life) for keys, life in lives.items()))
         keen = [
             keys
             for keys, waiting in zip(group, found, strict=True)
             if self._is_ripe(keys, waiting, everything=everything)
         ]
-        batches = await asyncio.gather(*map(self._fetch, keen))
+        batches = await asyncio.gather(*(self._fetch(keys, lives[keys]) for keys in keen))
         ripe = {keys.partition: batch for keys, batch in zip(keen, batches, strict=True) if batch}
         if ripe:
             await asyncio.to_thread(self._write, ripe)
-        for keys in group:
-            if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind:
-                await self._trim(keys)
+        for keys, life in lives.items():
+            if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind.keys():
+                await self._trim(keys, life)
                 self._untrimmed.discard(keys.partition)
         return sum(map(len, ripe.values()))
 
@@ -186,24 +203,84 @@ class Archiver:
         await store.execute(slot, "PEXPIRE", LEASE_KEY, ARCHIVE_LEASE_MS)
         return True
 
-    def _last_id(self, keys: Keys) -> str:
-        return self._places[keys.partition].last_id if keys.partition in self._places else START
+    def _place(self, keys: Keys) -> Place:
+        return self._places.get(keys.partition, _NOWHERE)
 
-    async def _waiting(self, keys: Keys) -> int:
+    async def _life(self, keys: Keys) -> str:
+        """Return the run id of the process that serves a partition; all calls of one pass are made for it, or not at all."""
+        store = self._parts.store
+        if not store.incarnation(keys.slot):
+            await store.execute(keys.slot, "PING")
+        if not (life := store.incarnation(keys.slot)):
+            raise LinkDown("the link came and went")
+        return life
+
+    async def _waiting(self, keys: Keys, life: str) -> int:
         """Return how many records of a partition are not archived; after a new epoch, those of that epoch (one at least)."""
-        newest = await self._parts.store.execute(keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1)
+        partition, place = keys.partition, self._place(keys)
+        if partition in self.done.behind:
+            if self._mark(partition).exists():
+                return 0
+            del self.done.behind[partition]  # a human has looked
+            self._verified.pop(partition, None)
+        newest = await self._parts.store.execute(
+            keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1, incarnation=life
+        )
         if not newest:
             return 0
-        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(self._last_id(keys))
-        if (epoch, number) < (last_epoch, last):
-            self.done.behind.add(keys.partition)  # the store is older than its archive: a human has to look
-            return 0
-        self.done.behind.discard(keys.partition)
+        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(place.last_id)
+        if self._verified.get(partition) != (life, epoch):
+            why = await self._breach(keys, place, epoch, number, life) if partition in self._places else ""
+            if why:
+                await asyncio.to_thread(self._fall_behind, partition, why)
+                return 0
+            self._verified[partition] = life, epoch
         return number - last if epoch == last_epoch else max(1, number)
 
-    async def _fetch(self, keys: Keys) -> list[Entry]:
+    async def _breach(self, keys: Keys, place: Place, epoch: int, number: int, life: str) -> str:
+        """Tell why a stream does not go on from its place (law 7), "" when it does; asked once a life and epoch."""
+        last_epoch, last = order(place.last_id)
+        if (epoch, number) < (last_epoch, last):
+            return f"the stream ends at {epoch}-{number}, the archive at {place.last_id}"
+        call = self._parts.store.execute
+        first = f"{last_epoch}-1"
+        begun = _epoch_of(await call(keys.slot, "XRANGE", keys.stream, first, first, incarnation=life))
+        run_id = begun.run_id if begun else ""
+        if not begun and epoch == last_epoch:  # its record was trimmed
+            run_id = (await call(keys.slot, "GET", keys.run, incarnation=life) or b"").decode()
+        if run_id and place.run_id and run_id != place.run_id:
+            return f"epoch {last_epoch} is of store process {run_id}, in the archive of {place.run_id}"
+        later = await call(
+            keys.slot, "XRANGE", keys.stream, f"{last_epoch + 1}-0", "+", "COUNT", 1, incarnation=life
+        )
+        begun = _epoch_of(later)
+        if begun and order(begun.last_id) < (last_epoch, last):
+            return f"epoch {begun.epoch} goes on from {begun.last_id}, the archive ends at {place.last_id}"
+        return ""
+
+    def _mark(self, partition: int) -> Path:
+        return self._folder / f"p{partition:03d}.behind"
+
+    def _fall_behind(self, partition: int, why: str) -> None:
+        """Mark a partition before anything else is done with it (law 7)."""
+        mark = self._mark(partition)
+        told = (
+            f"{why}; its records stay on the stream. Restore the store that the archive knows and remove {mark}, "
+            "or give the store as it is an archive folder of its own"
+        )
+        _write_durably(mark, told.encode())
+        self.done.behind[partition] = told
+
+    async def _fetch(self, keys: Keys, life: str) -> list[Entry]:
         after = await self._parts.store.execute(
-            keys.slot, "XRANGE", keys.stream, f"({self._last_id(keys)}", "+", "COUNT", ARCHIVE_BATCH
+            keys.slot,
+            "XRANGE",
+            keys.stream,
+            f"({self._place(keys).last_id}",
+            "+",
+            "COUNT",
+            ARCHIVE_BATCH,
+            incarnation=life,
         )
         return entries(after)
 
@@ -232,7 +309,7 @@ class Archiver:
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).strftime("%Y-%m-%d")
         places = dict(self._places)
         for partition, batch in ripe.items():
-            known = self._places.get(partition, Place(START, "", 0))
+            known = self._places.get(partition, _NOWHERE)
             day = max(
                 today, known.file[: len(today)]
             )  # files stay in the order of their records, whatever the clock
@@ -254,7 +331,8 @@ class Archiver:
                 out.write(member)
                 out.flush()
                 os.fsync(out.fileno())
-                places[partition] = Place(before, f"{day}/{path.name}", out.tell())
+                run_id = _run_id(batch, known.run_id)
+                places[partition] = Place(before, f"{day}/{path.name}", out.tell(), run_id)
             if fresh:
                 _sync_folder(folder)
             self.done.records += len(batch)
@@ -262,7 +340,7 @@ class Archiver:
         write_places(self._folder, places)
         self._places = places
 
-    async def _trim(self, keys: Keys) -> None:
+    async def _trim(self, keys: Keys, life: str) -> None:
         """Cut the stream behind the archive and behind every consumer group (law 5)."""
         keep_from = _after(self._places[keys.partition].last_id)
         store = self._parts.store
@@ -278,7 +356,23 @@ class Archiver:
                     self.done.groups_cut += 1
                 else:
                     keep_from = behind
-        self.done.trimmed += await store.execute(keys.slot, "XTRIM", keys.stream, "MINID", keep_from)
+        self.done.trimmed += await store.execute(
+            keys.slot, "XTRIM", keys.stream, "MINID", keep_from, incarnation=life
+        )
+
+
+def _epoch_of(reply: list[Any]) -> Epoch | None:
+    """Return the Epoch record that an XRANGE of one begins with."""
+    record = entries(reply)[0].record() if reply else None
+    return record if isinstance(record, Epoch) else None
+
+
+def _run_id(batch: list[Entry], before: str) -> str:
+    """Return whose epoch the last of these records lies in: an epoch's first record says it."""
+    for entry in reversed(batch):
+        if order(entry.id)[1] == 1 and isinstance(record := entry.record(), Epoch):
+            return record.run_id
+    return before
 
 
 def recover(folder: Path) -> dict[int, Place]:
@@ -291,7 +385,7 @@ def recover(folder: Path) -> dict[int, Place]:
     for path in sorted(folder.glob("*/*.rec.gz")):
         partition = int(path.name[1 : path.name.index(".")])
         name = str(path.relative_to(folder))
-        known = places.get(partition, Place(START, "", 0))
+        known = places.get(partition, _NOWHERE)
         if name < known.file:
             continue
         start = known.octets if name == known.file else 0
@@ -299,25 +393,26 @@ def recover(folder: Path) -> dict[int, Place]:
             raise ArchiveFault(
                 f"{path}: {path.stat().st_size} octets where {start} were noted; restore the file"
             )
-        last_id, end = _whole_members(path, start, known.last_id)
+        last_id, run_id, end = _whole_members(path, start, known)
         if end < path.stat().st_size:
             _set_aside(path, end)
         if end > start:
-            places[partition] = Place(last_id, name, end)
+            places[partition] = Place(last_id, name, end, run_id)
     write_places(folder, places)
     return places
 
 
-def _whole_members(path: Path, start: int, last_id: str) -> tuple[str, int]:
-    """Return the last id and the end of the whole members behind ``start`` whose records follow ``last_id``."""
+def _whole_members(path: Path, start: int, known: Place) -> tuple[str, str, int]:
+    """Return last id, run id and end of the whole members behind ``start`` whose records follow the place that is known."""
+    last_id, run_id = known.last_id, known.run_id
     with path.open("rb") as file:
         end = start
         while True:
             file.seek(end)
             found, length = _one_member(file)
             if not found or order(found[0].id) <= order(last_id):
-                return last_id, end
-            last_id = found[-1].id
+                return last_id, run_id, end
+            last_id, run_id = found[-1].id, _run_id(found, run_id)
             end += length
 
 

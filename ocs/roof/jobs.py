@@ -81,8 +81,14 @@ def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
 async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -> None:
     """Archive until cancelled; what is being written then is written first."""
     archived, advance = archiver.done, Advance(counters)
+    told: dict[int, str] = {}
 
     def tell() -> None:
+        for partition in archived.behind.keys() - told.keys():
+            why = archived.behind[partition]
+            structlog.get_logger().error("a partition is not archived", partition=partition, why=why)
+        told.clear()
+        told.update(archived.behind)
         advance("ocs_archive_records_total", archived.records)
         advance("ocs_archive_octets_total", archived.octets)
         advance("ocs_archive_holes_total", archived.holes)

@@ -142,3 +142,25 @@ def test_a_folder_of_another_store_is_not_waited_for() -> None:
 
     with pytest.raises(ArchiveFault):
         asyncio.run(keep_archive(MadeUp(open=refused), Counters(), 60))  # type: ignore[arg-type]
+
+
+def test_a_partition_that_is_behind_is_told_once_with_what_to_do() -> None:
+    passes: list[int] = []
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def behind(archiver: MadeUp) -> None:
+            archiver.done.behind = {17: "remove p017.behind"}
+            passes.append(1)
+            if len(passes) == 3:
+                done.set()
+
+        job = asyncio.create_task(keep_archive(MadeUp(archive=behind), Counters(), 0))  # type: ignore[arg-type]
+        await done.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(run())
+    assert [(line["partition"], line["why"]) for line in told] == [(17, "remove p017.behind")]
