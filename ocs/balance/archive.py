@@ -12,28 +12,34 @@ Laws
 7. A stream that does not go on from where its archive is (a store restored from old files, a replica that missed records)
    is neither archived nor trimmed, and stays so until a human removes its mark: its ids say nothing about its records.
 
-Layout: <folder>/<YYYY-MM-DD>/p017.rec.gz, each a sequence of gzip members of MessagePack pairs (id, record octets);
-<folder>/store, archiver: the names of store and folder; <folder>/place.json: for each partition the last id on disk, its file
-and that file's length, and the run id of the store's process in whose epoch that was; <folder>/p017.behind: a mark of law 7.
+Files and places: archive_files.py.
 """
 
 import asyncio
 import fcntl
 import gzip
-import io
-import json
 import os
 import secrets
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import msgpack
 
+from ocs.balance.archive_files import (
+    NOWHERE,
+    START,
+    ArchiveFault,
+    Place,
+    append,
+    history,
+    recover,
+    run_id_of,
+    sync_folder,
+    write_durably,
+    write_places,
+)
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.link import LinkDown
@@ -42,32 +48,14 @@ from ocs.clock import Clock
 from ocs.limits import ARCHIVE_BATCH, ARCHIVE_LEASE_MS, ARCHIVE_WAIT_MS_MAX, STREAM_ENTRIES_MAX
 from ocs.records import Epoch
 
-START = "0-0"
+__all__ = ["START", "Archived", "Archiver", "history"]
+
 STORE_KEY = "ocs:store"
 """Holds the random name that a store was given by its first archiver."""
 
 LEASE_KEY = "ocs:archiver"
 
 _AT_ONCE = 16
-
-
-class ArchiveFault(RuntimeError):
-    """The archive's folder cannot be used as it is; the message says what is wrong and what would be right."""
-
-
-class Place(NamedTuple):
-    """How far a partition has come: the last id on disk, the file it is in, how long that file is then, and whose epoch it is.
-
-    ``run_id`` is that of the Epoch record before ``last_id``; "" where the archive begins behind it.
-    """
-
-    last_id: str
-    file: str
-    octets: int
-    run_id: str = ""
-
-
-_NOWHERE = Place(START, "", 0)
 
 
 @dataclass(slots=True)
@@ -140,11 +128,11 @@ class Archiver:
         told = told or await self._parts.store.execute(slot, "GET", STORE_KEY)
         name = self._folder / "archiver"
         if not name.exists():
-            _write_durably(name, secrets.token_hex(8).encode())
+            write_durably(name, secrets.token_hex(8).encode())
         self._name = name.read_text()
         noted = self._folder / "store"
         if not noted.exists():
-            _write_durably(noted, told)
+            write_durably(noted, told)
         elif noted.read_bytes() != told:
             raise ArchiveFault(
                 f"{self._folder}: holds the archive of another store; give this one an archive folder of its own"
@@ -204,7 +192,7 @@ class Archiver:
         return True
 
     def _place(self, keys: Keys) -> Place:
-        return self._places.get(keys.partition, _NOWHERE)
+        return self._places.get(keys.partition, NOWHERE)
 
     async def _life(self, keys: Keys) -> str:
         """Return the run id of the process that serves a partition; all calls of one pass are made for it, or not at all."""
@@ -268,7 +256,7 @@ class Archiver:
             f"{why}; its records stay on the stream. Restore the store that the archive knows and remove {mark}, "
             "or give the store as it is an archive folder of its own"
         )
-        _write_durably(mark, told.encode())
+        write_durably(mark, told.encode())
         self.done.behind[partition] = told
 
     async def _fetch(self, keys: Keys, life: str) -> list[Entry]:
@@ -308,15 +296,14 @@ class Archiver:
         """Append one gzip member a partition, fsync, then note the places (law 1)."""
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).strftime("%Y-%m-%d")
         places = dict(self._places)
+        fresh: set[Path] = set()
         for partition, batch in ripe.items():
-            known = self._places.get(partition, _NOWHERE)
+            known = self._places.get(partition, NOWHERE)
             day = max(
                 today, known.file[: len(today)]
             )  # files stay in the order of their records, whatever the clock
-            folder = self._folder / day
-            if not folder.exists():
-                folder.mkdir(mode=0o700)
-                _sync_folder(self._folder)
+            path = self._folder / day / f"p{partition:03d}.rec.gz"
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             before = known.last_id
             for entry in batch:
                 if before != START and not follows(before, entry):
@@ -325,18 +312,15 @@ class Archiver:
             member = gzip.compress(
                 b"".join(msgpack.packb((each.id, each.octets)) for each in batch), compresslevel=1
             )
-            path = folder / f"p{partition:03d}.rec.gz"
-            fresh = not path.exists()
-            with path.open("ab") as out:
-                out.write(member)
-                out.flush()
-                os.fsync(out.fileno())
-                run_id = _run_id(batch, known.run_id)
-                places[partition] = Place(before, f"{day}/{path.name}", out.tell(), run_id)
-            if fresh:
-                _sync_folder(folder)
+            name = f"{day}/{path.name}"
+            octets = append(path, member, known.octets if name == known.file else 0)
+            if name != known.file:
+                fresh |= {path.parent, self._folder}
+            places[partition] = Place(before, name, octets, run_id_of(batch, known.run_id))
             self.done.records += len(batch)
             self.done.octets += len(member)
+        for folder in fresh:
+            sync_folder(folder)
         write_places(self._folder, places)
         self._places = places
 
@@ -367,132 +351,6 @@ def _epoch_of(reply: list[Any]) -> Epoch | None:
     return record if isinstance(record, Epoch) else None
 
 
-def _run_id(batch: list[Entry], before: str) -> str:
-    """Return whose epoch the last of these records lies in: an epoch's first record says it."""
-    for entry in reversed(batch):
-        if order(entry.id)[1] == 1 and isinstance(record := entry.record(), Epoch):
-            return record.run_id
-    return before
-
-
-def recover(folder: Path) -> dict[int, Place]:
-    """Read how far each partition has come, and take in what was written but not noted before the archiver died.
-
-    Whole members whose records follow are taken over; what remains is set aside in a file ending in .cut, never removed.
-    Without place.json everything is read again from the files. Raises ArchiveFault when a file is shorter than noted.
-    """
-    places = read_places(folder)
-    for path in sorted(folder.glob("*/*.rec.gz")):
-        partition = int(path.name[1 : path.name.index(".")])
-        name = str(path.relative_to(folder))
-        known = places.get(partition, _NOWHERE)
-        if name < known.file:
-            continue
-        start = known.octets if name == known.file else 0
-        if path.stat().st_size < start:
-            raise ArchiveFault(
-                f"{path}: {path.stat().st_size} octets where {start} were noted; restore the file"
-            )
-        last_id, run_id, end = _whole_members(path, start, known)
-        if end < path.stat().st_size:
-            _set_aside(path, end)
-        if end > start:
-            places[partition] = Place(last_id, name, end, run_id)
-    write_places(folder, places)
-    return places
-
-
-def _whole_members(path: Path, start: int, known: Place) -> tuple[str, str, int]:
-    """Return last id, run id and end of the whole members behind ``start`` whose records follow the place that is known."""
-    last_id, run_id = known.last_id, known.run_id
-    with path.open("rb") as file:
-        end = start
-        while True:
-            file.seek(end)
-            found, length = _one_member(file)
-            if not found or order(found[0].id) <= order(last_id):
-                return last_id, run_id, end
-            last_id, run_id = found[-1].id, _run_id(found, run_id)
-            end += length
-
-
-def _one_member(file: BinaryIO) -> tuple[list[Entry], int]:
-    """Read one gzip member where the file stands: its records and its length; none when it is not whole."""
-    unzip = zlib.decompressobj(wbits=31)
-    content, length = [], 0
-    try:
-        while not unzip.eof and (chunk := file.read(65_536)):
-            content.append(unzip.decompress(chunk))
-            length += len(chunk)
-        if not unzip.eof:
-            return [], 0
-        unpacker = msgpack.Unpacker(io.BytesIO(b"".join(content)), raw=False, use_list=False)
-        return [Entry(*each) for each in unpacker], length - len(unzip.unused_data)
-    except (zlib.error, ValueError, TypeError):
-        return [], 0
-
-
-def _set_aside(path: Path, end: int) -> None:
-    octets = path.read_bytes()
-    aside = next(name for n in count() if not (name := path.with_name(f"{path.name}.{n}.cut")).exists())
-    aside.write_bytes(octets[end:])
-    if end:
-        os.truncate(path, end)
-    else:
-        path.unlink()
-
-
-def read_places(folder: Path) -> dict[int, Place]:
-    """Read how far each partition has come; an empty folder has come nowhere."""
-    path = folder / "place.json"
-    if not path.exists():
-        return {}
-    content: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return {int(partition): Place(*place) for partition, place in content.items()}
-
-
-def write_places(folder: Path, places: dict[int, Place]) -> None:
-    """Note how far each partition has come, by one atomic rename."""
-    _write_durably(folder / "place.json", json.dumps(places).encode())
-
-
-def _write_durably(path: Path, octets: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the machine dies."""
-    draft = path.with_name(f"{path.name}.new")
-    with draft.open("wb") as out:
-        out.write(octets)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _after(entry_id: str) -> str:
     epoch, sequence = order(entry_id)
     return f"{epoch}-{sequence + 1}"
-
-
-def history(folder: Path, partition: int) -> Iterator[Entry]:
-    """Read a partition's records from the archive, oldest first, up to what is noted; reads only."""
-    place = read_places(folder).get(partition)
-    if place is None:
-        return
-    for path in sorted(folder.glob(f"*/p{partition:03d}.rec.gz")):
-        name = str(path.relative_to(folder))
-        if name > place.file:
-            return
-        with path.open("rb") as raw:
-            octets = raw.read(place.octets if name == place.file else -1)
-        with gzip.open(io.BytesIO(octets)) as packed:
-            for entry_id, record in msgpack.Unpacker(
-                packed, raw=False, use_list=False, max_buffer_size=2**31 - 1
-            ):
-                yield Entry(entry_id, record)

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from ocs.balance.archive import ArchiveFault, Archiver
+from ocs.balance.archive import Archiver
+from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof.build import Keepers, store_facts

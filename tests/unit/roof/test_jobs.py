@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import structlog
 
-from ocs.balance.archive import Archived, ArchiveFault
+from ocs.balance.archive import Archived
+from ocs.balance.archive_files import ArchiveFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof import jobs
 from ocs.roof.jobs import Advance, keep_archive
