@@ -76,6 +76,9 @@ _STORE_BOUNDS: Final = (
 )  # fmt: skip
 
 
+JOB_FAULTS: Final = "ocs_job_faults_total"
+
+
 def _ones(values: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple((value,) for value in values)
 
@@ -168,8 +171,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "ocs_sweep_faults_total", COUNTER, "Sessions and claims that a sweep could not read, at every try."
     ),
-    Family("ocs_job_faults_total", COUNTER, "Background jobs that failed and were started again."),
+    Family(JOB_FAULTS, COUNTER, "Faults of background jobs, which were started again or went on."),
 )
+
+OF_SUPERVISOR: Final = tuple(family for family in FAMILIES if family.name == JOB_FAULTS)
+"""What the supervisor counts itself."""
 
 
 def _layout(families: Iterable[Family]) -> bytes:

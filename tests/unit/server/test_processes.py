@@ -47,7 +47,7 @@ def test_connections_are_spread_over_workers_and_metrics_are_summed(tmp_path: Pa
                 [
                     reading.value("ocs_peers", "open")
                     for reading in counters.read(tmp_path)
-                    if reading.process != "keeper"
+                    if reading.process.startswith("worker")
                 ]
                 == [2, 2]
             )

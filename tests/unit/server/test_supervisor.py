@@ -11,8 +11,9 @@ import structlog
 
 from ocs.server import supervisor as supervising
 from ocs.server.channel import READY, Load, pair, say
+from ocs.server.counters import Counters
 from ocs.server.keeper import KeeperConfig
-from ocs.server.supervisor import Child, ServeConfig, Supervisor
+from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
 from ocs.server.worker import WorkerConfig
 from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
 
@@ -35,6 +36,8 @@ class Stand:
     def kill(self) -> None:
         self.alive = False
 
+    terminate = kill
+
     def close(self) -> None:
         pass
 
@@ -42,7 +45,7 @@ class Stand:
 class Watched:
     """A supervisor of one worker that is a stand-in; `ends` are the worker's ends of its channels, oldest first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *jobs: Job) -> None:
         self.lines: list[dict[str, Any]] = []
         self.ends: list[socket.socket] = []
         config = ServeConfig(
@@ -61,6 +64,7 @@ class Watched:
             build_keeper=build_keeper,
             log=structlog.wrap_logger(None, processors=[self._note]),
             on_ready=lambda _places: None,
+            jobs=jobs,
         )
         self.supervisor._announced = True
         self.child: Child = self.supervisor.children["worker-0"]
@@ -126,6 +130,26 @@ def test_a_worker_that_reports_no_more_is_killed_and_started_again(
         assert watched.said("a worker reports no more") == 1
         assert watched.said("a process died") == 1
         watch.cancel()
+        watched.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("made up"), None])
+def test_a_job_of_the_supervisor_that_ends_ends_the_server_with_its_reason(
+    tmp_path: Path, fault: Exception | None
+) -> None:
+    async def ends(_counters: Counters) -> None:
+        if fault is not None:
+            raise fault
+
+    async def run() -> None:
+        watched = Watched(tmp_path, ends)
+        watched.supervisor._keeper.target = watched._made
+        assert await asyncio.wait_for(watched.supervisor.serve(), 20) == 1
+        assert watched.supervisor.fault is not None
+        assert ("made up" if fault else "one of its jobs ended") in watched.supervisor.fault.reason
+        assert watched.said("the supervisor failed") == 1
         watched.close()
 
     asyncio.run(run())
