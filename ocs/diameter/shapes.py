@@ -146,7 +146,7 @@ class _Source:
             "expected": tuple(self._expected),
         }
         exec("\n".join(lines), self._names)  # noqa: S102 - law 3
-        read: Reader = self._names["read"]
+        read: Reader = self._names.pop("read")  # its globals would hold it, and so itself
         return read
 
     def _group(self, layout: tuple[Leaf, ...]) -> str:

@@ -1,5 +1,7 @@
 """A message of a known shape is read as the walker reads it, and judged by the walker wherever it differs."""
 
+import gc
+import weakref
 from functools import cache
 from typing import Any
 
@@ -181,3 +183,15 @@ def test_a_known_layout_whose_values_have_to_be_judged_is_not_learned_again() ->
     for number in range(limits.SHAPE_WALKS * 3):
         codec.decode(ccr(without=None).replace(b"client.example.org", b"%06d.example.org" % number))
     assert codec._shapes.count <= 2
+
+
+def test_a_shape_that_is_forgotten_is_freed_without_the_collector() -> None:
+    """A worker's collector seldom runs (server/worker.py); a forgotten reader of 20 kB must not wait for it."""
+    codec = learned(ccr())
+    reader = weakref.ref(codec._shapes.readers(ccr())[0])
+    gc.disable()
+    try:
+        codec._shapes._known.clear()
+        assert reader() is None
+    finally:
+        gc.enable()
