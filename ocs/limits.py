@@ -113,13 +113,20 @@ AVP_HEADS_KEPT_MAX = 512
 """AVP headers that one grammar remembers as already judged (about 200 octets each). Beyond: all are forgotten and judged again."""
 
 SHAPES_KEPT_MAX = 512
-"""Shapes of messages that a codec has learnt (about 20 kB each), and layouts that it counts. Beyond: all are forgotten."""
+"""Shapes of messages that a codec has learnt (about 20 kB each), and layouts that it counts. Beyond: all shapes are forgotten, and of the
+layouts those that came seldom."""
 
 SHAPES_ALIKE_MAX = 8
 """Shapes tried for one message (same length, command and first AVP header). Beyond: the oldest is forgotten."""
 
-SHAPE_WALKS = 16
-"""Times that a layout is walked before it is learnt: learning takes a millisecond, which a stranger's single message is not worth."""
+SHAPE_WALKS = 256
+"""Times that a layout is walked before it is learnt: learning costs some 35 walks. Doubles where what was learnt is pushed out again."""
+
+SHAPE_WALKS_MAX = 4_096
+"""Walks of a layout that are worth its learning whatever becomes of it: learning is then a hundredth of them."""
+
+SHAPE_LOOKS_EVERY = 16
+"""Of so many walked messages one is counted by its layout; counting costs half a walk."""
 
 SHAPE_AVPS_MAX = 250
 """AVPs of a shape; a longer message is walked each time."""
