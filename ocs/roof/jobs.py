@@ -54,15 +54,12 @@ def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
         await keep_archive(archiver, counters, settings.archive.every_s)
 
     async def sweep() -> None:
-        expired = counters.index("ocs_sessions_expired_total")
-        claims = counters.index("ocs_topups_finished_total")
         while True:
             try:
-                with suppress(StoreFault):  # the next sweep goes on
-                    swept = await sweeper.once()
-                    counters.cells[expired] += swept.expired
-                    counters.cells[claims] += swept.claims_finished
+                await sweeper.once()
             finally:
+                advance("ocs_sessions_expired_total", sweeper.expired)
+                advance("ocs_topups_finished_total", sweeper.claims_finished)
                 advance("ocs_sweep_faults_total", sweeper.faults)
             await asyncio.sleep(settings.charging.sweep_s)
 

@@ -169,7 +169,9 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
-        "ocs_sweep_faults_total", COUNTER, "Sessions and claims that a sweep could not read, at every try."
+        "ocs_sweep_faults_total",
+        COUNTER,
+        "Partitions that did not answer a sweep, sessions and claims that it could not read or end, at every try.",
     ),
     Family(JOB_FAULTS, COUNTER, "Faults of background jobs, which were started again or went on."),
 )
