@@ -208,7 +208,7 @@ WORKER_READY_MS_MAX = 60_000
 """Time that a process has to become ready after its start. Beyond: it is ended, and started again."""
 
 WORKER_SILENT_MS_MAX = 15_000
-"""Silence of a worker that reports its load every second: its loop hangs, and its peers are not served. Beyond: killed, started again."""
+"""Silence of a worker or keeper that reports every second: its loop hangs, and nobody is served. Beyond: killed, started again."""
 
 HTTP_CONNECTIONS_MAX = 256
 """HTTP connections at once; probes, scrapers and a browser need a few. Beyond: 503."""

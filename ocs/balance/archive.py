@@ -78,6 +78,7 @@ class Archiver:
     __slots__ = (
         "_clock",
         "_folder",
+        "_leased",
         "_lock",
         "_name",
         "_parts",
@@ -95,6 +96,7 @@ class Archiver:
         self._clock = clock
         self._name = ""
         self._lock: int | None = None
+        self._leased = False
         self._places: dict[int, Place] = {}
         self._untrimmed: set[int] = set()
         self._verified: dict[int, tuple[str, int]] = {}
@@ -114,8 +116,7 @@ class Archiver:
             await self._identify()
             self._places = await asyncio.to_thread(recover, self._folder)
             self._untrimmed = set(self._places)  # who died after the note and before the cut left it to us
-            for mark in self._folder.glob("p*.behind"):
-                self.done.behind[int(mark.stem[1:])] = mark.read_text(encoding="utf-8")
+            self._read_marks()
         except BaseException:
             os.close(lock)
             raise
@@ -162,7 +163,14 @@ class Archiver:
     async def archive(self, group: tuple[Keys, ...], *, everything: bool = False) -> int:
         """Write the batches of one group that are ripe (or everything); returns records written."""
         if not await self._holds_lease():
+            self.done.lag.clear()  # they are another's now
+            self.done.behind.clear()
+            self._leased = False
             return 0
+        if not self._leased:
+            self._read_marks()
+            self._verified.clear()
+            self._leased = True
         lives = dict(zip(group, await asyncio.gather(*map(self._life, group)), strict=True))
         found = await asyncio.gather(*(self._waiting(keys, life) for keys, life in lives.items()))
         keen = [
@@ -248,6 +256,10 @@ class Archiver:
 
     def _mark(self, partition: int) -> Path:
         return self._folder / f"p{partition:03d}.behind"
+
+    def _read_marks(self) -> None:
+        for mark in self._folder.glob("p*.behind"):
+            self.done.behind[int(mark.stem[1:])] = mark.read_text(encoding="utf-8")
 
     def _fall_behind(self, partition: int, why: str) -> None:
         """Mark a partition before anything else is done with it (law 7)."""

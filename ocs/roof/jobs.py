@@ -3,9 +3,11 @@
 Laws
 1. A counter only advances: what an object has counted since its own start is added, whichever keeper it lives in.
 2. The archive's folder is given back when nothing writes in it any more.
+3. A pass that came to its end with nothing left out leaves its time: work that stands still is seen, whatever holds it up.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -17,7 +19,7 @@ from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof.build import Keepers, store_facts
-from ocs.server.counters import Counters
+from ocs.server.counters import JOB_PASSED, Counters
 from ocs.sessions.sweep import Sweeper
 
 ARCHIVER_LOOK_S: Final = 10.0
@@ -55,8 +57,11 @@ def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
 
     async def sweep() -> None:
         while True:
+            unreached = sweeper.unreached
             try:
                 await sweeper.once()
+                if sweeper.unreached == unreached:
+                    _passed(counters, "sweep")
             finally:
                 advance("ocs_sessions_expired_total", sweeper.expired)
                 advance("ocs_topups_finished_total", sweeper.claims_finished)
@@ -70,10 +75,16 @@ def jobs_of(keepers: Keepers, counters: Counters) -> dict[str, Job]:
             counters.cells[ready] = int(keepers.store.ready)
             with suppress(StoreFault):  # asked again in a second
                 await keepers.accounts.learn_all()
+                _passed(counters, "epochs")
             counters.cells[epoch] = store_facts(keepers)["store_epoch"]
             await asyncio.sleep(_LEARN_S)
 
     return {"archive": archive, "sweep": sweep, "epochs": learn_epochs}
+
+
+def _passed(counters: Counters, job: str) -> None:
+    """Note that a job has finished a pass."""
+    counters.cells[counters.index(JOB_PASSED, job)] = time.time_ns() // 1_000_000
 
 
 async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -> None:
@@ -98,6 +109,7 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
         await _opened_in_turn(archiver)
         groups = archiver.groups
         while True:
+            reached = 0
             for (
                 group
             ) in groups:  # one after the other, so that neither store nor disk gets all of it in one piece
@@ -105,9 +117,12 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
                     with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
                         while await _to_its_end(archiver.archive(group)) >= ARCHIVE_BATCH:
                             tell()  # more waits here than one pass takes
+                        reached += 1
                 finally:
                     tell()
                 await asyncio.sleep(every_s / len(groups))
+            if reached == len(groups):
+                _passed(counters, "archive")
     finally:
         archiver.close()
 

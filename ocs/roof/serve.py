@@ -51,7 +51,7 @@ from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import StartFault
 from ocs.server.connection import Bounds
-from ocs.server.counters import JOB_FAULTS, Counters
+from ocs.server.counters import JOB_FAULTS, JOB_PASSED, JOBS, Counters
 from ocs.server.keeper import KeeperConfig, KeeperParts
 from ocs.server.origin_state import origin_state_id
 from ocs.server.secure import TlsFiles
@@ -338,7 +338,10 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
 
     def look() -> Health:
         judged = health.checks(inside.counters_folder, inside.workers, keepers.clock.now_ms())
-        return Health(health.is_ready(judged, inside.workers), judged, store_facts(keepers))
+        passed = {job: counters.cells[counters.index(JOB_PASSED, job)] for job in JOBS}
+        return Health(
+            health.is_ready(judged, inside.workers), judged, store_facts(keepers) | {JOB_PASSED: passed}
+        )
 
     app = application(
         health=look,

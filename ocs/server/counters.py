@@ -77,6 +77,8 @@ _STORE_BOUNDS: Final = (
 
 
 JOB_FAULTS: Final = "ocs_job_faults_total"
+JOB_PASSED: Final = "ocs_job_passed_ms"
+JOBS: Final = ("archive", "sweep", "epochs")
 
 
 def _ones(values: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -174,6 +176,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Partitions that did not answer a sweep, sessions and claims that it could not read or end, at every try.",
     ),
     Family(JOB_FAULTS, COUNTER, "Faults of background jobs, which were started again or went on."),
+    Family(
+        JOB_PASSED,
+        GAUGE,
+        "Unix time in milliseconds of a background job's last pass that left nothing out; 0: none yet.",
+        ("job",),
+        _ones(JOBS),
+        fold=GREATEST,
+    ),
 )
 
 OF_SUPERVISOR: Final = tuple(family for family in FAMILIES if family.name == JOB_FAULTS)

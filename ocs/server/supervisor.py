@@ -292,14 +292,14 @@ class Supervisor:
                 elif not child.ready and self._age_s(child) * 1_000 > WORKER_READY_MS_MAX:
                     self._log.error("a process did not become ready", name=child.name, pid=process.pid)
                     process.kill()
-                elif child.ready and child is not self._keeper:
+                elif child.ready:
                     self._mind_silence(child, process)
 
     def _mind_silence(self, child: Child, process: SpawnProcess) -> None:
-        """End a worker that hangs: its connections look alive, so that its peers would not go elsewhere."""
+        """End a process that hangs: a worker's connections look alive, so that its peers would not go elsewhere."""
         child.silent_ms += _WATCH_MS
         if child.silent_ms > WORKER_SILENT_MS_MAX:
-            self._log.error("a worker reports no more", name=child.name, pid=process.pid)
+            self._log.error("a process reports no more", name=child.name, pid=process.pid)
             child.silent_ms = 0
             process.kill()
 

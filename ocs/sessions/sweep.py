@@ -50,6 +50,7 @@ class Sweeper:
         "claims_finished",
         "expired",
         "faults",
+        "unreached",
     )
 
     def __init__(self, parts: Parts, accounts: Accounts, clock: Clock, tombstone_ms: int) -> None:
@@ -63,6 +64,8 @@ class Sweeper:
         self.claims_finished = 0
         self.faults = 0
         """Partitions that did not answer, sessions and claims that could not be read or ended, counted at every try."""
+        self.unreached = 0
+        """Those of the faults that were a store which did not answer, or not to this clock: a pass with one is not finished."""
 
     async def once(self) -> Swept:
         """Go over all partitions once; what one of them does not answer is counted in ``faults``."""
@@ -78,6 +81,10 @@ class Sweeper:
                         expired += 1
                         held += micros
         return Swept(expired, held, await self._claims())
+
+    def _unreached(self) -> None:
+        self.faults += 1
+        self.unreached += 1
 
     async def _due(self, partition: int) -> list[tuple[int, str]]:
         keys = self._parts.keys[partition]
@@ -95,7 +102,7 @@ class Sweeper:
                 _AT_ONCE,
             )
         except StoreFault:
-            self.faults += 1
+            self._unreached()
             return []
         if len(names) < _AT_ONCE:
             self._passed[partition] = 0
@@ -108,11 +115,12 @@ class Sweeper:
         except (ScriptFault, SessionUnreadable):
             code, held_micros = Code.CONFLICT, 0
         except StoreFault:
-            self.faults += 1
+            self._unreached()
             return None
-        if code <= Code.SKEW or code in _NEVER_ENDS:
-            self.faults += 1
+        if code <= Code.SKEW:
+            self._unreached()
         if code in _NEVER_ENDS:
+            self.faults += 1
             self._passed[partition] += 1  # the next sweep looks behind it, should there be many of its kind
         if code != Code.SUCCESS:
             return None
@@ -152,7 +160,7 @@ class Sweeper:
                 keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
             )
         except StoreFault:
-            self.faults += 1
+            self._unreached()
             return []
         return names
 
@@ -164,8 +172,11 @@ class Sweeper:
                 return False
             _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
             await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
-        except (StoreFault, ValueError, TypeError):
+        except (ScriptFault, ValueError, TypeError):
             self.faults += 1
+            return False
+        except StoreFault:
+            self._unreached()
             return False
         self.claims_finished += 1
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocs.balance.archive import Archiver
+from ocs.balance.archive import LEASE_KEY, Archiver
 from ocs.balance.archive_files import read_places
 from ocs.balance.audit import rebuild
 from ocs.balance.entries import Entry, entries
@@ -211,3 +211,26 @@ def test_a_store_that_is_restored_while_a_batch_is_written_is_not_trimmed(
             net.run(archiver.once(everything=True))
         archiver.close()
         assert _stream(net) == kept
+
+
+def test_who_lost_the_lease_shows_no_figures_of_what_another_archives(
+    server: RealValkey, tmp_path: Path
+) -> None:
+    with network(server) as net:
+        _archived(net, tmp_path / "first")
+        (tmp_path / "first" / "p001.behind").write_text("made up")
+        first, second = _archiver(net, tmp_path / "first"), _archiver(net, tmp_path / "second")
+        net.session("s;0")
+        net.run(first.once())
+        assert (first.done.lag[net.partition] > 0, first.done.behind) == (True, {1: "made up"})
+
+        net.execute("DEL", LEASE_KEY)
+        net.run(second.once())
+        net.run(first.once())
+        assert (first.done.lag, first.done.behind) == ({}, {})
+
+        net.execute("DEL", LEASE_KEY)
+        net.run(first.once())
+        assert (first.done.lag[net.partition] > 0, first.done.behind) == (True, {1: "made up"})
+        first.close()
+        second.close()

@@ -111,23 +111,26 @@ def test_a_process_that_cannot_be_started_again_now_is_started_later(
     asyncio.run(run())
 
 
-def test_a_worker_that_reports_no_more_is_killed_and_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["worker-0", "keeper"])
+def test_a_process_that_reports_no_more_is_killed_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(supervising, "WORKER_SILENT_MS_MAX", 100)
 
     async def run() -> None:
         watched = Watched(tmp_path)
+        watched.child = watched.supervisor.children[name]
+        watched.child.target = watched._made
         watched.supervisor._start(watched.child)
         say(watched.ends[0], READY)
         watch = asyncio.create_task(watched.supervisor._watch())
         for _ in range(20):
             say(watched.ends[0], Load(0, 0, 0, 0))
             await asyncio.sleep(0.02)
-        assert watched.said("a worker reports no more") == 0
+        assert watched.said("a process reports no more") == 0
         while len(watched.ends) < 2:  # noqa: ASYNC110 - the supervisor has its turn
             await asyncio.sleep(0.01)
-        assert watched.said("a worker reports no more") == 1
+        assert watched.said("a process reports no more") == 1
         assert watched.said("a process died") == 1
         watch.cancel()
         watched.close()
