@@ -33,6 +33,7 @@ from ocs.balance.archive_files import (
     ArchiveFault,
     Place,
     append,
+    epoch_of,
     history,
     recover,
     run_id_of,
@@ -240,7 +241,7 @@ class Archiver:
             return f"the stream ends at {epoch}-{number}, the archive at {place.last_id}"
         call = self._parts.store.execute
         first = f"{last_epoch}-1"
-        begun = _epoch_of(await call(keys.slot, "XRANGE", keys.stream, first, first, incarnation=life))
+        begun = _begun(await call(keys.slot, "XRANGE", keys.stream, first, first, incarnation=life))
         run_id = begun.run_id if begun else ""
         if not begun and epoch == last_epoch:  # its record was trimmed
             run_id = (await call(keys.slot, "GET", keys.run, incarnation=life) or b"").decode()
@@ -249,7 +250,7 @@ class Archiver:
         later = await call(
             keys.slot, "XRANGE", keys.stream, f"{last_epoch + 1}-0", "+", "COUNT", 1, incarnation=life
         )
-        begun = _epoch_of(later)
+        begun = _begun(later)
         if begun and order(begun.last_id) < (last_epoch, last):
             return f"epoch {begun.epoch} goes on from {begun.last_id}, the archive ends at {place.last_id}"
         return ""
@@ -357,10 +358,9 @@ class Archiver:
         )
 
 
-def _epoch_of(reply: list[Any]) -> Epoch | None:
+def _begun(reply: list[Any]) -> Epoch | None:
     """Return the Epoch record that an XRANGE of one begins with."""
-    record = entries(reply)[0].record() if reply else None
-    return record if isinstance(record, Epoch) else None
+    return epoch_of(entries(reply)[0]) if reply else None
 
 
 def _after(entry_id: str) -> str:

@@ -45,11 +45,20 @@ class Place(NamedTuple):
 NOWHERE = Place(START, "", 0)
 
 
+def epoch_of(entry: Entry) -> Epoch | None:
+    """Return an entry's record when it begins an epoch, and can be read."""
+    try:
+        record = entry.record()
+    except (ValueError, TypeError):
+        return None
+    return record if isinstance(record, Epoch) else None
+
+
 def run_id_of(batch: list[Entry], before: str) -> str:
     """Return whose epoch the last of these records lies in: an epoch's first record says it."""
     for entry in reversed(batch):
-        if order(entry.id)[1] == 1 and isinstance(record := entry.record(), Epoch):
-            return record.run_id
+        if order(entry.id)[1] == 1 and (begun := epoch_of(entry)):
+            return begun.run_id
     return before
 
 

@@ -311,3 +311,17 @@ def test_a_file_whose_folder_could_not_be_synced_is_synced_by_the_next_try(
 
     assert {tmp_path, (tmp_path / read_places(tmp_path)[net.partition].file).parent} <= set(synced)
     again.close()
+
+
+def test_a_record_that_cannot_be_read_is_archived_all_the_same(net: Network, tmp_path: Path) -> None:
+    net.session()
+    archiver = _archiver(net, tmp_path)
+    net.run(archiver.once(everything=True))
+    stream = net.charged.parts.keys[net.partition].stream
+    net.execute("XADD", stream, "2-1", "r", b"\xc1")  # where a new epoch would say what was before it
+
+    assert net.run(archiver.once(everything=True)) == 1
+
+    assert _ids(tmp_path, net.partition)[-1] == "2-1"
+    assert (archiver.done.holes, net.execute("XLEN", stream)) == (1, 0)
+    archiver.close()
