@@ -164,6 +164,10 @@ STREAM_ENTRIES_MAX = 100_000
 CONNECTIONS_PER_WORKER_MAX = 4_096
 """Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
 
+CONNECTIONS_PER_PEER_MAX = 64
+"""Connections of one Origin-Host to one worker; real elements open one or a few. Beyond: a new one is closed after its capabilities
+exchange, and counted: a client that dials again without closing must not take every other's place."""
+
 DESCRIPTORS_KEPT = 64
 """Descriptors that a worker keeps for all but its connections (store links, files, the loop): CONNECTIONS_PER_WORKER_MAX is at most
 what the machine lets a process open, less these."""

@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
             return
         seat = self._seat
         if seat is None:
-            return  # cannot be: frames come up after Opened; a frame without a seat would not be counted
+            return  # cut as it opened: frames come up after Opened, and a frame without a seat would not be counted
         bound = seat.admit(ask.kind)
         if bound is not None:
             self._tally.shed(bound)
@@ -442,6 +442,9 @@ class Connection(asyncio.Protocol):
         for event in events:
             if isinstance(event, Opened):
                 self._roll.strangers.pop(self, None)
+                if self._desk.admission.is_crowded(event.identity.origin_host):
+                    self.cut("crowded", "this peer has as many connections as it may have")
+                    continue
                 self._seat = self._desk.admission.seat(event.identity.origin_host)
                 self._tally.exchanged(ResultCode.SUCCESS)
                 log.info("peer open", product=event.capabilities.product_name[:64], **self._who())

@@ -52,7 +52,7 @@ CODES: Final = tuple(str(int(code)) for code in ResultCode)
 REFUSALS: Final = ("address", "origin_host", "origin_realm", "tls", "certificate", "capabilities")
 CLOSINGS: Final = (
     "peer", "disconnect", "frame", "tls_on_plain", "before_exchange", "exchange_time", "watchdog", "unread",
-    "refused", "full", "tls_handshake", "drain", "fault", "other",
+    "refused", "full", "crowded", "tls_handshake", "drain", "fault", "other",
 )  # fmt: skip
 NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "conflict", "seen")
 PEER_STATES: Final = ("exchange", "open", "suspect", "closing")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ocs import limits
+from ocs.diameter.base import BaseMessages
 from ocs.server.allow import AllowRow
 from ocs.server.secure import TlsFiles
 from tests.certificates import Authority, Pair
-from tests.serving import Client, Served
+from tests.serving import LOCAL, Client, Served
 
 STRICT = (AllowRow("pgw.example.net", "example.net", ip_network("127.0.0.0/8"), tls_required=True),)
 
@@ -169,3 +171,24 @@ def test_a_drain_does_not_wait_for_ever_for_a_peer_that_does_not_answer() -> Non
         assert peer.answered().command == 282
         assert peer.is_closed()
         served.until(lambda: served.count("ocs_connections_closed_total", "drain") == 1)
+
+
+def test_a_peer_that_dials_again_and_again_takes_no_other_peers_place() -> None:
+    with Served() as served:
+        mine = [served.connect() for _ in range(limits.CONNECTIONS_PER_PEER_MAX)]
+        for client in mine:
+            assert client.exchange("loop.example.net").avps["Result-Code"] == 2001
+        beyond = served.connect()
+        local = LOCAL._replace(origin_host="loop.example.net", host_ips=("127.0.0.1",))
+        beyond.send(BaseMessages(local).cer(1, 1))
+        assert beyond.is_closed()
+        served.until(lambda: served.count("ocs_connections_closed_total", "crowded") == 1)
+        assert mine[0].ask().avps["Result-Code"] == 2001
+        with served.peer("other.example.net") as other:
+            assert other.ask().avps["Result-Code"] == 2001
+        mine.pop().socket.close()
+        served.until(lambda: served.count("ocs_connections_closed_total", "peer") == 2)
+        again = served.connect()
+        assert again.exchange("LOOP.example.net").avps["Result-Code"] == 2001
+        for client in (*mine, again):
+            client.socket.close()
