@@ -329,18 +329,22 @@ class Connection(asyncio.Protocol):
         self._owed -= 1
         if self._seat is not None:
             self._seat.release()
-        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, self._now_us() - waiting.began_us)
-        if self._gone:
-            self._tally.dropped()
-            return
+        octets, written = b"", 0
         try:
-            octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
+            if not self._gone:
+                octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
         except Exception:
             self._desk.log.exception("an answer could not be written", session=waiting.ask.session_id)
             self._tally.internal_fault()
             message = waiting.message
-            octets = self._desk.answers.refuse(message, message.avps, ResultCode.UNABLE_TO_COMPLY)
-        self._send(octets)
+            written = int(ResultCode.UNABLE_TO_COMPLY)
+            octets = self._desk.answers.refuse(message, message.avps, written)
+        micros = self._now_us() - waiting.began_us
+        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, micros, written)
+        if self._gone:
+            self._tally.dropped()
+        else:
+            self._send(octets)
 
     def _misfit(self, top: Header, avps: dict[str, Any]) -> None:
         """Answer a request of another command with 3001, the connection stays (CLIENTS 17); drop a stray answer."""

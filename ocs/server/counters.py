@@ -52,8 +52,10 @@ CODES: Final = tuple(str(int(code)) for code in ResultCode)
 REFUSALS: Final = ("address", "origin_host", "origin_realm", "tls", "certificate", "capabilities")
 CLOSINGS: Final = (
     "peer", "disconnect", "frame", "tls_on_plain", "before_exchange", "exchange_time", "watchdog", "unread",
-    "refused", "full", "crowded", "tls_handshake", "drain", "fault", "other",
+    "refused", "full", "crowded", "drain", "fault", "other",
 )  # fmt: skip
+TURNED_AWAY: Final = ("full", "drain", "address", "no_tls", "tls_handshake", "gone")
+"""Why a connection was never taken over; those are not among the connections counted, nor among those ended."""
 NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "conflict", "seen")
 PEER_STATES: Final = ("exchange", "open", "suspect", "closing")
 STORE_EVENTS: Final = (
@@ -115,6 +117,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_connections_total", COUNTER, "Connections taken over by workers."),
     Family(
         "ocs_connections_closed_total", COUNTER, "Connections ended, by reason.", ("reason",), _ones(CLOSINGS)
+    ),
+    Family(
+        "ocs_connections_turned_away_total",
+        COUNTER,
+        "Connections closed before they were taken over, by reason.",
+        ("reason",),
+        _ones(TURNED_AWAY),
     ),
     Family("ocs_peers_refused_total", COUNTER, "Peers refused, by reason.", ("reason",), _ones(REFUSALS)),
     Family("ocs_answers_dropped_total", COUNTER, "Answers whose connection had gone."),
@@ -336,6 +345,12 @@ def read(folder: Path) -> list[Reading]:
             Reading(path.name.removesuffix(SUFFIX), families, memoryview(octets)[start:].cast("q"))
         )
     return readings
+
+
+def rest(folder: Path, name: str) -> None:
+    """Set the gauges of a process that has died to zero: it has no connection, and is not ready."""
+    if (folder / f"{name}{SUFFIX}").exists():
+        Counters(folder, name).close()  # law 4: it begins with that
 
 
 def forget(folder: Path) -> None:

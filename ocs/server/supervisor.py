@@ -313,12 +313,20 @@ class Supervisor:
         self._log.error("a process died", name=child.name, pid=process.pid, exit_code=process.exitcode)
         process.close()
         child.process = None
+        self._zero(child)
         if not self._announced:
             self._fail(StartFault(f"{child.name} died while it started", 1))
             return
         if self._age_s(child) * 1_000 > WORKER_STARTS_MS_MAX:
             child.pause_ms = WORKER_STARTS_MS_MIN
         self._start_later(child)
+
+    def _zero(self, child: Child) -> None:
+        """What it said of itself holds no more; a disk that is full must not keep its successor from starting."""
+        try:
+            counters.rest(self._config.counters_folder, child.name)
+        except OSError as error:
+            self._log.error("the gauges of a dead process stand", name=child.name, error=error.strerror)
 
     def _start_later(self, child: Child) -> None:
         asyncio.get_running_loop().call_later(child.pause_ms / 1_000, self._again, child)

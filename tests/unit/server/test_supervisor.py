@@ -11,7 +11,7 @@ import structlog
 
 from ocs.server import supervisor as supervising
 from ocs.server.channel import READY, Load, pair, say
-from ocs.server.counters import Counters
+from ocs.server.counters import Counters, read
 from ocs.server.keeper import KeeperConfig
 from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
 from ocs.server.worker import WorkerConfig
@@ -153,6 +153,24 @@ def test_a_job_of_the_supervisor_that_ends_ends_the_server_with_its_reason(
         assert watched.supervisor.fault is not None
         assert ("made up" if fault else "one of its jobs ended") in watched.supervisor.fault.reason
         assert watched.said("the supervisor failed") == 1
+        watched.close()
+
+    asyncio.run(run())
+
+
+def test_the_gauges_of_a_process_that_died_are_zero_and_what_it_counted_stands(tmp_path: Path) -> None:
+    async def run() -> None:
+        watched = Watched(tmp_path)
+        cells = Counters(tmp_path, "worker-0")
+        cells.cells[cells.index("ocs_peers", "open")] = 7
+        cells.cells[cells.index("ocs_connections_total")] = 9
+        watched.supervisor._start(watched.child)
+        process = watched.child.process
+        assert process is not None
+        watched.supervisor._died(watched.child, process)
+        (reading,) = read(tmp_path)
+        assert (reading.value("ocs_peers", "open"), reading.value("ocs_connections_total")) == (0, 9)
+        watched.supervisor._stopping = True
         watched.close()
 
     asyncio.run(run())
