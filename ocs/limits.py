@@ -125,13 +125,20 @@ AVP_HEADS_KEPT_MAX = 512
 """AVP headers that one grammar remembers as already judged (about 200 octets each). Beyond: all are forgotten and judged again."""
 
 SHAPES_KEPT_MAX = 512
-"""Shapes of messages that a codec has learnt (about 20 kB each), and layouts that it counts. Beyond: all are forgotten."""
+"""Shapes of messages that a codec has learnt (about 20 kB each), and layouts that it counts. Beyond: all shapes are forgotten, and of the
+layouts those that came seldom."""
 
 SHAPES_ALIKE_MAX = 8
 """Shapes tried for one message (same length, command and first AVP header). Beyond: the oldest is forgotten."""
 
-SHAPE_WALKS = 16
-"""Times that a layout is walked before it is learnt: learning takes a millisecond, which a stranger's single message is not worth."""
+SHAPE_WALKS = 256
+"""Times that a layout is walked before it is learnt: learning costs some 35 walks. Doubles where what was learnt is pushed out again."""
+
+SHAPE_WALKS_MAX = 4_096
+"""Walks of a layout that are worth its learning whatever becomes of it: learning is then a hundredth of them."""
+
+SHAPE_LOOKS_EVERY = 16
+"""Of so many walked messages one is counted by its layout; counting costs half a walk."""
 
 SHAPE_AVPS_MAX = 250
 """AVPs of a shape; a longer message is walked each time."""
@@ -168,6 +175,10 @@ STREAM_ENTRIES_MAX = 100_000
 
 CONNECTIONS_PER_WORKER_MAX = 4_096
 """Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
+
+CONNECTIONS_PER_PEER_MAX = 64
+"""Connections of one Origin-Host to one worker; real elements open one or a few. Beyond: a new one is closed after its capabilities
+exchange, and counted: a client that dials again without closing must not take every other's place."""
 
 DESCRIPTORS_KEPT = 64
 """Descriptors that a worker keeps for all but its connections (store links, files, the loop): CONNECTIONS_PER_WORKER_MAX is at most
@@ -213,7 +224,7 @@ WORKER_READY_MS_MAX = 60_000
 """Time that a process has to become ready after its start. Beyond: it is ended, and started again."""
 
 WORKER_SILENT_MS_MAX = 15_000
-"""Silence of a worker that reports its load every second: its loop hangs, and its peers are not served. Beyond: killed, started again."""
+"""Silence of a worker or keeper that reports every second: its loop hangs, and nobody is served. Beyond: killed, started again."""
 
 HTTP_CONNECTIONS_MAX = 256
 """HTTP connections at once; probes, scrapers and a browser need a few. Beyond: 503."""

@@ -248,11 +248,10 @@ class Log(Section):
 
 
 class Archive(Section):
-    """Where the stream's records go, and how long they stay."""
+    """Where the stream's records go."""
 
     every_s: Annotated[int, Field(ge=1, le=3600)] = 10
     dir: OptionalPath = None
-    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
 
 
 class Settings(BaseSettings):

@@ -13,12 +13,16 @@ from typing import Any, Self
 import psutil
 import structlog
 
+from ocs.limits import WORKER_SILENT_MS_MAX
+from ocs.server import supervisor as supervising
 from ocs.server.child import begin
 from ocs.server.keeper import KeeperConfig
 from ocs.server.supervisor import Places, ServeConfig, Supervisor
 from ocs.server.worker import WorkerConfig
 from tests.house.source import ROOT
 from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
+
+SILENT_MS = "TEST_SILENT_MS"
 
 
 def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
@@ -31,6 +35,7 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
     def announce(places: Places) -> None:
         print(json.dumps([places.diameter, places.http]), flush=True)  # noqa: T201 - what the test reads
 
+    setattr(supervising, "WORKER_SILENT_MS_MAX", int(os.environ.get(SILENT_MS, WORKER_SILENT_MS_MAX)))  # noqa: B010 - a constant
     begin(os.getppid())  # a run of the tests that is itself killed leaves nothing behind
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     config = ServeConfig(
@@ -60,10 +65,11 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
 class Processes:
     """The server's processes, for a test."""
 
-    def __init__(self, folder: Path, workers: int = 1) -> None:
+    def __init__(self, folder: Path, workers: int = 1, silent_ms: int = WORKER_SILENT_MS_MAX) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.served_processes", str(folder), str(workers)],
             cwd=ROOT,
+            env=os.environ | {SILENT_MS: str(silent_ms)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

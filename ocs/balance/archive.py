@@ -8,55 +8,55 @@ Laws
 4. A hole in the ids is an alarm, kept in ``holes`` and shown by /metrics and ``ocs audit``; it never stops the archive.
 5. A consumer group that lags keeps its records on the stream until the stream passes its limit; then it is cut (it can
    go on from the archive), and counted.
-6. A folder holds the archive of one store, by the store's own random name; another store is refused. A stream that
-   lies behind its archive (a store restored from old files) is not archived and counted in ``behind``.
+6. A folder holds the archive of one store, by the store's own random name; another store is refused.
+7. A stream that does not go on from where its archive is (a store restored from old files, a replica that missed records)
+   is neither archived nor trimmed, and stays so until a human removes its mark: its ids say nothing about its records.
 
-Layout: <folder>/<YYYY-MM-DD>/p017.rec.gz, each a sequence of gzip members of MessagePack pairs (id, record octets);
-<folder>/store, archiver: the names of store and folder; <folder>/place.json: for each partition the last id on disk, its file and that file's length.
+Files and places: archive_files.py.
 """
 
 import asyncio
 import fcntl
 import gzip
-import io
-import json
 import os
 import secrets
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import msgpack
 
+from ocs.balance.archive_files import (
+    NOWHERE,
+    START,
+    ArchiveFault,
+    Place,
+    append,
+    epoch_of,
+    history,
+    recover,
+    run_id_of,
+    sync_folder,
+    write_durably,
+    write_places,
+)
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.keys import Keys, slot_of
+from ocs.balance.link import LinkDown
 from ocs.balance.parts import Parts
 from ocs.clock import Clock
 from ocs.limits import ARCHIVE_BATCH, ARCHIVE_LEASE_MS, ARCHIVE_WAIT_MS_MAX, STREAM_ENTRIES_MAX
+from ocs.records import Epoch
 
-START = "0-0"
+__all__ = ["START", "Archived", "Archiver", "history"]
+
 STORE_KEY = "ocs:store"
 """Holds the random name that a store was given by its first archiver."""
 
 LEASE_KEY = "ocs:archiver"
 
 _AT_ONCE = 16
-
-
-class ArchiveFault(RuntimeError):
-    """The archive's folder cannot be used as it is; the message says what is wrong and what would be right."""
-
-
-class Place(NamedTuple):
-    """How far a partition has come: the last id on disk, the file it is in, and how long that file is then."""
-
-    last_id: str
-    file: str
-    octets: int
 
 
 @dataclass(slots=True)
@@ -68,7 +68,8 @@ class Archived:
     trimmed: int = 0
     holes: int = 0
     groups_cut: int = 0
-    behind: set[int] = field(default_factory=set)
+    behind: dict[int, str] = field(default_factory=dict)
+    """Partitions of law 7, each with what a human has to know."""
     lag: dict[int, int] = field(default_factory=dict)
 
 
@@ -78,12 +79,14 @@ class Archiver:
     __slots__ = (
         "_clock",
         "_folder",
+        "_leased",
         "_lock",
         "_name",
         "_parts",
         "_places",
         "_started",
         "_untrimmed",
+        "_verified",
         "_waiting_since_ms",
         "done",
     )
@@ -94,8 +97,10 @@ class Archiver:
         self._clock = clock
         self._name = ""
         self._lock: int | None = None
+        self._leased = False
         self._places: dict[int, Place] = {}
         self._untrimmed: set[int] = set()
+        self._verified: dict[int, tuple[str, int]] = {}
         self._started: set[int] = set()
         self._waiting_since_ms: dict[int, int] = {}
         self.done = Archived()
@@ -112,6 +117,7 @@ class Archiver:
             await self._identify()
             self._places = await asyncio.to_thread(recover, self._folder)
             self._untrimmed = set(self._places)  # who died after the note and before the cut left it to us
+            self._read_marks()
         except BaseException:
             os.close(lock)
             raise
@@ -124,11 +130,11 @@ class Archiver:
         told = told or await self._parts.store.execute(slot, "GET", STORE_KEY)
         name = self._folder / "archiver"
         if not name.exists():
-            _write_durably(name, secrets.token_hex(8).encode())
+            write_durably(name, secrets.token_hex(8).encode())
         self._name = name.read_text()
         noted = self._folder / "store"
         if not noted.exists():
-            _write_durably(noted, told)
+            write_durably(noted, told)
         elif noted.read_bytes() != told:
             raise ArchiveFault(
                 f"{self._folder}: holds the archive of another store; give this one an archive folder of its own"
@@ -158,20 +164,28 @@ class Archiver:
     async def archive(self, group: tuple[Keys, ...], *, everything: bool = False) -> int:
         """Write the batches of one group that are ripe (or everything); returns records written."""
         if not await self._holds_lease():
+            self.done.lag.clear()  # they are another's now
+            self.done.behind.clear()
+            self._leased = False
             return 0
-        found = await asyncio.gather(*map(self._waiting, group))
+        if not self._leased:
+            self._read_marks()
+            self._verified.clear()
+            self._leased = True
+        lives = dict(zip(group, await asyncio.gather(*map(self._life, group)), strict=True))
+        found = await asyncio.gather(*(self._waiting(keys, life) for keys, life in lives.items()))
         keen = [
             keys
             for keys, waiting in zip(group, found, strict=True)
             if self._is_ripe(keys, waiting, everything=everything)
         ]
-        batches = await asyncio.gather(*map(self._fetch, keen))
+        batches = await asyncio.gather(*(self._fetch(keys, lives[keys]) for keys in keen))
         ripe = {keys.partition: batch for keys, batch in zip(keen, batches, strict=True) if batch}
         if ripe:
             await asyncio.to_thread(self._write, ripe)
-        for keys in group:
-            if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind:
-                await self._trim(keys)
+        for keys, life in lives.items():
+            if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind.keys():
+                await self._trim(keys, life)
                 self._untrimmed.discard(keys.partition)
         return sum(map(len, ripe.values()))
 
@@ -186,24 +200,88 @@ class Archiver:
         await store.execute(slot, "PEXPIRE", LEASE_KEY, ARCHIVE_LEASE_MS)
         return True
 
-    def _last_id(self, keys: Keys) -> str:
-        return self._places[keys.partition].last_id if keys.partition in self._places else START
+    def _place(self, keys: Keys) -> Place:
+        return self._places.get(keys.partition, NOWHERE)
 
-    async def _waiting(self, keys: Keys) -> int:
+    async def _life(self, keys: Keys) -> str:
+        """Return the run id of the process that serves a partition; all calls of one pass are made for it, or not at all."""
+        store = self._parts.store
+        if not store.incarnation(keys.slot):
+            await store.execute(keys.slot, "PING")
+        if not (life := store.incarnation(keys.slot)):
+            raise LinkDown("the link came and went")
+        return life
+
+    async def _waiting(self, keys: Keys, life: str) -> int:
         """Return how many records of a partition are not archived; after a new epoch, those of that epoch (one at least)."""
-        newest = await self._parts.store.execute(keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1)
+        partition, place = keys.partition, self._place(keys)
+        if partition in self.done.behind:
+            if self._mark(partition).exists():
+                return 0
+            del self.done.behind[partition]  # a human has looked
+            self._verified.pop(partition, None)
+        newest = await self._parts.store.execute(
+            keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1, incarnation=life
+        )
         if not newest:
             return 0
-        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(self._last_id(keys))
-        if (epoch, number) < (last_epoch, last):
-            self.done.behind.add(keys.partition)  # the store is older than its archive: a human has to look
-            return 0
-        self.done.behind.discard(keys.partition)
+        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(place.last_id)
+        if self._verified.get(partition) != (life, epoch):
+            why = await self._breach(keys, place, epoch, number, life) if partition in self._places else ""
+            if why:
+                await asyncio.to_thread(self._fall_behind, partition, why)
+                return 0
+            self._verified[partition] = life, epoch
         return number - last if epoch == last_epoch else max(1, number)
 
-    async def _fetch(self, keys: Keys) -> list[Entry]:
+    async def _breach(self, keys: Keys, place: Place, epoch: int, number: int, life: str) -> str:
+        """Tell why a stream does not go on from its place (law 7), "" when it does; asked once a life and epoch."""
+        last_epoch, last = order(place.last_id)
+        if (epoch, number) < (last_epoch, last):
+            return f"the stream ends at {epoch}-{number}, the archive at {place.last_id}"
+        call = self._parts.store.execute
+        first = f"{last_epoch}-1"
+        begun = _begun(await call(keys.slot, "XRANGE", keys.stream, first, first, incarnation=life))
+        run_id = begun.run_id if begun else ""
+        if not begun and epoch == last_epoch:  # its record was trimmed
+            run_id = (await call(keys.slot, "GET", keys.run, incarnation=life) or b"").decode()
+        if run_id and place.run_id and run_id != place.run_id:
+            return f"epoch {last_epoch} is of store process {run_id}, in the archive of {place.run_id}"
+        later = await call(
+            keys.slot, "XRANGE", keys.stream, f"{last_epoch + 1}-0", "+", "COUNT", 1, incarnation=life
+        )
+        begun = _begun(later)
+        if begun and order(begun.last_id) < (last_epoch, last):
+            return f"epoch {begun.epoch} goes on from {begun.last_id}, the archive ends at {place.last_id}"
+        return ""
+
+    def _mark(self, partition: int) -> Path:
+        return self._folder / f"p{partition:03d}.behind"
+
+    def _read_marks(self) -> None:
+        for mark in self._folder.glob("p*.behind"):
+            self.done.behind[int(mark.stem[1:])] = mark.read_text(encoding="utf-8")
+
+    def _fall_behind(self, partition: int, why: str) -> None:
+        """Mark a partition before anything else is done with it (law 7)."""
+        mark = self._mark(partition)
+        told = (
+            f"{why}; its records stay on the stream. Restore the store that the archive knows and remove {mark}, "
+            "or give the store as it is an archive folder of its own"
+        )
+        write_durably(mark, told.encode())
+        self.done.behind[partition] = told
+
+    async def _fetch(self, keys: Keys, life: str) -> list[Entry]:
         after = await self._parts.store.execute(
-            keys.slot, "XRANGE", keys.stream, f"({self._last_id(keys)}", "+", "COUNT", ARCHIVE_BATCH
+            keys.slot,
+            "XRANGE",
+            keys.stream,
+            f"({self._place(keys).last_id}",
+            "+",
+            "COUNT",
+            ARCHIVE_BATCH,
+            incarnation=life,
         )
         return entries(after)
 
@@ -231,15 +309,14 @@ class Archiver:
         """Append one gzip member a partition, fsync, then note the places (law 1)."""
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).strftime("%Y-%m-%d")
         places = dict(self._places)
+        fresh: set[Path] = set()
         for partition, batch in ripe.items():
-            known = self._places.get(partition, Place(START, "", 0))
+            known = self._places.get(partition, NOWHERE)
             day = max(
                 today, known.file[: len(today)]
             )  # files stay in the order of their records, whatever the clock
-            folder = self._folder / day
-            if not folder.exists():
-                folder.mkdir(mode=0o700)
-                _sync_folder(self._folder)
+            path = self._folder / day / f"p{partition:03d}.rec.gz"
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             before = known.last_id
             for entry in batch:
                 if before != START and not follows(before, entry):
@@ -248,21 +325,19 @@ class Archiver:
             member = gzip.compress(
                 b"".join(msgpack.packb((each.id, each.octets)) for each in batch), compresslevel=1
             )
-            path = folder / f"p{partition:03d}.rec.gz"
-            fresh = not path.exists()
-            with path.open("ab") as out:
-                out.write(member)
-                out.flush()
-                os.fsync(out.fileno())
-                places[partition] = Place(before, f"{day}/{path.name}", out.tell())
-            if fresh:
-                _sync_folder(folder)
+            name = f"{day}/{path.name}"
+            octets = append(path, member, known.octets if name == known.file else 0)
+            if name != known.file:
+                fresh |= {path.parent, self._folder}
+            places[partition] = Place(before, name, octets, run_id_of(batch, known.run_id))
             self.done.records += len(batch)
             self.done.octets += len(member)
+        for folder in fresh:
+            sync_folder(folder)
         write_places(self._folder, places)
         self._places = places
 
-    async def _trim(self, keys: Keys) -> None:
+    async def _trim(self, keys: Keys, life: str) -> None:
         """Cut the stream behind the archive and behind every consumer group (law 5)."""
         keep_from = _after(self._places[keys.partition].last_id)
         store = self._parts.store
@@ -278,131 +353,16 @@ class Archiver:
                     self.done.groups_cut += 1
                 else:
                     keep_from = behind
-        self.done.trimmed += await store.execute(keys.slot, "XTRIM", keys.stream, "MINID", keep_from)
+        self.done.trimmed += await store.execute(
+            keys.slot, "XTRIM", keys.stream, "MINID", keep_from, incarnation=life
+        )
 
 
-def recover(folder: Path) -> dict[int, Place]:
-    """Read how far each partition has come, and take in what was written but not noted before the archiver died.
-
-    Whole members whose records follow are taken over; what remains is set aside in a file ending in .cut, never removed.
-    Without place.json everything is read again from the files. Raises ArchiveFault when a file is shorter than noted.
-    """
-    places = read_places(folder)
-    for path in sorted(folder.glob("*/*.rec.gz")):
-        partition = int(path.name[1 : path.name.index(".")])
-        name = str(path.relative_to(folder))
-        known = places.get(partition, Place(START, "", 0))
-        if name < known.file:
-            continue
-        start = known.octets if name == known.file else 0
-        if path.stat().st_size < start:
-            raise ArchiveFault(
-                f"{path}: {path.stat().st_size} octets where {start} were noted; restore the file"
-            )
-        last_id, end = _whole_members(path, start, known.last_id)
-        if end < path.stat().st_size:
-            _set_aside(path, end)
-        if end > start:
-            places[partition] = Place(last_id, name, end)
-    write_places(folder, places)
-    return places
-
-
-def _whole_members(path: Path, start: int, last_id: str) -> tuple[str, int]:
-    """Return the last id and the end of the whole members behind ``start`` whose records follow ``last_id``."""
-    with path.open("rb") as file:
-        end = start
-        while True:
-            file.seek(end)
-            found, length = _one_member(file)
-            if not found or order(found[0].id) <= order(last_id):
-                return last_id, end
-            last_id = found[-1].id
-            end += length
-
-
-def _one_member(file: BinaryIO) -> tuple[list[Entry], int]:
-    """Read one gzip member where the file stands: its records and its length; none when it is not whole."""
-    unzip = zlib.decompressobj(wbits=31)
-    content, length = [], 0
-    try:
-        while not unzip.eof and (chunk := file.read(65_536)):
-            content.append(unzip.decompress(chunk))
-            length += len(chunk)
-        if not unzip.eof:
-            return [], 0
-        unpacker = msgpack.Unpacker(io.BytesIO(b"".join(content)), raw=False, use_list=False)
-        return [Entry(*each) for each in unpacker], length - len(unzip.unused_data)
-    except (zlib.error, ValueError, TypeError):
-        return [], 0
-
-
-def _set_aside(path: Path, end: int) -> None:
-    octets = path.read_bytes()
-    aside = next(name for n in count() if not (name := path.with_name(f"{path.name}.{n}.cut")).exists())
-    aside.write_bytes(octets[end:])
-    if end:
-        os.truncate(path, end)
-    else:
-        path.unlink()
-
-
-def read_places(folder: Path) -> dict[int, Place]:
-    """Read how far each partition has come; an empty folder has come nowhere."""
-    path = folder / "place.json"
-    if not path.exists():
-        return {}
-    content: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return {int(partition): Place(*place) for partition, place in content.items()}
-
-
-def write_places(folder: Path, places: dict[int, Place]) -> None:
-    """Note how far each partition has come, by one atomic rename."""
-    _write_durably(folder / "place.json", json.dumps(places).encode())
-
-
-def _write_durably(path: Path, octets: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the machine dies."""
-    draft = path.with_name(f"{path.name}.new")
-    with draft.open("wb") as out:
-        out.write(octets)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _begun(reply: list[Any]) -> Epoch | None:
+    """Return the Epoch record that an XRANGE of one begins with."""
+    return epoch_of(entries(reply)[0]) if reply else None
 
 
 def _after(entry_id: str) -> str:
     epoch, sequence = order(entry_id)
     return f"{epoch}-{sequence + 1}"
-
-
-def history(folder: Path, partition: int, since: str = "") -> Iterator[Entry]:
-    """Read a partition's records from the archive, oldest first, up to what is noted; reads only.
-
-    ``since`` is a day ("2026-12-01"): what was archived before it, and is older therefore, is left out.
-    """
-    place = read_places(folder).get(partition)
-    if place is None:
-        return
-    for path in sorted(folder.glob(f"*/p{partition:03d}.rec.gz")):
-        name = str(path.relative_to(folder))
-        if name > place.file:
-            return
-        if name < since:
-            continue
-        with path.open("rb") as raw:
-            octets = raw.read(place.octets if name == place.file else -1)
-        with gzip.open(io.BytesIO(octets)) as packed:
-            for entry_id, record in msgpack.Unpacker(
-                packed, raw=False, use_list=False, max_buffer_size=2**31 - 1
-            ):
-                yield Entry(entry_id, record)

@@ -28,7 +28,7 @@ from ocs.balance.keys import Keys, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import payer
-from ocs.balance.stored_book import Book, read_book
+from ocs.balance.stored_book import Book, BookUnreadable, read_book
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
 from ocs.records import SessionState
 
@@ -102,11 +102,16 @@ class Chain:
         self.last_id = ""
 
     def add(self, entry: Entry) -> None:
-        """Take the next record of the partition."""
+        """Take the next record of the partition; one that cannot be read is a fault like any other."""
+        try:
+            record = entry.record()
+        except (ValueError, TypeError) as fault:
+            self._fault("stream", f"record {entry.id} cannot be read: {fault}")
+            self.last_id = entry.id
+            return
         if self.last_id and not follows(self.last_id, entry):
             self._fault("stream", f"record {entry.id} does not follow {self.last_id}: records are missing")
         self.last_id = entry.id
-        record = entry.record()
         if isinstance(record, records.Epoch):
             return
         account = record.account
@@ -289,7 +294,11 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
             if value is None:
                 continue
             if name.startswith(keys.book("")):
-                books[name.removeprefix(keys.book(""))] = read_book(value)
+                account = name.removeprefix(keys.book(""))
+                try:
+                    books[account] = read_book(value)
+                except BookUnreadable as fault:
+                    unreadable.append(Fault(keys.partition, account, str(fault)))
             else:
                 session_id = name.removeprefix(keys.session(""))
                 try:

@@ -42,9 +42,12 @@ def order(entry_id: str) -> tuple[int, int]:
 
 
 def follows(before: str, entry: Entry) -> bool:
-    """Tell whether an entry comes right after an id: the next of the epoch, or a new epoch that says so itself."""
+    """Tell whether an entry comes right after an id: the next of the epoch, or a new epoch that says so, and can be read."""
     was, now = order(before), order(entry.id)
     if now[0] == was[0]:
         return now[1] == was[1] + 1
-    record = entry.record()
+    try:
+        record = entry.record()
+    except (ValueError, TypeError):
+        return False
     return isinstance(record, records.Epoch) and record.last_id == before

@@ -107,6 +107,14 @@ class _Call:
         else:
             self.done(reply)
 
+    def end(self, fault: StoreFault) -> None:
+        """Hand the last fault on; a defect of one receiver must not strand the calls behind it."""
+        try:
+            self.done(fault)
+        except Exception as defect:  # noqa: BLE001 - as in Link._hand
+            told = {"message": "a fault's receiver failed", "exception": defect, "receiver": self.done}
+            asyncio.get_running_loop().call_exception_handler(told)
+
 
 _NOWHERE = Node(Endpoint("nowhere", 0))
 
@@ -183,7 +191,7 @@ class Store:
             self._sweeper.cancel()
         parked, self._parked = self._parked, []
         for call in parked:
-            call.done(LinkDown("the store was closed"))
+            call.end(LinkDown("the store was closed"))
 
     # -- calling
 
@@ -202,8 +210,15 @@ class Store:
     async def execute(self, slot: int, *arguments: str | int | bytes, incarnation: str = "") -> Any:
         """Call the master of a slot and wait; raises the StoreFault. Not for the hot path."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.call(slot, pack(*arguments), _settling(future), incarnation)
-        return await _raising(future)
+
+        def settle(reply: Any) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        self.call(slot, pack(*arguments), settle, incarnation)
+        if isinstance(reply := await future, StoreFault):
+            raise reply
+        return reply
 
     async def execute_at(self, master: str, *arguments: str | int | bytes) -> Any:
         """Call one master by its name and wait; for what belongs to a node and to no slot (SCAN, INFO)."""
@@ -326,7 +341,7 @@ class Store:
                     each.loaded_at = None
                     self._park(each, reply, 0)
                 elif isinstance(reply, StoreError) and reply.code not in RETRY_PAUSE_MS:
-                    each.done(reply)
+                    each.end(reply)
                 else:
                     each.loaded_at = None
                     self._park(each, reply, RETRY_PAUSE_MS["LOADING"])
@@ -358,11 +373,11 @@ class Store:
         for call in parked:
             node = self._owners[call.slot]
             if now_ms >= call.deadline_ms:
-                call.done(call.fault or _no_link(node))
+                call.end(call.fault or _no_link(node))
             elif now_ms < call.not_before_ms or node.link is None:
                 self._parked.append(call)
             elif call.run_id and node.link.run_id != call.run_id:
-                call.done(_displaced(node))
+                call.end(_displaced(node))
             else:
                 self.retried += 1
                 call.node = node
@@ -482,17 +497,3 @@ def _no_link(node: Node) -> LinkDown:
 
 def _ignore(_reply: Any) -> None:
     """Receive the reply of ASKING: the call behind it tells."""
-
-
-def _settling(future: "asyncio.Future[Any]") -> Done:
-    def settle(reply: Any) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return settle
-
-
-async def _raising(future: "asyncio.Future[Any]") -> Any:
-    if isinstance(reply := await future, StoreFault):
-        raise reply
-    return reply

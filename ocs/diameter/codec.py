@@ -162,7 +162,9 @@ class Codec:
 
     def decode(self, frame: bytes) -> Message:
         """Decode one whole message; raises DecodeFault, which knows its answer, and nothing else."""
-        for read in self._shapes.readers(frame):
+        for at, end, head, read, _heads, _frame in self._shapes.alike(frame):
+            if end and frame[at:end] != head:
+                continue
             try:
                 message = read(frame)
             except Unlike:
@@ -170,12 +172,33 @@ class Codec:
             if message is not None:
                 return message
         message = self._walked(frame)
-        if self._shapes.often_walked(frame):
-            bound = self._commands[message.application, message.command, message.flags & (REQUEST | ERROR)]
+        if self._shapes.is_looked_at():
+            self._look(frame, message)
+        return message
+
+    def _look(self, frame: bytes, message: Message) -> None:
+        """Learn the layout of a message that was walked without a fault, if it comes often."""
+        bound = self._commands[message.application, message.command, message.flags & (REQUEST | ERROR)]
+        heads: list[bytes] = []
+        self._heads(bound, frame, HEADER_OCTETS, len(frame), heads)
+        if self._shapes.came_often(frame, b"".join(heads)):
             self._shapes.learn(
                 frame, self._layout(bound, frame, HEADER_OCTETS, len(frame)), self._readers_use
             )
-        return message
+
+    def _heads(self, bound: _Bound, frame: bytes, at: int, end: int, heads: list[bytes]) -> None:
+        """Collect the AVP headers of a frame that was walked without a fault: what makes its layout."""
+        judged = bound.heads.get
+        while at < end:
+            head = frame[at : at + 8]
+            entry = judged(head)
+            if entry is None:
+                head = frame[at : at + 12]
+                entry = judged(head) or self._judge(bound, frame, at, end)
+            heads.append(head)
+            if entry[0] == GROUP:
+                self._heads(entry[5], frame, at + entry[2], at + entry[3], heads)
+            at += entry[4]
 
     def _walked(self, frame: bytes) -> Message:
         """Decode a message by judging its header and walking its AVPs."""

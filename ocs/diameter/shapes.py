@@ -11,7 +11,10 @@ Laws
    ``Unlike``'s members, the message is walked, and the walker names the fault. A reader never refuses by itself.
 3. What is compiled is made of the dictionary's names and of numbers; no octet of a message gets into it, but for those
    it is compared with.
-4. Memory is bounded, and so is the time spent on learning: a layout has to come often before it is learnt.
+4. Memory is bounded, and so is the time spent on learning: a layout has to come often before it is learnt, and where
+   learning has pushed out what was learnt before, the next layout has to come twice as often.
+5. Traffic of which no two messages are laid out alike costs hardly more than the walker: one walked message in a few is
+   looked at, and one header tells a shape from those that look alike.
 """
 
 import struct
@@ -62,6 +65,20 @@ class Leaf(NamedTuple):
 _NOWHERE: Final = -1
 
 
+class Shape(NamedTuple):
+    """What one layout is read by. ``frame[at:end] == head`` is a header of it that its neighbours do not have there; ``end`` 0: it has none.
+
+    ``heads`` are all its headers: where they stand and what they are; ``frame`` is the message that it was learnt from.
+    """
+
+    at: int
+    end: int
+    head: bytes
+    read: Reader
+    heads: tuple[tuple[int, bytes], ...]
+    frame: bytes
+
+
 class _Unlearnable(Exception):
     """A layout that is left to the walker."""
 
@@ -69,40 +86,79 @@ class _Unlearnable(Exception):
 class Shapes:
     """The shapes that one codec knows."""
 
-    __slots__ = ("_known", "_walked", "count")
+    __slots__ = ("_came", "_known", "_often", "_walked", "count")
 
     def __init__(self) -> None:
-        self._known: dict[bytes, list[Reader]] = {}
-        self._walked: dict[bytes, int] = {}
+        self._known: dict[bytes, list[Shape]] = {}
+        self._often: dict[bytes, int] = {}
+        self._came: dict[int, int] = {}
+        self._walked = 0
         self.count = 0
 
-    def readers(self, frame: bytes) -> Sequence[Reader]:
-        """Return the readers that may fit: same header up to the command, same first AVP header."""
+    def alike(self, frame: bytes) -> Sequence[Shape]:
+        """Return the shapes that may fit: same header up to the command, same first AVP header."""
         return self._known.get(frame[:8] + frame[20:28], ())
 
-    def often_walked(self, frame: bytes) -> bool:
-        """Count a message that was walked; tell when its layout has come often enough to be learnt."""
-        key, walked = frame[:8] + frame[20:28], self._walked
-        if len(walked) >= limits.SHAPES_KEPT_MAX:
-            walked.clear()
-        times = walked[key] = walked.get(key, 0) + 1
-        return times % limits.SHAPE_WALKS == 0
+    def is_looked_at(self) -> bool:
+        """Count a message that was walked; tell whether its layout is to be counted."""
+        self._walked += 1
+        return self._walked % limits.SHAPE_LOOKS_EVERY == 0
+
+    def came_often(self, frame: bytes, heads: bytes) -> bool:
+        """Count the layout of a message by the octets of its AVP headers; tell when it has come often enough to be learnt."""
+        every = limits.SHAPE_LOOKS_EVERY
+        if len(self._came) >= limits.SHAPES_KEPT_MAX:
+            self._came = {each: times // 2 for each, times in self._came.items() if times > every}
+        digest, came = hash((frame[4:8], heads)), self._came
+        times = came[digest] = came.get(digest, 0) + every
+        if times < self._often.get(frame[:8] + frame[20:28], limits.SHAPE_WALKS):
+            return False
+        del came[digest]
+        return True
 
     def learn(self, frame: bytes, layout: tuple[Leaf, ...], namespace: dict[str, Any]) -> None:
         """Learn the shape of a frame that was read without a fault; ``namespace`` is what readers may use (see _Source)."""
         try:
-            reader = _Source(frame, namespace).reader(layout)
+            source = _Source(frame, namespace)
+            read = source.reader(layout)
         except _Unlearnable:
             return
+        key = frame[:8] + frame[20:28]
         if self.count >= limits.SHAPES_KEPT_MAX:
+            for each in self._known:
+                self._back_off(each)
             self._known.clear()
             self.count = 0
-        readers = self._known.setdefault(frame[:8] + frame[20:28], [])
-        if len(readers) >= limits.SHAPES_ALIKE_MAX:
+        shapes = self._known.get(key, [])
+        if len(shapes) >= limits.SHAPES_ALIKE_MAX:
             self.count -= 1
-            readers.pop()
-        readers.insert(0, reader)
+            shapes = shapes[:-1]
+            self._back_off(key)
+        self._known[key] = _told_apart([Shape(0, 0, b"", read, source.heads, frame), *shapes])
         self.count += 1
+
+    def _back_off(self, key: bytes) -> None:
+        """Demand that a layout comes twice as often, where what was learnt has been pushed out."""
+        often = min(2 * self._often.get(key, limits.SHAPE_WALKS), limits.SHAPE_WALKS_MAX)
+        if len(self._often) >= limits.SHAPES_KEPT_MAX:
+            self._often.clear()
+        self._often[key] = often
+
+
+def _told_apart(shapes: list[Shape]) -> list[Shape]:
+    """Give each shape that header which fewest of the others have in the same place: a glance instead of a whole reading."""
+    if len(shapes) == 1:
+        return shapes
+    told = []
+    for shape in shapes:
+        others = [each.frame for each in shapes if each is not shape]
+
+        def met(head: tuple[int, bytes], others: list[bytes] = others) -> int:
+            return sum(frame.startswith(head[1], head[0]) for frame in others)
+
+        at, octets = min(shape.heads, key=met, default=(0, b""))
+        told.append(shape._replace(at=at, end=at + len(octets), head=octets))
+    return told
 
 
 class _Source:
@@ -121,8 +177,14 @@ class _Source:
         self._heads = ["h0"]
         self._expected = [frame[8:12]]
         self._seconds: list[str] = []
+        self._compared: list[tuple[int, bytes]] = []
         self._avps = 0
         self._passed = 0
+
+    @property
+    def heads(self) -> tuple[tuple[int, bytes], ...]:
+        """What is compared: where it stands, and what it is."""
+        return tuple(self._compared)
 
     def reader(self, layout: tuple[Leaf, ...]) -> Reader:
         """Compile the reader."""
@@ -146,7 +208,7 @@ class _Source:
             "expected": tuple(self._expected),
         }
         exec("\n".join(lines), self._names)  # noqa: S102 - law 3
-        read: Reader = self._names["read"]
+        read: Reader = self._names.pop("read")  # its globals would hold it, and so itself
         return read
 
     def _group(self, layout: tuple[Leaf, ...]) -> str:
@@ -220,6 +282,7 @@ class _Source:
 
     def _compare(self, at: int, octets: int) -> None:
         """Demand that these octets are the same in every message of the shape; neighbours are compared in one."""
+        self._compared.append((at, self._frame[at : at + octets]))
         octets_before = 0
         if at == self._head_ends:
             octets_before = len(self._expected.pop())

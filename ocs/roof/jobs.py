@@ -3,9 +3,11 @@
 Laws
 1. A counter only advances: what an object has counted since its own start is added, whichever keeper it lives in.
 2. The archive's folder is given back when nothing writes in it any more.
+3. A pass that came to its end with nothing left out leaves its time: work that stands still is seen, whatever holds it up.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -13,12 +15,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from ocs.balance.agenda import Agenda
-from ocs.balance.archive import ArchiveFault, Archiver
+from ocs.balance.archive import Archiver
+from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof.build import Keepers, store_facts
-from ocs.server.counters import Counters
+from ocs.server.counters import JOB_PASSED, Counters
 from ocs.sessions.sweep import Sweeper
 
 ARCHIVER_LOOK_S: Final = 10.0
@@ -56,15 +59,15 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
         await keep_archive(archiver, counters, settings.archive.every_s)
 
     async def sweep() -> None:
-        expired = counters.index("ocs_sessions_expired_total")
-        claims = counters.index("ocs_topups_finished_total")
         while True:
+            unreached = sweeper.unreached
             try:
-                with suppress(StoreFault):  # the next sweep goes on
-                    swept = await sweeper.once()
-                    counters.cells[expired] += swept.expired
-                    counters.cells[claims] += swept.claims_finished
+                await sweeper.once()
+                if sweeper.unreached == unreached:
+                    _passed(counters, "sweep")
             finally:
+                advance("ocs_sessions_expired_total", sweeper.expired)
+                advance("ocs_topups_finished_total", sweeper.claims_finished)
                 advance("ocs_sweep_faults_total", sweeper.faults)
             await asyncio.sleep(settings.charging.sweep_s)
 
@@ -75,6 +78,7 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
             counters.cells[ready] = int(keepers.store.ready)
             with suppress(StoreFault):  # asked again in a second
                 await keepers.accounts.learn_all()
+                _passed(counters, "epochs")
             counters.cells[epoch] = store_facts(keepers)["store_epoch"]
             await asyncio.sleep(_LEARN_S)
 
@@ -82,7 +86,10 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
         told = Advance(counters)
         while True:
             try:
+                before = tended.faults
                 await tended.once()
+                if tended.faults == before:
+                    _passed(counters, "agenda")
             finally:
                 told("ocs_agenda_tended_total", tended.tended)
                 told("ocs_agenda_faults_total", tended.faults)
@@ -91,11 +98,22 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
     return {"archive": archive, "sweep": sweep, "epochs": learn_epochs, "agenda": agenda}
 
 
+def _passed(counters: Counters, job: str) -> None:
+    """Note that a job has finished a pass."""
+    counters.cells[counters.index(JOB_PASSED, job)] = time.time_ns() // 1_000_000
+
+
 async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -> None:
     """Archive until cancelled; what is being written then is written first."""
     archived, advance = archiver.done, Advance(counters)
+    told: dict[int, str] = {}
 
     def tell() -> None:
+        for partition in archived.behind.keys() - told.keys():
+            why = archived.behind[partition]
+            structlog.get_logger().error("a partition is not archived", partition=partition, why=why)
+        told.clear()
+        told.update(archived.behind)
         advance("ocs_archive_records_total", archived.records)
         advance("ocs_archive_octets_total", archived.octets)
         advance("ocs_archive_holes_total", archived.holes)
@@ -107,6 +125,7 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
         await _opened_in_turn(archiver)
         groups = archiver.groups
         while True:
+            reached = 0
             for (
                 group
             ) in groups:  # one after the other, so that neither store nor disk gets all of it in one piece
@@ -114,9 +133,12 @@ async def keep_archive(archiver: Archiver, counters: Counters, every_s: float) -
                     with suppress(StoreFault):  # the store's own health tells; the records wait on the stream
                         while await _to_its_end(archiver.archive(group)) >= ARCHIVE_BATCH:
                             tell()  # more waits here than one pass takes
+                        reached += 1
                 finally:
                     tell()
                 await asyncio.sleep(every_s / len(groups))
+            if reached == len(groups):
+                _passed(counters, "archive")
     finally:
         archiver.close()
 

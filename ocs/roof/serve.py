@@ -58,7 +58,7 @@ from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import StartFault
 from ocs.server.connection import Bounds
-from ocs.server.counters import Counters
+from ocs.server.counters import JOB_FAULTS, JOB_PASSED, JOBS, Counters
 from ocs.server.keeper import KeeperConfig, KeeperParts
 from ocs.server.origin_state import origin_state_id
 from ocs.server.secure import TlsFiles
@@ -114,7 +114,7 @@ def _supervise(settings: Settings, address: Address, embedded: Embedded | None, 
     folder = _run_folder(settings.server.data_dir)
     try:
         config = configuration(settings, address, folder)
-        jobs = (lambda: _keep_store(embedded),) if embedded is not None else ()
+        jobs = (lambda counted: _keep_store(embedded, counted),) if embedded is not None else ()
         supervisor = Supervisor(
             config,
             build_worker=build_worker,
@@ -257,22 +257,25 @@ def _tls_files(settings: Settings) -> TlsFiles | None:
 # -- the supervisor's job
 
 
-async def _keep_store(embedded: Embedded) -> None:
+async def _keep_store(embedded: Embedded, counted: Counters) -> None:
     """Start the embedded store again when it dies; become its owner when the one before has gone."""
     logger = structlog.get_logger().bind(process="supervisor")
+    faults = counted.index(JOB_FAULTS)
     pause_ms = STORE_BACKOFF_MS_MIN
     while True:
         await asyncio.sleep(_LOOK_S)
-        embedded.lower_rewrites()
-        if embedded.alive() or not embedded.claim():
-            continue
-        logger.error("the store died", folder=str(embedded.folder))
         try:
+            embedded.lower_rewrites()
+            if embedded.alive() or not embedded.claim():
+                continue
+            logger.error("the store died", folder=str(embedded.folder))
             await asyncio.to_thread(embedded.restart)
-        except (EmbeddedFault, OSError) as fault:
-            # it cannot start (a full disk for one), or a command looked at this very moment whether it lives,
-            # which takes its lock; whatever it is, it is tried again
-            logger.error("the store could not be started", why=str(fault))  # noqa: TRY400 - a trace tells no more
+        except Exception as fault:  # noqa: BLE001 - law 2: whatever it is, it is tried again
+            # it cannot be looked at (no descriptor is free), it cannot start (a full disk for one), or a command looked at this
+            # very moment whether it lives, which takes its lock
+            counted.cells[faults] += 1
+            tell = logger.error if isinstance(fault, EmbeddedFault | OSError) else logger.exception
+            tell("the store could not be looked after", why=str(fault))
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(pause_ms * 2, STORE_BACKOFF_MS_MAX)
         else:
@@ -388,7 +391,10 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
 
     def look() -> Health:
         judged = health.checks(inside.counters_folder, inside.workers, keepers.clock.now_ms())
-        return Health(health.is_ready(judged, inside.workers), judged, store_facts(keepers))
+        passed = {job: counters.cells[counters.index(JOB_PASSED, job)] for job in JOBS}
+        return Health(
+            health.is_ready(judged, inside.workers), judged, store_facts(keepers) | {JOB_PASSED: passed}
+        )
 
     app = application(
         health=look,

@@ -4,13 +4,13 @@ Laws
 1. A request that is let in is counted until it is answered, whether its connection still stands or not.
 2. Terminations are refused last: a quarter more room is theirs alone, since clients seldom repeat them (CLIENTS 15).
 3. While the worker drains, nothing new begins: Initials and events are refused, what belongs to open sessions is not.
-4. Connections under one Origin-Host share one bound.
+4. Connections under one Origin-Host share one bound, and their number has one.
 """
 
 from typing import Final
 
 from ocs.charging.ask import EVENT, INITIAL, TERMINATION
-from ocs.limits import TERMINATION_SHARE
+from ocs.limits import CONNECTIONS_PER_PEER_MAX, TERMINATION_SHARE
 
 PEER, WORKER, DRAIN = "peer", "worker", "drain"
 _BEGINNINGS: Final = frozenset((INITIAL, EVENT))
@@ -19,12 +19,12 @@ _BEGINNINGS: Final = frozenset((INITIAL, EVENT))
 class Seat:
     """One peer's share of the worker."""
 
-    __slots__ = ("_admission", "_connections", "_host", "inflight")
+    __slots__ = ("_admission", "_host", "connections", "inflight")
 
     def __init__(self, admission: "Admission", host: str) -> None:
         self._admission = admission
         self._host = host
-        self._connections = 0
+        self.connections = 0
         self.inflight = 0
 
     def admit(self, kind: int) -> str | None:
@@ -49,17 +49,17 @@ class Seat:
         assert self.inflight > 0, "released more than was let in"
         self.inflight -= 1
         self._admission.inflight -= 1
-        if self.inflight == 0 and self._connections == 0:
+        if self.inflight == 0 and self.connections == 0:
             self._admission.forget(self._host, self)
 
     def take(self) -> None:
         """Take note of one more connection of this peer."""
-        self._connections += 1
+        self.connections += 1
 
     def leave(self) -> None:
         """Take note that a connection of this peer has gone; its requests under way stay counted."""
-        self._connections -= 1
-        if self.inflight == 0 and self._connections == 0:
+        self.connections -= 1
+        if self.inflight == 0 and self.connections == 0:
             self._admission.forget(self._host, self)
 
 
@@ -68,6 +68,7 @@ class Admission:
 
     __slots__ = (
         "_seats",
+        "connections_per_peer_max",
         "draining",
         "inflight",
         "per_peer_last",
@@ -76,7 +77,10 @@ class Admission:
         "worker_max",
     )
 
-    def __init__(self, per_peer_max: int, worker_max: int) -> None:
+    def __init__(
+        self, per_peer_max: int, worker_max: int, connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
+    ) -> None:
+        self.connections_per_peer_max = connections_per_peer_max
         self.per_peer_max = per_peer_max
         self.worker_max = worker_max
         self.per_peer_last = per_peer_max + -(-per_peer_max // TERMINATION_SHARE)
@@ -93,6 +97,11 @@ class Admission:
             seat = self._seats[host] = Seat(self, host)
         seat.take()
         return seat
+
+    def is_crowded(self, origin_host: str) -> bool:
+        """Tell whether a peer has as many connections as it may have."""
+        seat = self._seats.get(origin_host.lower())
+        return seat is not None and seat.connections >= self.connections_per_peer_max
 
     @property
     def peers(self) -> int:

@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
             return
         seat = self._seat
         if seat is None:
-            return  # cannot be: frames come up after Opened; a frame without a seat would not be counted
+            return  # cut as it opened: frames come up after Opened, and a frame without a seat would not be counted
         bound = seat.admit(ask.kind)
         if bound is not None:
             self._tally.shed(bound)
@@ -329,18 +329,22 @@ class Connection(asyncio.Protocol):
         self._owed -= 1
         if self._seat is not None:
             self._seat.release()
-        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, self._now_us() - waiting.began_us)
-        if self._gone:
-            self._tally.dropped()
-            return
+        octets, written = b"", 0
         try:
-            octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
+            if not self._gone:
+                octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
         except Exception:
             self._desk.log.exception("an answer could not be written", session=waiting.ask.session_id)
             self._tally.internal_fault()
             message = waiting.message
-            octets = self._desk.answers.refuse(message, message.avps, ResultCode.UNABLE_TO_COMPLY)
-        self._send(octets)
+            written = int(ResultCode.UNABLE_TO_COMPLY)
+            octets = self._desk.answers.refuse(message, message.avps, written)
+        micros = self._now_us() - waiting.began_us
+        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, micros, written)
+        if self._gone:
+            self._tally.dropped()
+        else:
+            self._send(octets)
 
     def _misfit(self, top: Header, avps: dict[str, Any]) -> None:
         """Answer a request of another command with 3001, the connection stays (CLIENTS 17); drop a stray answer."""
@@ -442,6 +446,9 @@ class Connection(asyncio.Protocol):
         for event in events:
             if isinstance(event, Opened):
                 self._roll.strangers.pop(self, None)
+                if self._desk.admission.is_crowded(event.identity.origin_host):
+                    self.cut("crowded", "this peer has as many connections as it may have")
+                    continue
                 self._seat = self._desk.admission.seat(event.identity.origin_host)
                 self._tally.exchanged(ResultCode.SUCCESS)
                 log.info("peer open", product=event.capabilities.product_name[:64], **self._who())

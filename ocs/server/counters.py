@@ -52,8 +52,10 @@ CODES: Final = tuple(str(int(code)) for code in ResultCode)
 REFUSALS: Final = ("address", "origin_host", "origin_realm", "tls", "certificate", "capabilities")
 CLOSINGS: Final = (
     "peer", "disconnect", "frame", "tls_on_plain", "before_exchange", "exchange_time", "watchdog", "unread",
-    "refused", "full", "tls_handshake", "drain", "fault", "other",
+    "refused", "full", "crowded", "drain", "fault", "other",
 )  # fmt: skip
+TURNED_AWAY: Final = ("full", "drain", "address", "no_tls", "tls_handshake", "gone")
+"""Why a connection was never taken over; those are not among the connections counted, nor among those ended."""
 NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "conflict", "seen")
 PEER_STATES: Final = ("exchange", "open", "suspect", "closing")
 STORE_EVENTS: Final = (
@@ -74,6 +76,11 @@ _REQUEST_BOUNDS: Final = (
 _STORE_BOUNDS: Final = (
     100, 250, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 20_000, 50_000, 100_000, 250_000, 500_000, 1_000_000
 )  # fmt: skip
+
+
+JOB_FAULTS: Final = "ocs_job_faults_total"
+JOB_PASSED: Final = "ocs_job_passed_ms"
+JOBS: Final = ("archive", "sweep", "epochs", "agenda")
 
 
 def _ones(values: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -110,6 +117,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_connections_total", COUNTER, "Connections taken over by workers."),
     Family(
         "ocs_connections_closed_total", COUNTER, "Connections ended, by reason.", ("reason",), _ones(CLOSINGS)
+    ),
+    Family(
+        "ocs_connections_turned_away_total",
+        COUNTER,
+        "Connections closed before they were taken over, by reason.",
+        ("reason",),
+        _ones(TURNED_AWAY),
     ),
     Family("ocs_peers_refused_total", COUNTER, "Peers refused, by reason.", ("reason",), _ones(REFUSALS)),
     Family("ocs_answers_dropped_total", COUNTER, "Answers whose connection had gone."),
@@ -173,7 +187,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
-        "ocs_sweep_faults_total", COUNTER, "Sessions and claims that a sweep could not read, at every try."
+        "ocs_sweep_faults_total",
+        COUNTER,
+        "Partitions that did not answer a sweep, sessions and claims that it could not read or end, at every try.",
+    ),
+    Family(JOB_FAULTS, COUNTER, "Faults of background jobs, which were started again or went on."),
+    Family(
+        JOB_PASSED,
+        GAUGE,
+        "Unix time in milliseconds of a background job's last pass that left nothing out; 0: none yet.",
+        ("job",),
+        _ones(JOBS),
+        fold=GREATEST,
     ),
     Family(
         "ocs_agenda_tended_total", COUNTER, "Subscribers for whom something was due (renewals, ends of life)."
@@ -181,8 +206,10 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "ocs_agenda_faults_total", COUNTER, "Looks of the agenda that the store did not allow, tried again."
     ),
-    Family("ocs_job_faults_total", COUNTER, "Background jobs that failed and were started again."),
 )
+
+OF_SUPERVISOR: Final = tuple(family for family in FAMILIES if family.name == JOB_FAULTS)
+"""What the supervisor counts itself."""
 
 
 def _layout(families: Iterable[Family]) -> bytes:
@@ -331,6 +358,12 @@ def read(folder: Path) -> list[Reading]:
             Reading(path.name.removesuffix(SUFFIX), families, memoryview(octets)[start:].cast("q"))
         )
     return readings
+
+
+def rest(folder: Path, name: str) -> None:
+    """Set the gauges of a process that has died to zero: it has no connection, and is not ready."""
+    if (folder / f"{name}{SUFFIX}").exists():
+        Counters(folder, name).close()  # law 4: it begins with that
 
 
 def forget(folder: Path) -> None:

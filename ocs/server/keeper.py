@@ -12,17 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mappi
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocs.limits import HTTP_CONNECTIONS_MAX, HTTP_IDLE_S, JOB_PAUSE_MS, JOB_PAUSE_MS_MAX
 from ocs.server import child
-from ocs.server.channel import READY, StartFault, say
+from ocs.server.channel import READY, Load, StartFault, say
 from ocs.server.counters import Counters
 from ocs.server.log import Log
 from ocs.server.worker import report_process
+
+_ALIVE: Final = Load(0, 0, 0, 0)
+"""Said each second: a keeper whose loop hangs is ended and started again, as a worker is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ async def keep(
         say(channel, READY)
         while not stop.is_set() and not serving.done():
             report_process(counters)
+            say(channel, _ALIVE)
             await asyncio.wait((serving, stopping), timeout=1, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         loop.remove_reader(channel.fileno())

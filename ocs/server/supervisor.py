@@ -5,7 +5,8 @@ Laws
 2. A process that died is started again, after a pause that doubles while it keeps dying.
 3. SIGTERM: stop accepting, drain the workers, then end the keeper (health and metrics are there to the last), exit 0.
 4. It prints nothing: what there is to tell goes to `on_ready`, to the log, and into the exit code.
-5. A start that fails ends the whole server, with the reason of the process that could not start.
+5. A start that fails ends the whole server, with the reason of the process that could not start; so does a job or a watch
+   of its own that ends.
 """
 
 import asyncio
@@ -31,12 +32,17 @@ from ocs.server import counters
 from ocs.server.acceptor import Acceptor, Door, listen
 from ocs.server.channel import READY, Load, StartFault, hear, pair
 from ocs.server.child import widen
+from ocs.server.counters import Counters
 from ocs.server.keeper import BuildKeeper, KeeperConfig, run_keeper
 from ocs.server.log import Log
 from ocs.server.worker import BuildWorker, WorkerConfig, run_worker
 
 _GRACE_S: Final = 5.0  # beyond the time to drain, before SIGKILL
 _WATCH_MS: Final = 20
+
+
+Job = Callable[[Counters], Awaitable[None]]
+"""What runs as long as the supervisor: it counts its own faults and never ends; one that does ends the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Supervisor:
         build_keeper: BuildKeeper,
         log: Log,
         on_ready: Callable[[Places], None],
-        jobs: tuple[Callable[[], Awaitable[None]], ...] = (),
+        jobs: tuple[Job, ...] = (),
     ) -> None:
         self._config = config
         self._build_worker = build_worker
@@ -149,16 +155,19 @@ class Supervisor:
             return self.fault.exit_code
         self._config.counters_folder.mkdir(parents=True, exist_ok=True)
         counters.forget(self._config.counters_folder)
-        tasks = [asyncio.ensure_future(job()) for job in self._jobs]
+        counted = Counters(self._config.counters_folder, "supervisor", counters.OF_SUPERVISOR)
+        tasks = [asyncio.ensure_future(job(counted)) for job in self._jobs]
         try:
             for child in self.children.values():
                 self._start(child)
             watch = asyncio.create_task(self._watch())
             stopped = asyncio.create_task(self._stop.wait())
-            await asyncio.wait((stopped, watch), return_when=asyncio.FIRST_COMPLETED)
-            if watch.done():  # nobody would start again what dies: better an end that is seen
-                why = watch.exception()
-                self.fault = self.fault or StartFault(f"the supervisor failed: {why!r}")
+            await asyncio.wait((stopped, watch, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            for task in (watch, *tasks):
+                if task.done():  # nobody would start again what dies: better an end that is seen
+                    why = task.exception() or "one of its jobs ended"
+                    self._log.error("the supervisor failed", why=repr(why))
+                    self.fault = self.fault or StartFault(f"the supervisor failed: {why!r}")
             watch.cancel()
             stopped.cancel()
             self._stopping = True
@@ -283,14 +292,14 @@ class Supervisor:
                 elif not child.ready and self._age_s(child) * 1_000 > WORKER_READY_MS_MAX:
                     self._log.error("a process did not become ready", name=child.name, pid=process.pid)
                     process.kill()
-                elif child.ready and child is not self._keeper:
+                elif child.ready:
                     self._mind_silence(child, process)
 
     def _mind_silence(self, child: Child, process: SpawnProcess) -> None:
-        """End a worker that hangs: its connections look alive, so that its peers would not go elsewhere."""
+        """End a process that hangs: a worker's connections look alive, so that its peers would not go elsewhere."""
         child.silent_ms += _WATCH_MS
         if child.silent_ms > WORKER_SILENT_MS_MAX:
-            self._log.error("a worker reports no more", name=child.name, pid=process.pid)
+            self._log.error("a process reports no more", name=child.name, pid=process.pid)
             child.silent_ms = 0
             process.kill()
 
@@ -304,12 +313,20 @@ class Supervisor:
         self._log.error("a process died", name=child.name, pid=process.pid, exit_code=process.exitcode)
         process.close()
         child.process = None
+        self._zero(child)
         if not self._announced:
             self._fail(StartFault(f"{child.name} died while it started", 1))
             return
         if self._age_s(child) * 1_000 > WORKER_STARTS_MS_MAX:
             child.pause_ms = WORKER_STARTS_MS_MIN
         self._start_later(child)
+
+    def _zero(self, child: Child) -> None:
+        """What it said of itself holds no more; a disk that is full must not keep its successor from starting."""
+        try:
+            counters.rest(self._config.counters_folder, child.name)
+        except OSError as error:
+            self._log.error("the gauges of a dead process stand", name=child.name, error=error.strerror)
 
     def _start_later(self, child: Child) -> None:
         asyncio.get_running_loop().call_later(child.pause_ms / 1_000, self._again, child)

@@ -1,7 +1,7 @@
 """What a worker counts, bound to its cells once: one addition per thing that happens."""
 
 from ocs.outcomes import RESULT_CODES, Code, Note
-from ocs.server.counters import CLOSINGS, CODES, TYPES, Counters
+from ocs.server.counters import CLOSINGS, CODES, TURNED_AWAY, TYPES, Counters
 
 _NONE = len(TYPES) - 1
 
@@ -24,6 +24,7 @@ class Tally:
         "_refusals",
         "_shed",
         "_stray",
+        "_turned_away",
         "requests",
     )
 
@@ -57,17 +58,21 @@ class Tally:
         self._notes[Code.CONFLICT] = at("ocs_charging_notes_total", "conflict")
         self._notes[Code.SEEN] = at("ocs_charging_notes_total", "seen")
         self._closings = {word: at("ocs_connections_closed_total", word) for word in CLOSINGS}
+        self._turned_away = {word: at("ocs_connections_turned_away_total", word) for word in TURNED_AWAY}
         self._shed = {word: at("ocs_requests_shed_total", word) for word in ("peer", "worker", "drain")}
         self._connections = at("ocs_connections_total")
         self._dropped = at("ocs_answers_dropped_total")
         self._stray = at("ocs_answers_stray_total")
         self._faults = at("ocs_internal_faults_total")
 
-    def charged(self, kind: int, code: int, notes: int, micros: int) -> None:
-        """Count a request that the book has answered, with the time it took in microseconds."""
+    def charged(self, kind: int, code: int, notes: int, micros: int, written: int = 0) -> None:
+        """Count a request that the book has answered, with the time it took in microseconds.
+
+        ``written`` is the Result-Code of the answer where it is another than that of the Code.
+        """
         cells = self._cells
         self.requests += 1
-        cells[self._outcomes[kind - 1][code - 1]] += 1
+        cells[self._refusals[kind - 1][written] if written else self._outcomes[kind - 1][code - 1]] += 1
         self._latencies[kind - 1].observe(micros)
         if notes != 0:
             for note, noted in self._noted:
@@ -101,6 +106,10 @@ class Tally:
     def closed(self, reason: str) -> None:
         """Count the end of a connection."""
         self._cells[self._closings[reason]] += 1
+
+    def turned_away(self, reason: str) -> None:
+        """Count a connection that was never taken over."""
+        self._cells[self._turned_away[reason]] += 1
 
     def dropped(self) -> None:
         """Count an answer whose connection had gone."""

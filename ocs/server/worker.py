@@ -182,7 +182,7 @@ class Worker:
             elif self._admission.draining:
                 self._turn_away(handed.socket, "drain", "this worker drains")
             elif handed.secured and self._tls is None:
-                self._turn_away(handed.socket, "other", "no TLS is set up")
+                self._turn_away(handed.socket, "no_tls", "no TLS is set up")
             else:
                 self._adopt(handed)
 
@@ -191,14 +191,14 @@ class Worker:
         try:
             address = str(accepted.getpeername()[0])
         except (OSError, IndexError):  # it has gone already, or is not TCP, in a test
-            self._tally.closed("peer")
+            self._tally.turned_away("gone")
             accepted.close()
             return False
         if self._desk.allow.near(address):
             return True
         who = Identity("", "", address)
         self._desk.allow.refused("address", "no row of the allow list has this address", who)
-        self._tally.closed("refused")
+        self._tally.turned_away("address")
         accepted.close()
         return False
 
@@ -229,7 +229,7 @@ class Worker:
             self._turn_away(accepted, "full", _CROWDED)
 
     def _turn_away(self, accepted: socket.socket | None, reason: str, why: str) -> None:
-        self._tally.closed(reason)
+        self._tally.turned_away(reason)
         self._log.warning("connection turned away", reason=reason, why=why)
         if accepted is not None:
             accepted.close()
@@ -251,7 +251,7 @@ class Worker:
             )
         except (OSError, ssl.SSLError, IndexError) as error:
             accepted.close()
-            self._tally.closed("tls_handshake" if secured else "peer")
+            self._tally.turned_away("tls_handshake" if secured else "gone")
             if secured:
                 why = f"TLS: {getattr(error, 'reason', None) or type(error).__name__}"
                 self._desk.allow.refused("tls", why, Identity("", "", address))

@@ -5,6 +5,7 @@ Laws
    ``expire`` looks again, inside the store, whether the session is still open and still due.
 2. A claim that nobody confirmed is credited under its own id and confirmed: the money was promised (DESIGN section 3).
 3. The due index says which sessions are open: a member without a session is removed by the same function.
+4. What cannot be reached or read keeps nothing else from its end: it is counted, and tried again by the next sweep.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from ocs.balance.accounts import Accounts
 from ocs.balance.keys import Keys
+from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, ScriptFault, unpacked
 from ocs.balance.profiles import payer
 from ocs.balance.stored_session import SessionUnreadable, read_session
@@ -20,6 +22,9 @@ from ocs.outcomes import Code
 
 CLAIM_AGE_MS = 10_000
 """Age at which a claim counts as left behind: ten times the deadline of the call that makes it."""
+
+_NEVER_ENDS = frozenset({Code.CONFLICT, Code.UNKNOWN_SUBSCRIBER})
+"""Answers of ``expire`` for a session that does not belong to its account, or whose account has no book."""
 
 _AT_ONCE = 200
 _TOGETHER = 50
@@ -37,7 +42,17 @@ class Swept(NamedTuple):
 class Sweeper:
     """Goes over all partitions; safe to run in several processes, and to kill anywhere."""
 
-    __slots__ = ("_accounts", "_clock", "_parts", "_passed", "_tombstone_ms", "faults")
+    __slots__ = (
+        "_accounts",
+        "_clock",
+        "_parts",
+        "_passed",
+        "_tombstone_ms",
+        "claims_finished",
+        "expired",
+        "faults",
+        "unreached",
+    )
 
     def __init__(self, parts: Parts, accounts: Accounts, clock: Clock, tombstone_ms: int) -> None:
         self._parts = parts
@@ -45,11 +60,16 @@ class Sweeper:
         self._clock = clock
         self._tombstone_ms = tombstone_ms
         self._passed = [0] * len(parts.keys)
+        # Totals since the start, whatever ended a sweep half-way.
+        self.expired = 0
+        self.claims_finished = 0
         self.faults = 0
-        """Sessions and claims that the store could not read, counted at every try."""
+        """Partitions that did not answer, sessions and claims that could not be read or ended, counted at every try."""
+        self.unreached = 0
+        """Those of the faults that were a store which did not answer, or not to this clock: a pass with one is not finished."""
 
     async def once(self) -> Swept:
-        """Go over all partitions once; raises the StoreFault that stopped it (the next sweep goes on)."""
+        """Go over all partitions once; what one of them does not answer is counted in ``faults``."""
         expired = held = 0
         for start in range(0, len(self._parts.keys), _PARTITIONS_AT_ONCE):
             chunk = range(start, min(start + _PARTITIONS_AT_ONCE, len(self._parts.keys)))
@@ -63,28 +83,57 @@ class Sweeper:
                         held += micros
         return Swept(expired, held, await self._claims())
 
+    def _unreached(self) -> None:
+        self.faults += 1
+        self.unreached += 1
+
     async def _due(self, partition: int) -> list[tuple[int, str]]:
         keys = self._parts.keys[partition]
-        part = await self._parts.epoch(partition)
-        now_ms = self._clock.now_ms() + part.offset_ms
-        names = await self._parts.store.execute(
-            keys.slot, "ZRANGEBYSCORE", keys.due, "-inf", now_ms, "LIMIT", self._passed[partition], _AT_ONCE
-        )
+        try:
+            part = await self._parts.epoch(partition)
+            now_ms = self._clock.now_ms() + part.offset_ms
+            names = await self._parts.store.execute(
+                keys.slot,
+                "ZRANGEBYSCORE",
+                keys.due,
+                "-inf",
+                now_ms,
+                "LIMIT",
+                self._passed[partition],
+                _AT_ONCE,
+            )
+        except StoreFault:
+            self._unreached()
+            return []
         if len(names) < _AT_ONCE:
             self._passed[partition] = 0
         return [(partition, name.decode()) for name in names]
 
     async def _expire_or_tell(self, partition: int, session_id: str) -> int | None:
-        """End one session; one that the store cannot read must not keep the others from their end (the audit shows it)."""
+        """End one session; one that cannot be read or ended must not keep the others from their end (the audit shows it)."""
         try:
-            return await self.expire(partition, session_id)
+            code, held_micros = await self._expire(partition, session_id, forced=False)
         except (ScriptFault, SessionUnreadable):
+            code, held_micros = Code.CONFLICT, 0
+        except StoreFault:
+            self._unreached()
+            return None
+        if code <= Code.SKEW:
+            self._unreached()
+        if code in _NEVER_ENDS:
             self.faults += 1
             self._passed[partition] += 1  # the next sweep looks behind it, should there be many of its kind
+        if code != Code.SUCCESS:
             return None
+        self.expired += 1
+        return held_micros
 
     async def expire(self, partition: int, session_id: str, *, forced: bool = False) -> int | None:
         """End one session that is due (or, forced, at an operator's word); micro-units set free, or None when it had ended."""
+        code, held_micros = await self._expire(partition, session_id, forced=forced)
+        return held_micros if code == Code.SUCCESS else None
+
+    async def _expire(self, partition: int, session_id: str, *, forced: bool) -> tuple[Code, int]:
         keys = self._parts.keys[partition]
         text = await self._parts.store.execute(keys.slot, "GET", keys.session(session_id))
         path = read_session(text, session_id, partition).account if text is not None else ""
@@ -94,7 +143,7 @@ class Sweeper:
         reply = await self._parts.call(
             partition, "expire", names, path, session_id, self._tombstone_ms, int(forced)
         )
-        return reply[1] if reply[0] == Code.SUCCESS else None
+        return Code(reply[0]), reply[1]
 
     async def _claims(self) -> int:
         """Credit and confirm the claims that were left behind; how many."""
@@ -108,20 +157,28 @@ class Sweeper:
 
     async def _left(self, keys: Keys) -> list[bytes]:
         old_ms = self._clock.now_ms() - CLAIM_AGE_MS
-        names: list[bytes] = await self._parts.store.execute(
-            keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
-        )
+        try:
+            names: list[bytes] = await self._parts.store.execute(
+                keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
+            )
+        except StoreFault:
+            self._unreached()
+            return []
         return names
 
     async def _finish(self, keys: Keys, name: bytes) -> bool:
-        channel, _, topup_id = name.decode().partition(":")
-        text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
-        if text is None:
-            return False
         try:
+            channel, _, topup_id = name.decode().partition(":")
+            text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
+            if text is None:
+                return False
             _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
             await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
         except (ScriptFault, ValueError, TypeError):
             self.faults += 1
             return False
+        except StoreFault:
+            self._unreached()
+            return False
+        self.claims_finished += 1
         return True

@@ -244,7 +244,13 @@ def test_the_oldest_of_too_many_connections_without_capabilities_makes_room() ->
     with Served(strangers_max=3) as served, served.peer() as peer:
         idle = [served.connect() for _ in range(20)]
         assert [each.is_closed() for each in idle[:17]] == [True] * 17
-        served.until(lambda: served.count("ocs_connections_closed_total", "full") == 17)
+        served.until(
+            lambda: (
+                served.count("ocs_connections_closed_total", "full")
+                + served.count("ocs_connections_turned_away_total", "full")
+                == 17
+            )
+        )
         idle[-1].exchange("late.example.net")
         assert is_served(idle[-1])
         assert is_served(peer)
@@ -274,7 +280,8 @@ def test_connections_beyond_the_bound_of_a_worker_are_turned_away() -> None:
         served.until(lambda: served.count("ocs_connections_total") == 2)
         with served.connect() as third:
             assert third.is_closed()
-        assert served.count("ocs_connections_closed_total", "full") == 1
+        assert served.count("ocs_connections_turned_away_total", "full") == 1
+        assert served.count("ocs_connections_closed_total", "full") == 0
         assert is_served(peer)
 
 

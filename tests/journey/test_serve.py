@@ -152,6 +152,8 @@ def test_health_and_metrics_are_told(served: Served) -> None:
     )
     until(lambda: json.loads(served.http("/health/ready"))["facts"]["store_epoch"] > 0)
     assert json.loads(served.http("/health/ready"))["checks"] == {"worker-0": True, "worker-0 store": True}
+    until(lambda: all(json.loads(served.http("/health/ready"))["facts"]["ocs_job_passed_ms"].values()))
+    assert 'ocs_job_passed_ms{job="archive"}' in served.http("/metrics")
     for process in ("worker-0", "keeper"):
         until(lambda: f'ocs_process_store_ready{{process="{process}"}} 1.0' in served.http("/metrics"))  # noqa: B023 - at once
 

@@ -1,11 +1,13 @@
 """The archive: every record is on disk once before it leaves the stream, whatever dies in between."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ocs.balance.archive import ArchiveFault, Archiver, history, read_places
+from ocs.balance.archive import Archiver, history
+from ocs.balance.archive_files import ArchiveFault, read_places
 from ocs.balance.audit import audit, rebuild
 from ocs.clock import SystemClock
 from tests.charged_store import StillClock
@@ -210,4 +212,116 @@ def test_a_group_that_lags_keeps_its_records_on_the_stream(net: Network, tmp_pat
     net.session("s;2")
     net.run(archiver.once(everything=True))
     assert net.execute("XRANGE", stream, "-", "+")[0][0] == b"1-3"
+    archiver.close()
+
+
+# -- a disk that fails
+
+
+def _is_archived(descriptor: int) -> bool:
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(".rec.gz")
+
+
+def test_a_batch_that_was_never_synced_is_neither_noted_nor_trimmed(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed fsync the kernel takes the pages for written: no later fsync would say otherwise."""
+    net.session("s;0")
+    archiver = _archiver(net, tmp_path)
+    net.run(archiver.once(everything=True))
+    noted = read_places(tmp_path)
+    net.session("s;1")
+    waiting = net.execute("XLEN", net.charged.parts.keys[net.partition].stream)
+    sync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        if _is_archived(descriptor):
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        net.run(archiver.once(everything=True))
+    archiver.close()
+    monkeypatch.undo()
+
+    again = _archiver(net, tmp_path)
+    net.run(again.once())
+
+    assert read_places(tmp_path) == noted
+    assert net.execute("XLEN", net.charged.parts.keys[net.partition].stream) == waiting
+    net.run(again.once(everything=True))
+    assert _ids(tmp_path, net.partition) == [f"1-{number}" for number in range(1, 10)]
+    again.close()
+
+
+def test_what_is_taken_over_is_synced_before_it_is_noted(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer may have been killed before its fsync: file, day and archive are synced, then the place is written."""
+    net.session("s;0")
+    archiver = _archiver(net, tmp_path)
+    net.run(archiver.once(everything=True))
+    archiver.close()
+    name = read_places(tmp_path)[net.partition].file
+    (tmp_path / "place.json").unlink()
+    synced: list[str] = []
+    sync = os.fsync
+
+    def told(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", told)
+
+    _archiver(net, tmp_path).close()
+
+    before = synced[: synced.index("place.json.new")]
+    assert {name, str(Path(name).parent), "."} <= set(before)
+
+
+@pytest.mark.parametrize("failing", ["", "day"])
+def test_a_file_whose_folder_could_not_be_synced_is_synced_by_the_next_try(
+    net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """A file that is there already is not new, but its name may not be on disk yet."""
+    net.session("s;0")
+    archiver = _archiver(net, tmp_path)
+    sync = os.fsync
+    synced: list[Path] = []
+    fails = True
+
+    def broken(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        is_day = path.is_dir() and path != tmp_path
+        if fails and path.is_dir() and is_day is bool(failing):
+            raise OSError(5, "Input/output error")
+        synced.append(path)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        net.run(archiver.once(everything=True))
+    archiver.close()
+    fails = False
+    synced.clear()
+
+    again = _archiver(net, tmp_path)
+    net.run(again.once(everything=True))
+
+    assert {tmp_path, (tmp_path / read_places(tmp_path)[net.partition].file).parent} <= set(synced)
+    again.close()
+
+
+def test_a_record_that_cannot_be_read_is_archived_all_the_same(net: Network, tmp_path: Path) -> None:
+    net.session()
+    archiver = _archiver(net, tmp_path)
+    net.run(archiver.once(everything=True))
+    stream = net.charged.parts.keys[net.partition].stream
+    net.execute("XADD", stream, "2-1", "r", b"\xc1")  # where a new epoch would say what was before it
+
+    assert net.run(archiver.once(everything=True)) == 1
+
+    assert _ids(tmp_path, net.partition)[-1] == "2-1"
+    assert (archiver.done.holes, net.execute("XLEN", stream)) == (1, 0)
     archiver.close()

@@ -138,3 +138,21 @@ def test_a_floor_that_was_moved_is_seen(net: Network) -> None:
     _change(net, _keys(net)[0], 3, -9_000_000_000)
 
     assert any("the book stands at" in fault.what for fault in _audit(net).faults)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"x", b"", b"\xc1", b"\x93\x63\x01\x02", b"\x07"],
+    ids=["text", "empty", "garbled", "version", "no list"],
+)
+def test_a_record_that_cannot_be_read_is_a_fault_beside_the_others(net: Network, octets: bytes) -> None:
+    net.session()
+    keys = net.charged.parts.keys[net.partition]
+    net.execute("XADD", keys.stream, "1-*", "r", octets)
+    net.execute("XADD", keys.stream, "2-1", "r", octets)  # where a new epoch would say what was before it
+    net.execute("SET", keys.book("zzzzzzzzzz"), "x")
+
+    found = net.run(audit(net.charged.parts)).faults
+
+    assert next(fault.what for fault in found if fault.subject == "zzzzzzzzzz").startswith("no book")
+    assert sum("cannot be read" in fault.what for fault in found) == 2

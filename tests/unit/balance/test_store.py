@@ -228,6 +228,36 @@ def test_parked_calls_are_bounded(own_valkey: RealValkey, monkeypatch: pytest.Mo
     assert run(scene()) == ["LinkDown"] * 5 + ["LinkFull"] * 3
 
 
+def _fails(_reply: Any) -> None:
+    raise RuntimeError("a defect of one receiver")
+
+
+@pytest.mark.parametrize("ending", ["deadline", "closed", "displaced"])
+def test_a_defect_in_one_receiver_strands_no_other_parked_call(own_valkey: RealValkey, ending: str) -> None:
+    async def scene() -> list[Any]:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, said: told.append(str(said["exception"]))
+        )
+        store = await opened(own_valkey.url, deadline_ms=100 if ending == "deadline" else 10_000)
+        was = store.incarnation(3) if ending == "displaced" else ""
+        own_valkey.kill()
+        await until(lambda: not store.ready)
+        replies = Replies()
+        for done in (replies, _fails, replies):
+            store.call(3, pack("PING"), done, was)
+        if ending == "displaced":
+            await asyncio.to_thread(own_valkey.start)
+        if ending == "closed":
+            await store.close()
+        await replies.until(2)
+        await store.close()
+        assert told == ["a defect of one receiver"]
+        return kinds(replies)
+
+    assert run(scene()) == ["Displaced" if ending == "displaced" else "LinkDown"] * 2
+
+
 def test_a_killed_store_comes_back_as_another_incarnation(own_valkey: RealValkey) -> None:
     async def scene() -> list[Any]:
         ups: list[str] = []

@@ -1,6 +1,9 @@
 """A message of a known shape is read as the walker reads it, and judged by the walker wherever it differs."""
 
+import gc
+import weakref
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -159,7 +162,7 @@ def test_shapes_that_look_alike_push_out_the_oldest() -> None:
     shapes = Shapes()
     for _ in range(limits.SHAPES_ALIKE_MAX + 5):
         shapes.learn(bytes(28), (), {})
-    assert len(shapes.readers(bytes(28))) == shapes.count == limits.SHAPES_ALIKE_MAX
+    assert len(shapes.alike(bytes(28))) == shapes.count == limits.SHAPES_ALIKE_MAX
 
 
 def test_a_layout_that_cannot_be_learned_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,3 +184,82 @@ def test_a_known_layout_whose_values_have_to_be_judged_is_not_learned_again() ->
     for number in range(limits.SHAPE_WALKS * 3):
         codec.decode(ccr(without=None).replace(b"client.example.org", b"%06d.example.org" % number))
     assert codec._shapes.count <= 2
+
+
+def test_a_shape_that_is_forgotten_is_freed_without_the_collector() -> None:
+    """A worker's collector seldom runs (server/worker.py); a forgotten reader of 20 kB must not wait for it."""
+    codec = learned(ccr())
+    reader = weakref.ref(codec._shapes.alike(ccr())[0].read)
+    gc.disable()
+    try:
+        codec._shapes._known.clear()
+        assert reader() is None
+    finally:
+        gc.enable()
+
+
+def routed(*hops: int) -> bytes:
+    """A CCR with Route-Records of these lengths: a layout of its own each time, of one length in all where the sum is one."""
+    return ccr(*(avp(282, b"h" * length) for length in hops))
+
+
+ALIKE = [routed(*hops) for hops in product((4, 8, 12), repeat=8) if sum(hops) == 64]
+
+
+def test_layouts_that_each_come_seldom_are_not_learned_however_alike_they_look() -> None:
+    codec = Codec()
+    for frame in ALIKE[: limits.SHAPE_WALKS] * 2:
+        codec.decode(frame)
+    assert codec._shapes.count == 0
+
+
+def test_a_layout_is_learned_among_others_that_look_alike_and_come_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec = Codec()
+    often, *seldom = ALIKE[:400]
+    for frame in seldom * 2:
+        codec.decode(frame)
+        codec.decode(often)
+    assert walks(codec, often, monkeypatch) == 0
+    assert codec._shapes.count == 1
+
+
+def test_where_a_shape_was_pushed_out_the_next_has_to_come_twice_as_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec = learned(*ALIKE[: limits.SHAPES_ALIKE_MAX + 1])  # the last one pushes the first out
+    late, later = ALIKE[-2:]
+    for frame, times in ((late, 2), (later, 4)):
+        for _ in range(times * limits.SHAPE_WALKS - 1):
+            codec.decode(frame)
+        assert walks(codec, frame, monkeypatch) == 1
+        assert walks(codec, frame, monkeypatch) == 0
+    for _ in range(20):
+        codec._shapes._back_off(later[:8] + later[20:28])
+    assert set(codec._shapes._often.values()) == {limits.SHAPE_WALKS_MAX}
+
+
+def test_of_shapes_that_look_alike_few_readers_are_asked() -> None:
+    frames = ALIKE[:: len(ALIKE) // limits.SHAPES_ALIKE_MAX][: limits.SHAPES_ALIKE_MAX]
+    codec = learned(*frames)
+    asked = 0
+    for frame in frames:
+        shapes = codec._shapes.alike(frame)
+        assert len(shapes) == limits.SHAPES_ALIKE_MAX
+        read = [shape.read(frame) for shape in shapes if frame[shape.at : shape.end] == shape.head]
+        assert [each for each in read if each is not None] == [WALKER.decode(frame)]
+        asked += len(read)
+    assert asked <= 2 * len(frames)
+
+
+def test_when_every_shape_is_forgotten_they_have_to_come_twice_as_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SHAPES_KEPT_MAX", 2)
+    codec = Codec()
+    for frame in readable()[:3]:
+        for _ in range(limits.SHAPE_WALKS):
+            codec.decode(frame)
+    assert codec._shapes.count == 1
+    assert set(codec._shapes._often.values()) == {2 * limits.SHAPE_WALKS}

@@ -1,15 +1,23 @@
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from ocs.balance.archive import Archived, ArchiveFault
+from ocs.balance.archive import Archived
+from ocs.balance.archive_files import ArchiveFault
+from ocs.balance.link import LinkDown
+from ocs.balance.parts import Parts
+from ocs.balance.store import Store
 from ocs.limits import ARCHIVE_BATCH
 from ocs.roof import jobs
-from ocs.roof.jobs import Advance, keep_archive
+from ocs.roof.build import address_of, opened, read_settings
+from ocs.roof.jobs import Advance, jobs_of, keep_archive
+from ocs.roof.place import Place as At
 from ocs.server.counters import Counters
+from tests.real_valkey import RealValkey
 
 RECORDS = "ocs_archive_records_total"
 
@@ -142,3 +150,88 @@ def test_a_folder_of_another_store_is_not_waited_for() -> None:
 
     with pytest.raises(ArchiveFault):
         asyncio.run(keep_archive(MadeUp(open=refused), Counters(), 60))  # type: ignore[arg-type]
+
+
+def test_a_partition_that_is_behind_is_told_once_with_what_to_do() -> None:
+    passes: list[int] = []
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def behind(archiver: MadeUp) -> None:
+            archiver.done.behind = {17: "remove p017.behind"}
+            passes.append(1)
+            if len(passes) == 3:
+                done.set()
+
+        job = asyncio.create_task(keep_archive(MadeUp(archive=behind), Counters(), 0))  # type: ignore[arg-type]
+        await done.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(run())
+    assert [(line["partition"], line["why"]) for line in told] == [(17, "remove p017.behind")]
+
+
+def _passed(counters: Counters, job: str) -> int:
+    return counters.cells[counters.index("ocs_job_passed_ms", job)]
+
+
+@pytest.mark.parametrize("fault", [None, LinkDown("made up")])
+def test_a_pass_of_the_archive_leaves_its_time_when_it_left_nothing_out(fault: Exception | None) -> None:
+    passes: list[int] = []
+    counters = Counters()
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def archive(_archiver: MadeUp) -> None:
+            passes.append(1)
+            if len(passes) == 3:
+                done.set()
+            if fault is not None:
+                raise fault
+
+        job = asyncio.create_task(keep_archive(MadeUp(archive=archive), counters, 0))  # type: ignore[arg-type]
+        await done.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    asyncio.run(run())
+    assert (_passed(counters, "archive") > 0) is (fault is None)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_sweep_and_epochs_leave_their_time_when_they_left_nothing_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    away: bool,  # noqa: FBT001 - what the store does
+) -> None:
+    counters = Counters()
+    execute = Store.execute
+
+    async def executed(self: Store, *given: Any, **options: Any) -> Any:
+        if away:
+            raise LinkDown("made up")
+        return await execute(self, *given, **options)
+
+    async def run(url: str) -> None:
+        settings = read_settings(At(store=url, data_dir=tmp_path), {})
+        async with opened(settings, address_of(settings)) as keepers:
+            monkeypatch.setattr(Store, "execute", executed)
+            works = jobs_of(keepers, counters)
+            if away:
+                for partition in range(len(keepers.parts.keys)):
+                    keepers.parts.forget(partition)
+                monkeypatch.setattr(Parts, "epoch", executed)
+            tasks = [asyncio.ensure_future(works[name]()) for name in ("sweep", "epochs")]
+            await asyncio.sleep(0.5)
+            for task in tasks:
+                assert not task.done()
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    with RealValkey(settings={"appendfsync": "always"}) as valkey:
+        asyncio.run(run(valkey.url))
+    assert [_passed(counters, job) > 0 for job in ("sweep", "epochs")] == [not away] * 2

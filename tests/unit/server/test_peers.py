@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ocs import limits
+from ocs.charging.answer import AnswerWriter
+from ocs.diameter.base import BaseMessages
 from ocs.server.allow import AllowRow
 from ocs.server.secure import TlsFiles
 from tests.certificates import Authority, Pair
-from tests.serving import Client, Served
+from tests.serving import LOCAL, Client, Served
 
 STRICT = (AllowRow("pgw.example.net", "example.net", ip_network("127.0.0.0/8"), tls_required=True),)
 
@@ -61,7 +64,7 @@ def test_a_peer_without_a_certificate_gets_nowhere(authority: Authority, files: 
     with Served(tls=files, allow=STRICT) as served:
         assert is_turned_away(served, authority, None)
         served.until(lambda: served.count("ocs_peers_refused_total", "tls") == 1)
-        assert served.count("ocs_connections_closed_total", "tls_handshake") == 1
+        assert served.count("ocs_connections_turned_away_total", "tls_handshake") == 1
 
 
 def test_a_certificate_of_another_authority_gets_nowhere(
@@ -119,7 +122,7 @@ def test_an_address_that_no_row_has_is_closed_before_it_says_anything() -> None:
     rows = (AllowRow("*", "*", ip_network("192.0.2.0/24")),)
     with Served(allow=rows) as served, served.connect() as peer:
         assert peer.is_closed()
-        served.until(lambda: served.count("ocs_connections_closed_total", "refused") == 1)
+        served.until(lambda: served.count("ocs_connections_turned_away_total", "address") == 1)
         assert served.count("ocs_peers_refused_total", "address") == 1
         assert served.count("ocs_connections_total") == 0
         assert [line["reason"] for line in served.lines if line["event"] == "peer refused"] == ["address"]
@@ -169,3 +172,38 @@ def test_a_drain_does_not_wait_for_ever_for_a_peer_that_does_not_answer() -> Non
         assert peer.answered().command == 282
         assert peer.is_closed()
         served.until(lambda: served.count("ocs_connections_closed_total", "drain") == 1)
+
+
+def test_a_peer_that_dials_again_and_again_takes_no_other_peers_place() -> None:
+    with Served() as served:
+        mine = [served.connect() for _ in range(limits.CONNECTIONS_PER_PEER_MAX)]
+        for client in mine:
+            assert client.exchange("loop.example.net").avps["Result-Code"] == 2001
+        beyond = served.connect()
+        local = LOCAL._replace(origin_host="loop.example.net", host_ips=("127.0.0.1",))
+        beyond.send(BaseMessages(local).cer(1, 1))
+        assert beyond.is_closed()
+        served.until(lambda: served.count("ocs_connections_closed_total", "crowded") == 1)
+        assert mine[0].ask().avps["Result-Code"] == 2001
+        with served.peer("other.example.net") as other:
+            assert other.ask().avps["Result-Code"] == 2001
+        mine.pop().socket.close()
+        served.until(lambda: served.count("ocs_connections_closed_total", "peer") == 2)
+        again = served.connect()
+        assert again.exchange("LOOP.example.net").avps["Result-Code"] == 2001
+        for client in (*mine, again):
+            client.socket.close()
+
+
+def test_an_answer_that_cannot_be_written_is_counted_as_the_one_that_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_given: object) -> bytes:
+        raise RuntimeError("made up")
+
+    with Served() as served, served.peer() as peer:
+        monkeypatch.setattr(AnswerWriter, "answer", failing)
+        assert peer.ask().avps["Result-Code"] == 5012
+        assert served.count("ocs_requests_total", "CCR", "initial", "5012") == 1
+        assert served.count("ocs_requests_total", "CCR", "initial", "2001") == 0
+        assert served.count("ocs_internal_faults_total") == 1

@@ -47,7 +47,7 @@ def test_connections_are_spread_over_workers_and_metrics_are_summed(tmp_path: Pa
                 [
                     reading.value("ocs_peers", "open")
                     for reading in counters.read(tmp_path)
-                    if reading.process != "keeper"
+                    if reading.process.startswith("worker")
                 ]
                 == [2, 2]
             )
@@ -123,6 +123,16 @@ def test_a_killed_keeper_is_started_again_on_the_same_port(tmp_path: Path) -> No
         os.kill(first, signal.SIGKILL)
         assert get(server, "/health/live").status_code == 200
         assert _keeper(server).pid != first
+
+
+def test_a_keeper_that_stands_still_is_ended_and_one_that_works_is_not(tmp_path: Path) -> None:
+    with Processes(tmp_path, silent_ms=3_000) as server:
+        first = _keeper(server)
+        time.sleep(4.5)
+        assert _keeper(server).pid == first.pid
+        first.suspend()
+        until(lambda: not first.is_running())
+        assert get(server, "/health/live").status_code == 200
 
 
 def test_sigterm_takes_leave_of_peers_and_ends_with_zero(tmp_path: Path) -> None:

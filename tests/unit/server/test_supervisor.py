@@ -11,8 +11,9 @@ import structlog
 
 from ocs.server import supervisor as supervising
 from ocs.server.channel import READY, Load, pair, say
+from ocs.server.counters import Counters, read
 from ocs.server.keeper import KeeperConfig
-from ocs.server.supervisor import Child, ServeConfig, Supervisor
+from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
 from ocs.server.worker import WorkerConfig
 from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
 
@@ -35,6 +36,8 @@ class Stand:
     def kill(self) -> None:
         self.alive = False
 
+    terminate = kill
+
     def close(self) -> None:
         pass
 
@@ -42,7 +45,7 @@ class Stand:
 class Watched:
     """A supervisor of one worker that is a stand-in; `ends` are the worker's ends of its channels, oldest first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *jobs: Job) -> None:
         self.lines: list[dict[str, Any]] = []
         self.ends: list[socket.socket] = []
         config = ServeConfig(
@@ -61,6 +64,7 @@ class Watched:
             build_keeper=build_keeper,
             log=structlog.wrap_logger(None, processors=[self._note]),
             on_ready=lambda _places: None,
+            jobs=jobs,
         )
         self.supervisor._announced = True
         self.child: Child = self.supervisor.children["worker-0"]
@@ -107,25 +111,66 @@ def test_a_process_that_cannot_be_started_again_now_is_started_later(
     asyncio.run(run())
 
 
-def test_a_worker_that_reports_no_more_is_killed_and_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["worker-0", "keeper"])
+def test_a_process_that_reports_no_more_is_killed_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(supervising, "WORKER_SILENT_MS_MAX", 100)
 
     async def run() -> None:
         watched = Watched(tmp_path)
+        watched.child = watched.supervisor.children[name]
+        watched.child.target = watched._made
         watched.supervisor._start(watched.child)
         say(watched.ends[0], READY)
         watch = asyncio.create_task(watched.supervisor._watch())
         for _ in range(20):
             say(watched.ends[0], Load(0, 0, 0, 0))
             await asyncio.sleep(0.02)
-        assert watched.said("a worker reports no more") == 0
+        assert watched.said("a process reports no more") == 0
         while len(watched.ends) < 2:  # noqa: ASYNC110 - the supervisor has its turn
             await asyncio.sleep(0.01)
-        assert watched.said("a worker reports no more") == 1
+        assert watched.said("a process reports no more") == 1
         assert watched.said("a process died") == 1
         watch.cancel()
+        watched.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("made up"), None])
+def test_a_job_of_the_supervisor_that_ends_ends_the_server_with_its_reason(
+    tmp_path: Path, fault: Exception | None
+) -> None:
+    async def ends(_counters: Counters) -> None:
+        if fault is not None:
+            raise fault
+
+    async def run() -> None:
+        watched = Watched(tmp_path, ends)
+        watched.supervisor._keeper.target = watched._made
+        assert await asyncio.wait_for(watched.supervisor.serve(), 20) == 1
+        assert watched.supervisor.fault is not None
+        assert ("made up" if fault else "one of its jobs ended") in watched.supervisor.fault.reason
+        assert watched.said("the supervisor failed") == 1
+        watched.close()
+
+    asyncio.run(run())
+
+
+def test_the_gauges_of_a_process_that_died_are_zero_and_what_it_counted_stands(tmp_path: Path) -> None:
+    async def run() -> None:
+        watched = Watched(tmp_path)
+        cells = Counters(tmp_path, "worker-0")
+        cells.cells[cells.index("ocs_peers", "open")] = 7
+        cells.cells[cells.index("ocs_connections_total")] = 9
+        watched.supervisor._start(watched.child)
+        process = watched.child.process
+        assert process is not None
+        watched.supervisor._died(watched.child, process)
+        (reading,) = read(tmp_path)
+        assert (reading.value("ocs_peers", "open"), reading.value("ocs_connections_total")) == (0, 9)
+        watched.supervisor._stopping = True
         watched.close()
 
     asyncio.run(run())

@@ -5,13 +5,21 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ocs.balance.audit import audit
-from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
+from ocs.balance.keys import layout
+from ocs.balance.link import LinkDown
+from ocs.balance.store import Store
+from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
+from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
+from ocs.sessions import sweep
 from ocs.sessions.search import find_session, open_sessions
 from ocs.sessions.sweep import Sweeper
+from tests.charged_store import store_room
 from tests.real_valkey import RealValkey
-from tests.unit.balance.books import MIB, RULES, Network, network
+from tests.unit.balance.books import MIB, RULES, TARIFFS, Network, network
 from tests.unit.balance.test_audit import _claim_only
+
+PARTITIONS = 4
 
 
 @pytest.fixture
@@ -121,3 +129,93 @@ def test_a_claim_that_is_unreadable_keeps_no_other_from_its_end(net: Network) ->
 
     assert net.run(sweeper.once()).claims_finished == 1
     assert sweeper.faults == 1
+
+
+@pytest.mark.parametrize("answer", [Code.CONFLICT, Code.UNKNOWN_SUBSCRIBER])
+def test_a_session_that_has_no_account_is_counted_and_passed_over(
+    net: Network, monkeypatch: pytest.MonkeyPatch, answer: Code
+) -> None:
+    """Two such sessions and one look at a time: the third is reached all the same."""
+    monkeypatch.setattr(sweep, "_AT_ONCE", 1)
+    keys = net.charged.parts.keys[net.partition]
+    for name in ("s;1", "s;2", "s;3"):
+        net.ask(INITIAL, 0, wants=MIB, session=name)
+    net.run(net.charged.move_time(RULES.supervision_ms + 1_000))
+    last = net.execute("ZRANGE", keys.due, -1, -1)[0].decode()
+    sweeper = _sweeper(net)
+    call = net.charged.parts.call
+
+    async def answered(partition: int, name: str, names: list[str], *arguments: object) -> list[object]:
+        if name == "expire" and arguments[1] != last:
+            return [int(answer), 0]
+        return await call(partition, name, names, *arguments)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(type(net.charged.parts), "call", lambda _self, *given: answered(*given))
+    for _ in range(3):
+        net.run(sweeper.once())
+
+    assert (sweeper.expired, sweeper.faults) == (1, 2)
+
+
+def test_a_sweep_whose_clock_is_off_is_counted(net: Network) -> None:
+    net.ask(INITIAL, 0, wants=MIB)
+    net.run(net.charged.move_time(RULES.supervision_ms + 1_000))
+    sweeper = _sweeper(net)
+    net.charged.clock.wall_ms += 60_000
+
+    assert net.run(sweeper.once()).expired == 0
+    assert sweeper.faults == 1
+
+
+def _unreachable(monkeypatch: pytest.MonkeyPatch, partitions: set[int], words: set[str]) -> list[str]:
+    """Let commands of some partitions end as those of a master that is away; the words of those that did."""
+    execute = Store.execute
+    met: list[str] = []
+
+    async def executed(
+        self: Store, slot: int, *arguments: str | int | bytes, incarnation: str = ""
+    ) -> object:
+        if slot in slots and arguments[0] in words:
+            met.append(str(arguments[0]))
+            raise LinkDown("made up")
+        return await execute(self, slot, *arguments, incarnation=incarnation)
+
+    slots = {keys.slot for keys in layout(PARTITIONS) if keys.partition in partitions}
+    monkeypatch.setattr(Store, "execute", executed)
+    return met
+
+
+@pytest.mark.parametrize("word", ["ZRANGEBYSCORE", "GET", "FCALL"])
+def test_a_partition_that_cannot_be_reached_keeps_no_other_from_its_end(
+    valkey: RealValkey, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    with store_room(valkey) as room:
+        charged = room.run(room.charged(TARIFFS, RULES, PARTITIONS))
+        owners: dict[int, str] = {}
+        for number in range(40):
+            msisdn = f"4917000{number:05d}"
+            account = room.run(charged.subscriber(msisdn, "", "flat-data", credit_micros=1_000_000))
+            if account.profile.partition not in owners:
+                owners[account.profile.partition] = msisdn
+                ids = (SubscriberId(E164, msisdn),)
+                asked = _asked(ids, f"s;{account.profile.partition}")
+                assert room.run(charged.charge(asked)).code == Code.SUCCESS
+        assert len(owners) == PARTITIONS
+        room.run(charged.move_time(RULES.supervision_ms + 1_000))
+        away = {0, 2}
+        for keys in charged.parts.keys:
+            room.run(charged.store.execute(keys.slot, "ZADD", keys.claims, 1, "till:gone"))
+        met = _unreachable(monkeypatch, away, {word})
+        sweeper = Sweeper(charged.parts, charged.accounts, charged.clock, RULES.tombstone_ms)
+
+        assert room.run(sweeper.once()).expired == PARTITIONS - len(away)
+
+        assert sweeper.expired == PARTITIONS - len(away)
+        assert sweeper.faults == len(met) == (2 if word == "FCALL" else 4)
+
+
+def _asked(ids: tuple[SubscriberId, ...], session: str) -> Ask:
+    service = AskedService("10", 10, None, None, Units(octets=MIB))
+    return Ask(
+        INITIAL, session, 0, "data", "32251@3gpp.org", ids, (service,), 1, True, "gw.example.org", "example.org"
+    )  # fmt: skip
