@@ -367,6 +367,19 @@ async def play(room: StoreRoom, opening: Opening, script: list[Any], charge_name
 # ---------------------------------------------------------------- what is paid from buckets, mostly
 
 _WITH_WALLETS = [place for place, offer in enumerate(OFFERS) if offer.first_ms]
+rated_openings = st.lists(
+    st.builds(
+        Opened,
+        st.just(next(i for i, each in enumerate(OFFERS) if each.key == "windows@1")),
+        floors,
+        st.just(20_000),
+        amounts,
+        st.just(0),
+    ),
+    min_size=len(SESSIONS),
+    max_size=len(SESSIONS),
+)
+"""Everybody on rates by zone, network and window, and with money."""
 wallet_openings = st.tuples(
     *[
         st.builds(

@@ -6,7 +6,15 @@ from hypothesis import Phase, given, settings
 from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import mutated
-from tests.property.scripts import Opening, openings, play, scripts
+from tests.property.scripts import (
+    Opening,
+    openings,
+    play,
+    rated_openings,
+    scripts,
+    wallet_openings,
+    wallet_scripts,
+)
 from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
 WOUNDED = 91
@@ -66,6 +74,49 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "an emergency call is barred": (("if always == EMERGENCY then return false end", ""),),
 }
+ABOUT_RATES = frozenset(
+    {
+        "a plan for another rate is taken",
+        "another rate goes on where it must begin anew",
+        "what was posted is given back",
+        "a grant leaves no mark",
+    }
+)
+ROW_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "holds on rows are not given back": (
+        ("      home[w + R_PENDING] = home[w + R_PENDING] - list[x + X_HELD]\n", ""),
+    ),
+    "allowances hold nothing": (
+        (
+            "        home[w + R_PENDING], mine[x + X_HELD] = home[w + R_PENDING] + held, held\n      end\n    end\n  end\n  return left",
+            "      end\n    end\n  end\n  return left",
+        ),
+    ),
+    "open units are forgotten": (
+        ("list[x + X_OPEN] = covered > left and covered - left or 0", "list[x + X_OPEN] = 0"),
+    ),
+    "an ended row is drawn on": (
+        ("return lives(home, w, at) and free or least(free, was[x] or 0)", "return free"),
+    ),
+    "a blocker blocks nothing": (
+        ("if left > 0 and not blocked(plan, first, count) then", "if left > 0 then"),
+    ),
+    "a cap that disconnects forgets what is held": (
+        (
+            "budget = least(budget, above(left - (w and home[w + R_PENDING] or 0)))",
+            "budget = least(budget, above(left))",
+        ),
+    ),
+    "a cap that frees the rest frees nothing": (
+        ("price = least(price, above(list[x + X_CAP] - (w and home[w + R_USED] or 0)))", "price = price"),
+    ),
+    "restricted money pays nothing": (("        rest = rest - amount\n", ""),),
+    "tiers stand still": (("shift = home[w + R_USED] - covered", "shift = -covered"),),
+    "a balance never ends": (("if ends > 0 and at >= ends then return", "if false then return"),),
+    "a member's own book stands still": (
+        ("    if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end\n", ""),
+    ),
+}
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
     "a minimum for nothing": (
@@ -85,7 +136,20 @@ def test_a_wounded_library_is_caught(room: StoreRoom, wound: str) -> None:
     room.run(room.load(mutated(WOUNDED, *WOUNDS[wound])))
 
     @settings(max_examples=1_500, phases=[Phase.generate])
-    @given(openings, scripts(20, 40))
+    @given(rated_openings if wound in ABOUT_RATES else openings, scripts(20, 40))
+    def property_holds(opening: Opening, script: list[object]) -> None:
+        room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))
+
+    with pytest.raises(AssertionError):
+        property_holds()
+
+
+@pytest.mark.parametrize("wound", ROW_WOUNDS)
+def test_a_library_with_wounded_rows_is_caught(room: StoreRoom, wound: str) -> None:
+    room.run(room.load(mutated(WOUNDED, *ROW_WOUNDS[wound])))
+
+    @settings(max_examples=1_000, phases=[Phase.generate])
+    @given(wallet_openings, wallet_scripts(10, 30))
     def property_holds(opening: Opening, script: list[object]) -> None:
         room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))
 

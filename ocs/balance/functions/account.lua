@@ -176,9 +176,9 @@ local function rows(keys, args)
     unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
-  local marker = call('GET', keys[6])
-  if marker then
-    local kept = cmsgpack.unpack(marker)
+  local earlier = call('GET', keys[6])
+  if earlier then
+    local kept = cmsgpack.unpack(earlier)
     return { kept[1] == digest and SUCCESS or CONFLICT, REPLAY, kept[2] }
   end
   local book_text, own_text = call('GET', keys[2]), keys[7] and call('GET', keys[7])

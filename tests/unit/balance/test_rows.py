@@ -461,3 +461,28 @@ def test_the_audit_sees_a_row_that_was_changed_behind_its_back(
         assert [told in each.what for each in faults] == [True]
 
     room.run(session())
+
+
+@pytest.mark.parametrize(("first", "second", "granted"), [(1, 9, [6, 0]), (9, 1, [0, 6]), (5, 5, [6, 0])])
+def test_scarce_credit_goes_to_the_rate_of_the_lower_priority(
+    room: StoreRoom, first: int, second: int, granted: list[int]
+) -> None:
+    rates = "\n".join(
+        f"  - {{name: r{group}, service: data, rating_groups: [{group}], priority: {priority},"
+        ' steps: [{block: 1, price: "1.00", per: 1}]}'
+        for group, priority in ((1, first), (2, second))
+    )
+
+    async def session() -> None:
+        tariff = read_tariff(f"tariff: t\nversion: 1\ncurrency: EUR\nrates:\n{rates}\n", "t.yaml")
+        charged = await room.charged({tariff.key: tariff}, RULES, 2)
+        await charged.subscriber("491700000001", "", "t", 0, 6_000_000)
+        identity = e164("491700000001")
+        assert identity is not None
+        services = tuple(AskedService(str(group), group, None, None, Units(octets=10)) for group in (1, 2))
+        outcome = await charged.charge(
+            Ask(INITIAL, "s", 0, "data", "32251@3gpp.org", (identity,), services, 1, True, "gw", "x.org")
+        )
+        assert [each.granted for each in outcome.services] == granted
+
+    room.run(session())

@@ -8,10 +8,12 @@ import structlog
 
 from ocs.balance.archive import Archived
 from ocs.balance.archive_files import ArchiveFault
+from ocs.balance.holdings import Holdings
 from ocs.balance.link import LinkDown
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
 from ocs.limits import ARCHIVE_BATCH
+from ocs.rating.products import Catalogue
 from ocs.roof import jobs
 from ocs.roof.build import address_of, opened, read_settings
 from ocs.roof.jobs import Advance, jobs_of, keep_archive
@@ -220,12 +222,15 @@ def test_sweep_and_epochs_leave_their_time_when_they_left_nothing_out(
         settings = read_settings(At(store=url, data_dir=tmp_path), {})
         async with opened(settings, address_of(settings)) as keepers:
             monkeypatch.setattr(Store, "execute", executed)
-            works = jobs_of(keepers, counters)
+            holdings = Holdings(
+                keepers.parts, keepers.accounts, keepers.clock, Catalogue(), lambda _name, _at_ms: None
+            )
+            works = jobs_of(keepers, counters, holdings)
             if away:
                 for partition in range(len(keepers.parts.keys)):
                     keepers.parts.forget(partition)
                 monkeypatch.setattr(Parts, "epoch", executed)
-            tasks = [asyncio.ensure_future(works[name]()) for name in ("sweep", "epochs")]
+            tasks = [asyncio.ensure_future(works[name]()) for name in ("sweep", "epochs", "agenda")]
             await asyncio.sleep(0.5)
             for task in tasks:
                 assert not task.done()
@@ -234,4 +239,4 @@ def test_sweep_and_epochs_leave_their_time_when_they_left_nothing_out(
 
     with RealValkey(settings={"appendfsync": "always"}) as valkey:
         asyncio.run(run(valkey.url))
-    assert [_passed(counters, job) > 0 for job in ("sweep", "epochs")] == [not away] * 2
+    assert [_passed(counters, job) > 0 for job in ("sweep", "epochs", "agenda")] == [not away] * 3
