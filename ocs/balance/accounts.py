@@ -263,10 +263,12 @@ class Accounts:
         status: Status | None = None,
         profile: Profile | None = None,
         until_ms: int | None = None,
+        as_read: bool = False,
     ) -> Code:
         """Change a subscriber's status or profile, or where its balance's life ends; running sessions meet it at their next request.
 
-        The status of a member of a shared account is its own.
+        The status of a member of a shared account is its own. With ``as_read`` it is STALE where the account's version, or the end of
+        its life, is another by now than ``account`` says; a profile is always written for the version that was read.
         """
         where = account.profile
         keys = self._parts.keys[where.partition]
@@ -276,6 +278,7 @@ class Accounts:
         reply = await self._parts.call(
             where.partition, "amend", names, where.account, where.member, int(status or 0),
             write_profile(profile) if profile is not None else "", _KEEP if until_ms is None else until_ms,
+            account.book.version if as_read or profile is not None else 0, account.book.until_ms if as_read else _KEEP,
         )  # fmt: skip
         return Code(reply[0])
 
@@ -324,12 +327,20 @@ class Accounts:
             return RowsOpened(Code(reply[0]))
         return RowsOpened(Code(reply[0]), bool(reply[1] & Note.REPLAY), reply[2])
 
-    async def terminate(self, account: Account, *, rests: bool = False) -> Code:
+    async def terminate(self, account: Account, *, rests: bool = False, as_read: bool = False) -> Code:
         """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""
-        code = await self.amend(account, status=Status.TERMINATED)
-        if not rests:
+        code = await self.amend(account, status=Status.TERMINATED, as_read=as_read)
+        if not rests and code != Code.STALE:
             await self.release(account)
         return code
+
+    async def strike(self, partition: int, member: str, score_ms: int) -> bool:
+        """Take a member off a partition's agenda, unless it has another time there by now than was read."""
+        keys = self._parts.keys[partition]
+        reply = await self._parts.store.execute(
+            keys.slot, "FCALL", function("strike"), 1, keys.agenda, member, score_ms
+        )
+        return bool(reply)
 
     async def release(self, account: Account) -> None:
         """Set the identities of a subscriber free."""

@@ -10,7 +10,7 @@ WRITES = ("XADD", "SET", "MSET", "ZADD", "ZREM", "DEL", "PEXPIRE", "XTRIM", "HSE
 _WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'")
 _PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'([^()]*)\)")
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")
-READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "MGET"})
+READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "ZSCORE", "MGET"})
 
 
 class LuaFunction(NamedTuple):

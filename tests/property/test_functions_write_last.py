@@ -117,6 +117,17 @@ async def rows(pair: Pair, _version: int) -> Any:
     )
 
 
+async def listed(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    keys = pair.charged.parts.keys[0]
+    await pair.charged.store.execute(keys.slot, "ZADD", keys.agenda, 5, "somebody")
+    return pair
+
+
+async def strike(pair: Pair, version: int) -> Any:
+    return await raw(pair, "strike", version, (pair.charged.parts.keys[0].agenda,), "somebody", "5")
+
+
 def charge(kind: int, service: AskedService) -> "Act":
     async def act(pair: Pair, version: int) -> Any:
         pair.charged.book.charge_name = f"charge_{version}"
@@ -203,7 +214,8 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "calendar": (opened, calendar),
     "open": (opened, on_account("open", 0, "{}", 0, 0)),
     "open: with credit": (opened, on_account("open", -100, "{}", 500, -1)),
-    "amend": (opened, on_account("amend", "", 2, "", -2)),
+    "amend": (opened, on_account("amend", "", 2, "", -2, 0, -2)),
+    "strike": (listed, strike),
     "claim": (opened, claim),
     "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0)),
     "join": (opened, join),

@@ -95,11 +95,12 @@ local function join(keys, args)
 end
 
 -- amend: another status (0 keeps it), another profile ('' keeps it) or another end of life (-2 keeps it), of an account or of one
--- of its members (keys[5], whose status is its own); the version rises, so that every plan is made again.
+-- of its members (keys[5], whose status is its own); the version rises, so that every plan is made again. STALE where the account
+-- is of another version, or its life ends elsewhere, than was read (`was_version` 0, `was_until` -2: whatever they are).
 local function amend(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, status, profile, ends = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, status, profile, ends, was_version, was_until = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
@@ -110,6 +111,8 @@ local function amend(keys, args)
   if keys[5] and not own_text then return { UNKNOWN_SUBSCRIBER } end
   local own = own_text and read_book(own_text) or book
   if own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
+  if was_version ~= 0 and was_version ~= book[B_VERSION] then return { STALE } end
+  if was_until ~= -2 and was_until ~= book[B_UNTIL] then return { STALE } end
   if status ~= 0 then own[B_STATUS] = status end
   if exact(ends) >= -1 then book[B_UNTIL] = ends end
   if profile == '' then profile = call('GET', keys[3]) or error('an account without a profile') end
@@ -164,6 +167,14 @@ local function roll_over(home, rolled, came, is_own)
   end
 end
 
+local function buckets_of(book)
+  local count = 0
+  for w = B_FIXED, B_FIXED + (book[B_ROWS] - 1) * R_WIDTH, R_WIDTH do
+    if book[w + R_ID] < COUNTER_IDS then count = count + 1 end
+  end
+  return count
+end
+
 -- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
 -- profile changes with it ('' keeps it); all or nothing, and once: rows that are there already are no second time.
 -- KEYS: part, book, profile, stream, agenda, marker, the member's own book (if any). STALE: the profile is of another version by
@@ -188,15 +199,15 @@ local function rows(keys, args)
   if book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   local path = member == '' and account or account .. '/' .. member
   local next_due = format('%.0f', exact(due))
-  local there = profile == ''
+  local there = #added > 0 or profile == ''
   for i = 1, #added do
     there = there and find_row(added[i][6] == 1 and own or book, added[i][1], added[i][3]) ~= nil
   end
-  if there then
-    if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
-    return { SUCCESS, REPLAY, 0 }
+  if version ~= book[B_VERSION] then
+    return there and profile == '' and { SUCCESS, REPLAY, 0 } or { STALE }
   end
-  if version ~= book[B_VERSION] then return { STALE } end
+  if there and profile == '' then return { SUCCESS, REPLAY, 0 } end
+  if there then price = 0 end -- they were paid for: only the profile is to say so
   if exact(price) < 0 or price > BOOK_MAX then return { LIMIT } end
   if price > 0 and price > available_of(book) then return { CREDIT_LIMIT } end
   local gone = {}
@@ -216,7 +227,7 @@ local function rows(keys, args)
   end
   add(book, false)
   if own ~= book then add(own, true) end
-  if book[B_ROWS] > ROWS_KEPT or own[B_ROWS] > ROWS_KEPT then return { LIMIT } end
+  if buckets_of(book) > ROWS_KEPT or buckets_of(own) > ROWS_KEPT then return { LIMIT } end
   book[B_POSTED] = book[B_POSTED] + price
   if own ~= book then own[B_POSTED] = own[B_POSTED] + price end
   if profile ~= '' then book[B_VERSION] = book[B_VERSION] + 1 end
@@ -233,6 +244,15 @@ local function rows(keys, args)
   if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
   if own_after then call('MSET', keys[2], book_after, keys[7], own_after) else call('SET', keys[2], book_after) end
   return { SUCCESS, 0, price }
+end
+
+-- strike: take a subscriber off the agenda, unless it has another time there by now than was read; 1 when it went.
+local function strike(keys, args)
+  if not call then fetch() end
+  if tonumber(call('ZSCORE', keys[1], args[1]) or '-1') ~= tonumber(args[2]) then return 0 end
+
+  call('ZREM', keys[1], args[1])
+  return 1
 end
 
 -- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:
@@ -347,6 +367,7 @@ redis.register_function('open_VERSION', open)
 redis.register_function('amend_VERSION', amend)
 redis.register_function('join_VERSION', join)
 redis.register_function('rows_VERSION', rows)
+redis.register_function('strike_VERSION', strike)
 redis.register_function('claim_VERSION', claim)
 redis.register_function('confirm_VERSION', confirm)
 redis.register_function('credit_VERSION', credit)
