@@ -63,9 +63,6 @@ WALLETS_KEPT_MAX = 20_000
 RENEWAL_RETRY_MS = 3_600_000
 """Pause before the agenda looks again at a renewal that credit was short for; requests and top-ups try it meanwhile."""
 
-RENEWAL_RETRY_REQUEST_MS = 60_000
-"""Pause before a worker's requests try a renewal again that credit was short for. Meanwhile they are charged without it."""
-
 AGENDA_AT_ONCE = 50
 """Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
 

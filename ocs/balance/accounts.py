@@ -305,9 +305,11 @@ class Accounts:
         due_ms: int = 0,
         once: bool = False,
         content: str = "",
+        limit: Sequence[int] = (),
     ) -> RowsOpened:
         """Open buckets against a price, once, all or nothing.
 
+        ``limit`` is what a member may spend (renewals.py, limit_of): more is CREDIT_LIMIT too.
         ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
         ``cause`` is a name that counts once, kept as long as a top-up's: CONFLICT for other ``content`` under it. SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
         many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault.
@@ -321,7 +323,7 @@ class Accounts:
         reply = await self._parts.call(
             where.partition, "rows", names, where.account, where.member, account.book.version, cause, price_micros,
             write_profile(profile) if profile is not None else "", [list(each) for each in rows],
-            [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0,
+            [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0, list(limit),
         )  # fmt: skip
         if len(reply) < 3:
             return RowsOpened(Code(reply[0]))

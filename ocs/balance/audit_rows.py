@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ocs import records
 from ocs.balance.stored_book import Book
 from ocs.balance.stored_session import OpenSession
+from ocs.rating.sources import COUNTER_IDS
 
 RowKey = tuple[str, int, int]
 """Whose book (an account, or behind a stroke its member), and the row's id and start."""
@@ -38,13 +39,20 @@ class RowChain:
         path = _path(record)
         if isinstance(record, records.Rows):
             for row in record.rows:
-                self._used[path if row.own else record.account, row.id, row.start_ms] = row.used
+                key = (path if row.own else record.account, row.id, row.start_ms)
+                if row.id >= COUNTER_IDS:  # what a member spent on the product itself
+                    self._used[key] = row.used
+                else:
+                    self._used.setdefault(key, row.used)
             yield from self._own(record, path, record.price_micros)
         elif isinstance(record, records.Charge):
             for taken in record.parts:
                 key = (path if taken.own else record.account, taken.id, taken.start_ms)
                 before = self._used.get(key, 0)
-                if from_birth and before + taken.taken != taken.used_after:
+                begun_again = (
+                    taken.id >= COUNTER_IDS and taken.taken == taken.used_after
+                )  # after it was swept
+                if from_birth and before + taken.taken != taken.used_after and not begun_again:
                     yield f"{_told(key)} had used {before}, took {taken.taken}, and the record says {taken.used_after}"
                 self._used[key] = taken.used_after
             yield from self._own(record, path, sum(line.amount_micros for line in record.lines))

@@ -13,7 +13,7 @@ Laws
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ocs.balance.charging import Answered, Charging
 from ocs.balance.functions import function
@@ -31,8 +31,6 @@ LADDER_TEXTS_MAX = 10_000
 
 Wallets = Callable[[Profile, Tariff], Wallet | None]
 """What a subscriber has beside money on a tariff; None where that is nothing."""
-Renew = Callable[[Profile, int, Callable[[Any], None]], bool]
-"""Open what is due of a subscriber (renewals.py): by profile, instant and who takes the profile afterwards; False: not now."""
 
 
 class Stopwatch(NamedTuple):
@@ -73,7 +71,6 @@ class Book:
         "opening",
         "parts",
         "profiles",
-        "renew",
         "rules",
         "rules_text",
         "tariffs",
@@ -91,7 +88,6 @@ class Book:
         self.profiles = Profiles(parts)
         self.tariffs = tariffs
         self.wallets: Wallets = _no_wallet
-        self.renew: Renew = _no_renewal
         self.rules = rules
         self.rules_text = packed(
             rules.supervision_ms,
@@ -150,11 +146,6 @@ class Book:
             self.opening[ask.session_id] = []
             charging.opens = True
         charging.start()
-
-
-def _no_renewal(_profile: Profile, _now_ms: int, _done: Callable[[Any], None]) -> bool:
-    """Renew nothing."""
-    return False
 
 
 def _no_wallet(_profile: Profile, _tariff: Tariff) -> None:

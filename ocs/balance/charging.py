@@ -9,6 +9,7 @@ from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part
 from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import read_profile, write_place
+from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.charging.plan import Known, Plan, Profile, plan
@@ -22,7 +23,12 @@ Answered = Callable[[Outcome], None]
 
 _ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
 # plain numbers here: an IntFlag's & costs 2 µs
-_WHERE, _REPLAY, _STANDING = int(Note.WHERE), int(Note.REPLAY), int(Note.STANDING)
+_WHERE, _REPLAY, _STANDING, _RENEWED = (
+    int(Note.WHERE),
+    int(Note.REPLAY),
+    int(Note.STANDING),
+    int(Note.RENEWED),
+)
 
 
 class Charging:
@@ -41,7 +47,6 @@ class Charging:
         "_plans",
         "_profile",
         "_refusal",
-        "_renewed",
         "_sent_key",
         "_sent_us",
         "opens",
@@ -62,7 +67,6 @@ class Charging:
         self._looked_where = False
         self._refusal = Code.UNKNOWN_SESSION
         self._over = False
-        self._renewed = False
         self._profile: Profile | None = None
         self.opens = False
 
@@ -169,10 +173,7 @@ class Charging:
             return
         account, session_id = profile.account, ask.session_id
         wallet = book.wallets(profile, tariff) if tariff is not None else None
-        if wallet is not None and not self._renewed and wallet.due(now_ms):
-            self._renewed = True
-            if book.renew(profile, now_ms, self._found):
-                return  # what is due comes first, so that this request has it
+        renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
         made = self._plan = plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known, wallet)
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
@@ -180,7 +181,7 @@ class Charging:
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
                 now_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
-                first_ms, grace_ms, *ladders, *services, *pieces, *sources,
+                first_ms, grace_ms, renewed, *ladders, *services, *pieces, *sources,
             ]
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]
@@ -312,6 +313,9 @@ class Charging:
             and not notes & (_REPLAY | _STANDING)
         ):
             self._remember(made, kept, services)
+        if notes & _RENEWED:
+            book = self._book
+            book.profiles.forget(self._ask.ids)  # it says more by now
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()

@@ -7,7 +7,7 @@ import msgpack
 
 from ocs.charging.outcome import ServiceOutcome
 
-PLAN_FIXED = 23
+PLAN_FIXED = 24
 """Values of a plan before its ladders (plan.lua)."""
 PLAN_LAYOUT = 3
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""

@@ -1,64 +1,38 @@
-"""Renewals before a request: what is due of a subscriber is opened by the first request that meets it (DESIGN law 12).
+"""A renewal that a request brings along: what is due of a subscriber is opened by the first request that meets it (DESIGN law 12).
 
-One task a subscriber, however many requests wait; where credit was short, the next try comes after a pause.
+The store does it inside the one call, after what the request held is given back and before anything is granted (rows.lua).
 """
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
-from ocs.balance.holdings import Holdings
-from ocs.balance.link import StoreFault
-from ocs.charging.plan import Profile
-from ocs.limits import RENEWAL_RETRY_REQUEST_MS, WALLETS_KEPT_MAX
+from ocs.balance.parts import packed
+from ocs.balance.profiles import write_profile
+from ocs.charging.plan import Profile, Wallet
+from ocs.rating.openings import opening
+from ocs.rating.sources import Source
 
 
-class Renewals:
-    """A worker's renewals; stands in ``Book.renew``."""
+def renewal(profile: Profile, wallet: Wallet, now_ms: int) -> bytes:
+    """Pack the first renewal that is due of a subscriber's own products, b"" where there is none.
 
-    __slots__ = ("_holdings", "_tasks", "_tried", "_waiting")
+    What is due of the account that a member shares is opened by the account's own requests, and by the agenda.
+    """
+    for each in wallet.due(now_ms):
+        if each.held in profile.products:
+            product, held = each.product, each.held
+            own = int(bool(profile.member) and not product.shared)
+            opened = opening(product, held, now_ms)
+            renewed = held._replace(until_ms=opened.period[1])
+            kept = tuple(renewed if one == held else one for one in profile.products)
+            return packed(
+                f"renewed {held.product_key} {held.number} {opened.period[0]}",
+                opened.price_micros,
+                write_profile(profile._replace(products=kept)),
+                [[*row, own] for row in opened.rows],
+                [[*rolled, own] for rolled in opened.rolled],
+                limit_of(wallet.cap(now_ms)),
+            )
+    return b""
 
-    def __init__(self, holdings: Holdings) -> None:
-        self._holdings = holdings
-        self._waiting: dict[str, list[Callable[[Any], None]]] = {}
-        self._tried: dict[str, tuple[int, int]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, profile: Profile, now_ms: int, done: Callable[[Any], None]) -> bool:
-        """Open what is due; ``done`` takes the profile as it is then (or a StoreFault, or None). False: it was tried a moment ago."""
-        path = profile.path
-        version, until_ms = self._tried.get(path, (0, 0))
-        if version == profile.version and now_ms < until_ms:
-            return False
-        if path in self._waiting:
-            self._waiting[path].append(done)
-            return True
-        self._waiting[path] = [done]
-        task = asyncio.get_running_loop().create_task(self._open(profile, now_ms))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return True
-
-    async def _open(self, profile: Profile, now_ms: int) -> None:
-        found: Any = None
-        try:
-            account = await self._holdings.renew(profile.partition, profile.path)
-            if account is not None and profile.member and profile.shared:  # the account's own come from it
-                await self._holdings.renew(profile.partition, profile.account)
-                account = await self._holdings.read(profile.partition, profile.path)
-            found = account.profile if account is not None else None
-        except StoreFault as fault:
-            found = fault
-        except Exception as error:  # noqa: BLE001 - those who wait get their answer, whatever it is
-            found = StoreFault(f"a renewal met a defect of ours: {error!r}")
-            told = {"message": "a renewal met a defect of ours", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(told)
-        if isinstance(found, Profile):
-            self._note(found, now_ms)
-        for done in self._waiting.pop(profile.path):
-            done(found)
-
-    def _note(self, profile: Profile, now_ms: int) -> None:
-        if len(self._tried) >= WALLETS_KEPT_MAX and profile.path not in self._tried:
-            del self._tried[next(iter(self._tried))]
-        self._tried[profile.path] = (profile.version, now_ms + RENEWAL_RETRY_REQUEST_MS)
+def limit_of(cap: Source | None) -> list[int]:
+    """Return a member's cap as the store takes it: id, start and end of its counter, and the cap; nothing where there is none."""
+    return [] if cap is None else [cap.id, cap.start_ms, cap.until_ms, cap.cap_micros]

@@ -62,7 +62,7 @@ class OpenSession(NamedTuple):
 
 
 LAYOUT = 5
-SESSION_FORMAT: Final = "<BBBBssI6I6I6I4I4I4I6ssI6BB"
+SESSION_FORMAT: Final = "<BBI2BssI6I6I6I4I4I4I6ssI6BB"
 SERVICE_FORMAT: Final = "sBdddI5dddI4I6Bs"
 PART_FORMAT: Final = "BBBI4I6I6I6I6ddd"
 """The fields in the store's order, as the library has them (session.lua): B an octet, In an integer of n octets, d a double,
@@ -86,7 +86,7 @@ def fields(text: bytes) -> list[Any]:
     """
     found: list[Any] = []
     at = 0
-    for field in _FIXED + _SERVICE * text[1] + _PART * text[2]:
+    for field in _FIXED + _SERVICE * text[1] + _PART * int.from_bytes(text[2:4], "little"):
         if field == "s":
             end = text.index(0, at)
             found.append(text[at:end].decode())

@@ -86,7 +86,10 @@ class Wallet(Protocol):
         """Return the names of the facts that sources of a service depend on."""
 
     def due(self, at_ms: int) -> tuple[Any, ...]:
-        """Return what is to be opened before the next request: products whose period has begun."""
+        """Return what is to be opened with the next request: products whose period has begun (rating/wallet.py, Due)."""
+
+    def cap(self, at_ms: int) -> Source | None:
+        """Return the counter of what a member may spend of its account; None where it may spend all."""
 
 
 class Known(NamedTuple):

@@ -53,6 +53,8 @@ from ocs.units import UNITS_MAX, Unit
 UNIT_NAMES = {"octets": Unit.OCTETS, "seconds": Unit.SECONDS, "events": Unit.EVENTS}
 ROUNDING_NAMES = {"half-up": Rounding.HALF_UP, "up": Rounding.UP, "down": Rounding.DOWN}
 CAP_NAMES = {"free": CapMode.FREE, "disconnect": CapMode.STOP}
+COUNTERS_MAX = 100
+"""Caps and tiers of one tariff: a book has room for so many in use at once, and for what has ended lately (words.lua, ROWS_MAX)."""
 CHOICES_KEPT_MAX = 4_096
 """Facts of which a tariff remembers the rate. Beyond: all are forgotten and judged again."""
 
@@ -339,6 +341,11 @@ class _Reading:
         numbers = {counter_id(MEMBER): MEMBER}
         counted = [(each, draft.path) for draft in drafts for each in draft.counters]
         counted += [(cap.counter, ("spend_caps", place)) for cap, place in caps]
+        if len(counted) > COUNTERS_MAX:
+            self.fault(
+                ("rates",),
+                f"{len(counted)} caps and tiers; at most {COUNTERS_MAX}, since an account keeps a counter for each",
+            )
         for each, path in counted:
             other = numbers.setdefault(each.id, each.name)
             if other != each.name:

@@ -191,6 +191,10 @@ class Wallet:
         found = self._listed[facts] = self._found(rate, facts, at_ms)
         return found.sources
 
+    def cap(self, at_ms: int) -> Source | None:
+        """Return the counter of what a member may spend of its account; None where it may spend all."""
+        return None if self._cap is None else self._counted(self._cap, at_ms)
+
     def due(self, at_ms: int) -> tuple[Due, ...]:
         """Return what is to be opened, in the order in which it fell due: recurring products whose period was not opened yet."""
         if at_ms < self._due_ms:

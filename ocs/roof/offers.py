@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from ocs.balance.book import Book
 from ocs.balance.holdings import Holdings
-from ocs.balance.renewals import Renewals
 from ocs.balance.wallets import Wallets
 from ocs.rating.openings import Held, bucket_id
 from ocs.rating.products import Catalogue
@@ -43,6 +42,5 @@ async def known_holdings(keepers: Keepers) -> Holdings:
 
 
 def equip(book: Book, holdings: Holdings) -> None:
-    """Let a Book charge on what subscribers hold, and open what is due before their requests."""
+    """Let a Book charge on what subscribers hold."""
     book.wallets = Wallets(holdings.catalogue)
-    book.renew = Renewals(holdings)

@@ -56,7 +56,7 @@ CLOSINGS: Final = (
 )  # fmt: skip
 TURNED_AWAY: Final = ("full", "drain", "address", "no_tls", "tls_handshake", "gone")
 """Why a connection was never taken over; those are not among the connections counted, nor among those ended."""
-NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "conflict", "seen")
+NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "renewed", "conflict", "seen")
 PEER_STATES: Final = ("exchange", "open", "suspect", "closing")
 STORE_EVENTS: Final = (
     "skew",

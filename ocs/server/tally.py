@@ -51,6 +51,7 @@ class Tally:
                 (Note.QUARANTINE, "quarantine"),
                 (Note.LATE, "late"),
                 (Note.STANDING, "standing"),
+                (Note.RENEWED, "renewed"),
             )
         ]
         # By Code, and a list: an enum's own hash and truth are Python calls.

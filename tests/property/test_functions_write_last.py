@@ -114,6 +114,7 @@ async def rows(pair: Pair, _version: int) -> Any:
         5,
         7,
         1_000,
+        [],
     )
 
 

@@ -113,6 +113,9 @@ class StoredWallet:
     def due(self, _at_ms: int) -> tuple[()]:
         return ()
 
+    def cap(self, _at_ms: int) -> None:
+        return None
+
 
 _KEPT: dict[str, StoredWallet] = {}
 

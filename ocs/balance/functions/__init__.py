@@ -18,6 +18,7 @@ _PARTS = (
     "session.lua",
     "sources.lua",
     "plan.lua",
+    "rows.lua",
     "grants.lua",
     "charge.lua",
     "account.lua",

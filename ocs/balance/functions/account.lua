@@ -129,61 +129,15 @@ local function amend(keys, args)
   return { SUCCESS }
 end
 
--- Add rows that are not in a book yet, {id, unit, start, until, amount} each, and list them.
-local function rows_added(book, rows, came, is_own)
-  for i = 1, #rows do
-    local id, unit, start, ends, amount = values_of(rows[i])
-    if exact(amount) < 0 or amount > BOOK_MAX or exact(start) >= exact(ends) or id >= COUNTER_IDS or id < 1 then
-      error('a row that cannot be')
-    end
-    if not find_row(book, id, start) then
-      list_row(came, is_own, book, add_row(book, id, unit, start, ends, amount))
-    end
-  end
-  return came
-end
-
--- The record of rows that came or changed, as they are (or, in `gone`, went, as they were); `own` ones are a member's.
-local function rows_record(book, own, account, member, now, cause, price, profile, came, gone)
-  local record = { RECORD_VERSION, K_ROWS, account, book[B_SEQUENCE], now, cause, price, profile, book[B_VERSION], member,
-    own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING], #came / OPENED_WIDTH }
-  for i = 1, #came do record[#record + 1] = came[i] end
-  for i = 1, gone and #gone or 0 do record[#record + 1] = gone[i] end
-  return record
-end
-
--- Move what is left of ended rows to rows of their own, each at most so much, and list both.
-local function roll_over(home, rolled, came, is_own)
-  for i = 1, #rolled do
-    local from_id, from_start, to_id, to_start, to_until, unit, most = values_of(rolled[i])
-    local w = find_row(home, from_id, from_start)
-    local rest = w and free_of(home, w) or 0
-    if rest > most then rest = most end
-    if rest > 0 and not find_row(home, to_id, to_start) then
-      home[w + R_AMOUNT] = home[w + R_AMOUNT] - rest
-      list_row(came, is_own, home, w)
-      list_row(came, is_own, home, add_row(home, to_id, unit, to_start, to_until, rest))
-    end
-  end
-end
-
-local function buckets_of(book)
-  local count = 0
-  for w = B_FIXED, B_FIXED + (book[B_ROWS] - 1) * R_WIDTH, R_WIDTH do
-    if book[w + R_ID] < COUNTER_IDS then count = count + 1 end
-  end
-  return count
-end
-
 -- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
 -- profile changes with it ('' keeps it); all or nothing, and once: rows that are there already are no second time.
 -- KEYS: part, book, profile, stream, agenda, marker, the member's own book (if any). STALE: the profile is of another version by
--- now; CREDIT_LIMIT: the price is more than is available. `due` is when the account has something to do next (0: nothing). The
+-- now; CREDIT_LIMIT: the price is more than is available, or than a member may spend (`limit`). `due` is when the account has something to do next (0: nothing). The
 -- marker is kept for a time (0: not at all), and another content under it is a CONFLICT.
 local function rows(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due, digest, kept_ms =
+  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due, digest, kept_ms, limit =
     unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
@@ -209,25 +163,16 @@ local function rows(keys, args)
   if there and profile == '' then return { SUCCESS, REPLAY, 0 } end
   if there then price = 0 end -- they were paid for: only the profile is to say so
   if exact(price) < 0 or price > BOOK_MAX then return { LIMIT } end
-  if price > 0 and price > available_of(book) then return { CREDIT_LIMIT } end
+  if price > 0 and price > available_of(book) or not within_limit(own, limit, price) then return { CREDIT_LIMIT } end
   local gone = {}
   sweep_rows(book, now, true, gone, false)
   if own ~= book then sweep_rows(own, now, true, gone, true) end
-  local came = {}
-  local function add(home, is_own)
-    local mine, mine_rolled = {}, {}
-    for i = 1, #added do
-      if (added[i][6] == 1) == is_own then mine[#mine + 1] = added[i] end
-    end
-    for i = 1, #rolled do
-      if (rolled[i][8] == 1) == is_own then mine_rolled[#mine_rolled + 1] = rolled[i] end
-    end
-    roll_over(home, mine_rolled, came, is_own)
-    rows_added(home, mine, came, is_own)
+  if buckets_of(book) + #added + #rolled > ROWS_KEPT or buckets_of(own) + #added + #rolled > ROWS_KEPT then
+    return { LIMIT }
   end
-  add(book, false)
-  if own ~= book then add(own, true) end
-  if buckets_of(book) > ROWS_KEPT or buckets_of(own) > ROWS_KEPT then return { LIMIT } end
+  local came = bring(book, own, added, rolled)
+  local w = count_spent(own, limit, price, now)
+  if w then list_row(came, own ~= book, own, w) end
   book[B_POSTED] = book[B_POSTED] + price
   if own ~= book then own[B_POSTED] = own[B_POSTED] + price end
   if profile ~= '' then book[B_VERSION] = book[B_VERSION] + 1 end

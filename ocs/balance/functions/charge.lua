@@ -257,6 +257,7 @@ end
 -- where the plan was made for another rate. `at` is the instant that prices, `taken` gets what parts moved.
 local function move(session, book, own, plan, record, taken, rules, fresh, at)
   local kind, now, late = plan[P_KIND], plan[P_NOW], session[S_STATE] ~= OPEN
+  local before = { book[B_POSTED], book[B_PENDING], own[B_POSTED], own[B_PENDING] }
   local notes = settle(session, book, own, plan, record, taken, now, at)
   if not notes then return nil end
   local rows, code, more
@@ -264,6 +265,11 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
     rows, code = close_all(session, book, own, plan)
     more = late and LATE or 0
   else
+    if plan[P_RENEWAL] ~= '' then
+      -- after the holds of this request are void, and before it is granted anything: what is due comes first
+      session[S_RENEWED], session[S_PROFILE] = renewal(plan[P_RENEWAL], plan, book, own, before, taken, now, at)
+      if session[S_RENEWED] then notes = bor(notes, RENEWED) end
+    end
     rows, more, code = grant_all(session, book, own, plan, record, rules[RULE_SERVICES_MAX], now, at)
     if fresh and code == SUCCESS then
       book[B_OPEN] = book[B_OPEN] + 1
@@ -325,10 +331,16 @@ local function charge(keys, args)
   for i = 1, #taken do record[#record + 1] = taken[i] end
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local own_text = own ~= book and write_book(own)
+  local renewed, profile = session[S_RENEWED] and pack(session[S_RENEWED]), session[S_PROFILE]
+  local first_text = renewed or record_text
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
 
-  call('XADD', keys[5], id, 'r', record_text)
+  call('XADD', keys[5], id, 'r', first_text)
+  if renewed then
+    call('XADD', keys[5], id, 'r', record_text)
+    call('SET', keys[6], profile)
+  end
   if state == OPEN then
     if index then call('ZADD', keys[4], due, sid) end
     if own_text then

@@ -110,7 +110,8 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
   if denied(book, own, plan, a, at) then
     code = BARRED
   elseif refusal == 0 then
-    if not s and session[S_COUNT] >= services_max then
+    local list = session[S_LIST]
+    if (not s and session[S_COUNT] >= services_max) or (list and #list / X_WIDTH + PARTS_MAX > PARTS_TOTAL_MAX) then
       code = UNRATED
     else
       local wants, available = plan[a + A_WANTS], available_of(book)
@@ -120,7 +121,7 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
         units, hold = afford(session, s, plan, a, wants, available, nil)
       else
         local life
-        units, wants, life, hold, mine, others = grant_on(session, s, plan, a, first, wants, available, book, own, at)
+        units, wants, life, hold, mine, others = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
         validity = least(validity, life)
       end
       if units == 0 then code = CREDIT_LIMIT elseif units < wants then final = 1 end

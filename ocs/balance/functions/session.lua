@@ -4,23 +4,25 @@
 -- is told by its base `s`, the place before its first field: session[s + V_HOLD]. In the store it is these fields in the
 -- formats below, one behind the other, then the parts (sources.lua), and then the outcomes, whose own place holds nothing there.
 -- Money and units are doubles, which hold all that is exact; times need 41 bits, a fraction 40 (SCALE_MAX). The second octet
--- is the count of services, the third that of parts. S_ACCOUNT names the account, and behind a stroke its member, if any.
+-- is the count of services, the two behind it that of parts. S_ACCOUNT names the account, and behind a stroke its member, if any.
 local S_LAYOUT, S_COUNT, S_PARTS, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local S_HIGH, S_LOW, S_WHERE, S_ROUTE, S_FACTS, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16, 17, 18
 local S_FIXED = 18
 -- The place of the session's parts, an array of their own, while a function works on it; nil when there is none.
 local S_LIST = 0
+-- Where a renewal's record and profile stand meanwhile (rows.lua).
+local S_RENEWED, S_PROFILE = 10001, 10002
 -- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it; rate = the mark of the rate
 -- and ladder that the last grant was made on.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7
 local V_GRANT, V_HOLD, V_NUMBER, V_GRANTED, V_FINAL, V_RATE = 8, 9, 10, 11, 12, 13
 local V_WIDTH = 13
 local OUTCOMES_KEPT, WINDOW, HALF_WINDOW, LAYOUT = 8, 64, 32, 5
-local SESSION_FORMAT, SERVICE_FORMAT = '<BBBBssI6I6I6I4I4I4I6ssI6BB', 'sBdddI5dddI4I6Bs'
+local SESSION_FORMAT, SERVICE_FORMAT = '<BBI2BssI6I6I6I4I4I4I6ssI6BB', 'sBdddI5dddI4I6Bs'
 -- A part is what a service's grant was made on: a source (ocs/rating/sources.py) and the service's place among the session's,
 -- the units of a block already paid that are not used yet, and what is held.
 local X_SERVICE, X_KIND, X_OWN, X_ID, X_START, X_UNTIL, X_BLOCK, X_TAKE, X_CAP, X_OPEN, X_HELD = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local X_WIDTH = 11
+local X_WIDTH, PARTS_TOTAL_MAX = 11, 500
 local PARTS_FORMAT, PART_FORMAT = '<', 'BBBI4I6I6I6I6ddd'
 
 -- An outcome is a head {kind, number, digest, code, notes, count} and count rows {code, unit, units, validity, final}, all
@@ -42,12 +44,13 @@ local function session_format(count)
 end
 
 local function read_session(text)
-  local layout, count, parts = byte(text, S_LAYOUT, S_PARTS)
+  local layout, count, parts, more = byte(text, 1, 4)
   if layout ~= LAYOUT then error('a session of another layout') end
   local session = { struct_unpack(session_format(count), text) }
   local behind = S_FIXED + count * V_WIDTH + 1
   local next = session[behind]
   session[behind] = nil
+  parts = parts + more * 256
   if parts > 0 then
     local list = { struct_unpack(PARTS_FORMAT .. PART_FORMAT:rep(parts), text, next) }
     next = list[parts * X_WIDTH + 1]

@@ -26,6 +26,7 @@ local function counter_of(x, list, book, own, unit, now)
   local home, w = row_of(x, list, book, own)
   if not w then
     sweep_rows(home, now, false)
+    if home[B_ROWS] >= ROWS_MAX then make_room(home, now) end
     w = add_row(home, list[x + X_ID], unit, list[x + X_START], list[x + X_UNTIL], 0)
   end
   return home, w

@@ -7,7 +7,7 @@
 
 local EPOCH, SKEW, CONFLICT, SEEN, UNKNOWN_SUBSCRIBER, UNKNOWN_SESSION = 1, 2, 3, 4, 5, 6
 local STALE, SESSIONS_FULL, EXISTS, LIMIT, BARRED, UNRATED, CREDIT_LIMIT, SUCCESS = 7, 8, 9, 10, 11, 12, 13, 14
-local REPLAY, OVERRUN, QUARANTINE, LATE, WHERE, STANDING = 1, 2, 4, 8, 16, 32
+local REPLAY, OVERRUN, QUARANTINE, LATE, WHERE, STANDING, RENEWED = 1, 2, 4, 8, 16, 32, 64
 local INITIAL, UPDATE, TERMINATION = 1, 2, 3
 local ACTIVE, BAR, TERMINATED = 1, 2, 3
 local SECONDS_UNIT = 2
@@ -136,6 +136,20 @@ local function sweep_rows(book, now, buckets, gone, is_own)
     end
   end
   book[B_ROWS] = (kept - B_FIXED) / R_WIDTH
+end
+
+-- Make room for a row where there is none: the counter that ended first goes before its time.
+local function make_room(book, now)
+  local oldest = nil
+  for w = B_FIXED, B_FIXED + (book[B_ROWS] - 1) * R_WIDTH, R_WIDTH do
+    local ended = book[w + R_ID] >= COUNTER_IDS and book[w + R_UNTIL] <= now and book[w + R_PENDING] == 0
+    if ended and (not oldest or book[w + R_UNTIL] < book[oldest + R_UNTIL]) then oldest = w end
+  end
+  if not oldest then error('a book of too many rows') end
+  for w = oldest, B_FIXED + (book[B_ROWS] - 2) * R_WIDTH, R_WIDTH do
+    for i = 1, R_WIDTH do book[w + i] = book[w + R_WIDTH + i] end
+  end
+  book[B_ROWS] = book[B_ROWS] - 1
 end
 
 local function add_row(book, id, unit, start, until_ms, amount)

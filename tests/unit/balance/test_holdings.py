@@ -11,7 +11,6 @@ from ocs.balance.accounts import Account, NewSubscriber
 from ocs.balance.agenda import Agenda
 from ocs.balance.audit import audit
 from ocs.balance.holdings import Holdings
-from ocs.balance.renewals import Renewals
 from ocs.balance.stored_book import UNUSED, Row
 from ocs.balance.wallets import Wallets
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
@@ -115,7 +114,6 @@ class Scene:
     def equip(self) -> None:
         """Let the Book be a worker's that has just started."""
         self.charged.book.wallets = Wallets(CATALOGUE)
-        self.charged.book.renew = Renewals(self.holdings)
 
     @classmethod
     async def made(
@@ -439,6 +437,63 @@ def test_a_balance_is_used_extended_over_and_its_number_rests(room: StoreRoom) -
         await scene.tend()
         assert await scene.charged.accounts.find(identity) is None
         assert (await scene.charged.accounts.create(new))[0] == Code.SUCCESS
+        await scene.clean()
+
+    room.run(work())
+
+
+def test_a_session_that_holds_all_the_money_is_renewed_with_what_it_gives_back(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, credit=20 * EURO, at="2027-03-01T00:00")
+        await scene.buy(MONTHLY)
+        await scene.at("2027-03-31T23:00")
+        await scene.ask(INITIAL, 0, "s", None, 60_000)
+        before = await scene.look()
+        assert before.book.available_micros == 0
+        await scene.at("2027-04-01T00:00:05")
+        outcome = await scene.ask(UPDATE, 1, "s", 100, 31_000)
+        after = await scene.look()
+        assert outcome.services[0].granted == 31_000
+        assert after.book.posted_micros - before.book.posted_micros == 3_100_000
+        (held,) = after.profile.products
+        assert held.until_ms == int(datetime(2027, 5, 1, tzinfo=ZONE).timestamp() * 1000)
+        await scene.clean()
+        await scene.ask(UPDATE, 2, "s", 31_000, 10)
+        await scene.ask(TERMINATION, 3, "s", 0, None)
+        assert [each.cause.split()[0] for each in await scene.records()] == ["bought", "renewed"]
+        await scene.clean()
+
+    room.run(work())
+
+
+def test_what_a_session_held_of_the_old_month_rolls_over_too(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        await scene.buy(MONTHLY)
+        (left,) = await scene.left()
+        await scene.ask(INITIAL, 0, "s", None, left)
+        await scene.at("2027-04-01T00:00:05")
+        await scene.ask(UPDATE, 1, "s", left - 3_000, 10)
+        await scene.ask(TERMINATION, 2, "s", 0, None)
+        assert await scene.left() == [31_000, 3_000]
+        await scene.clean()
+
+    room.run(work())
+
+
+def test_a_product_counts_on_what_a_member_may_spend(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room)
+        child = await _member(scene, "491700000005", cap_micros=1_500_000)
+        codes = []
+        for name in ("one", "two"):
+            found = await scene.charged.accounts.find(child)
+            assert found is not None
+            codes.append((await scene.holdings.buy(found, PASS, name)).code)
+        assert codes == [Code.SUCCESS, Code.CREDIT_LIMIT]
+        await scene.at("2027-03-12T12:00")
+        outcome = await scene.use(2_000, "491700000005")
+        assert outcome.services[0].granted == 500
         await scene.clean()
 
     room.run(work())

@@ -57,6 +57,9 @@ class FixedWallet:
     def due(self, _at_ms: int) -> tuple[()]:
         return ()
 
+    def cap(self, _at_ms: int) -> None:
+        return None
+
 
 def units(row: int, block: int, take: int, *, own: int = 0) -> Source:
     return Source(SourceKind.UNITS, own, row, 0, FAR_MS, block, take)

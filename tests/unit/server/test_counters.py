@@ -123,6 +123,7 @@ def test_notes_and_conflicts_are_counted_apart() -> None:
         "quarantine": 0,
         "late": 1,
         "standing": 0,
+        "renewed": 0,
         "conflict": 1,
         "seen": 0,
     }
