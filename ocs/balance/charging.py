@@ -365,9 +365,17 @@ class Charging:
                 self._done(outcome)
             finally:
                 for each in waiting:
-                    each.start()
+                    self._let_start(each)
         else:
             self._done(outcome)
+
+    def _let_start(self, waiting: "Charging") -> None:
+        """Start what waited; a defect in its receiver strands no other."""
+        try:
+            waiting.start()
+        except Exception as error:  # noqa: BLE001 - told, and the next one's turn
+            told = {"message": "a request met a defect of its receiver", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
 
     def _guarded(self, step: Callable[[Any], None], value: Any) -> None:
         """Take one step."""
