@@ -49,26 +49,29 @@ class Told(NamedTuple):
         return ",".join(self).rstrip(",")
 
     def facts(self, service: str, rating_group: int | None, service_identifier: int | None) -> Facts:
-        """Return what the rates are asked; data goes to no number."""
-        zone, roaming, access, apn, called_party, direction = (
-            None if each == _UNKNOWN else each for each in self
-        )
-        roaming = AT_HOME if roaming == "" else roaming
-        if service == "data":
-            return Facts(
-                service, None, roaming, rating_group, service_identifier, access or None, apn or None
-            )
-        return Facts(
-            service,
-            zone or None,
-            roaming,
-            rating_group,
-            service_identifier,
-            access or None,
-            apn or None,
-            called_party or None,
-            direction or OUTGOING,
-        )
+        """Return what the rates are asked; data goes to no number. Remembered: most sessions share a few."""
+        return _facts(self, service, rating_group, service_identifier)
+
+
+@lru_cache(FACTS_KEPT_MAX)
+def _facts(told: Told, service: str, rating_group: int | None, service_identifier: int | None) -> Facts:
+    zone, roaming, access, apn, called_party, direction = (
+        None if each == _UNKNOWN else each for each in told
+    )
+    roaming = AT_HOME if roaming == "" else roaming
+    if service == "data":
+        return Facts(service, None, roaming, rating_group, service_identifier, access or None, apn or None)
+    return Facts(
+        service,
+        zone or None,
+        roaming,
+        rating_group,
+        service_identifier,
+        access or None,
+        apn or None,
+        called_party or None,
+        direction or OUTGOING,
+    )
 
 
 NOTHING = Told()
@@ -112,7 +115,7 @@ def merged(service: str, before: Told, now: Told) -> Told:
     """Return what holds once a request was read (law 2)."""
     if before == NOTHING:
         return now
-    if service != "data":
+    if service != "data" or now in (NOTHING, before):
         return before
     return Told(*[later or earlier for earlier, later in zip(before, now, strict=True)])
 

@@ -20,6 +20,7 @@ from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
+from ocs.rating.life import ENDLESS
 from ocs.rating.openings import Held
 from ocs.rating.rates import INCOMING, Facts, Rate
 from ocs.rating.sources import SOURCES_MAX, Source
@@ -256,25 +257,28 @@ class _Rated:
         self.facts = NOTHING
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
-        wallet = self.wallet
-        if wallet is not None:
-            looked_at |= wallet.facts_looked_at(self.family)
-        before = kept(self.known.facts) if self.known is not None else NOTHING
-        if (
-            self.known is None or self.family == "data"
-        ):  # a call or message stays what it was, also one of which nothing is known
-            now = told(self.family, self.ask.information, self.tariff.numbering, looked_at)
-            before = now if self.known is None else before
-            self.facts = merged(self.family, before, now)
+        wallet, known, family = self.wallet, self.known, self.family
+        if wallet is not None and (more := wallet.facts_looked_at(family)):
+            looked_at |= more
+        if known is None:
+            before = self.facts = told(family, self.ask.information, self.tariff.numbering, looked_at)
+            told_before = before.text
         else:
-            self.facts = before
+            before, told_before = kept(known.facts), known.facts
+            # a call or message stays what it was, also one of which nothing is known
+            now = (
+                told(family, self.ask.information, self.tariff.numbering, looked_at)
+                if family == "data"
+                else before
+            )
+            self.facts = merged(family, before, now)
         for asked in self.ask.services:
             self._service(asked)
         self._take_turns()
-        told_before = ANY if self.ask.kind == INITIAL else before.text
+        life = wallet.tariff.life if wallet is not None else ENDLESS
         return Plan(
-            list(self.ladders), self.services, self.pieces, told_before, self.facts.text, True, self.sources,
-            wallet.tariff.life.first_ms if wallet is not None else 0, wallet.tariff.life.grace_ms if wallet is not None else 0,
+            list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
+            told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
         )  # fmt: skip
 
     def _take_turns(self) -> None:
