@@ -9,7 +9,7 @@ from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, Asked
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.charging.plan import QuotaRules
 from ocs.money import parse_amount
-from ocs.names import e164
+from ocs.names import SubscriberId, e164
 from ocs.outcomes import Code
 from ocs.rating.numbering import read_numbering
 from ocs.rating.tariff import Tariff, read_tariff
@@ -137,6 +137,16 @@ class Element:
         return await self.charged.charge(
             Ask(kind, self.session_id, self.number, self.family, CONTEXTS[self.family], (identity,), (service,), self.number,
                 True, "gw", "example.org", told)
+        )  # fmt: skip
+
+    def ask_of(
+        self, kind: int, session_id: str, identity: SubscriberId, used: int | None, wanted: int | None
+    ) -> Ask:
+        """A request of somebody else's session, of one service without a group."""
+        unit = Unit.OCTETS if self.family == "data" else Unit.SECONDS
+        service = AskedService("", None, None, _units(unit, used), _units(unit, wanted))
+        return Ask(
+            kind, session_id, kind, self.family, CONTEXTS[self.family], (identity,), (service,), kind, True, "gw", "example.org"
         )  # fmt: skip
 
     async def initial(self, told: dict[str, Any] | None, wanted: int = 0, **more: Any) -> ServiceOutcome:
