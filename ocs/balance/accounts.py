@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ocs.balance.functions import function
-from ocs.balance.keys import home, slot_of
+from ocs.balance.keys import Keys, home, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, packed, unpacked
 from ocs.balance.profiles import payer, read_place, read_profile, write_place, write_profile
@@ -309,13 +309,14 @@ class Accounts:
         """Open buckets against a price, once, all or nothing.
 
         ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
-        ``cause`` is a name that counts once, kept as long as a top-up's: CONFLICT for other ``content`` under it. SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
-        many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault.
+        ``cause`` is a name that counts once for each subscriber, kept as long as a top-up's: CONFLICT for other ``content`` under it.
+        SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT
+        (too many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault, also where the store refuses for now.
         """
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
-        names.append(keys.credit("rows", cause))
+        names.append(_rows_marker(keys, where, cause))
         if where.member:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
@@ -323,9 +324,23 @@ class Accounts:
             write_profile(profile) if profile is not None else "", [list(each) for each in rows],
             [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0,
         )  # fmt: skip
+        code = Code(reply[0])
+        if code in {Code.SKEW, Code.EPOCH}:
+            raise StoreFault(f"the store refused for now: {code.name}; ask again with the same id")
         if len(reply) < 3:
-            return RowsOpened(Code(reply[0]))
-        return RowsOpened(Code(reply[0]), bool(reply[1] & Note.REPLAY), reply[2])
+            return RowsOpened(code)
+        return RowsOpened(code, bool(reply[1] & Note.REPLAY), reply[2])
+
+    async def opened(self, account: Account, cause: str, content: str) -> RowsOpened | None:
+        """Return what became of a name that counts once (``open_rows``): SUCCESS, CONFLICT for other content, None: not used yet."""
+        where = account.profile
+        keys = self._parts.keys[where.partition]
+        text = await self._parts.store.execute(keys.slot, "GET", _rows_marker(keys, where, cause))
+        if text is None:
+            return None
+        digest, price_micros = unpacked(text)
+        code = Code.SUCCESS if digest == _digest(where.path, content) else Code.CONFLICT
+        return RowsOpened(code, replayed=True, price_micros=int(price_micros))
 
     async def terminate(self, account: Account, *, rests: bool = False, as_read: bool = False) -> Code:
         """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""
@@ -423,6 +438,11 @@ def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> Topped
 
 def _digest(account: str, content: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{account} {content}".encode(), digest_size=6).digest())
+
+
+def _rows_marker(keys: Keys, where: Profile, cause: str) -> str:
+    """Return the key of the marker that rows were opened: a name counts once for each subscriber, wherever they live."""
+    return keys.credit("rows", f"{where.path} {cause}")
 
 
 def _identities(msisdn: str, imsi: str) -> list[SubscriberId]:

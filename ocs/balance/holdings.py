@@ -64,9 +64,10 @@ class Holdings:
         return self._clock.now_ms() + (await self._parts.epoch(partition)).offset_ms
 
     async def buy(self, account: Account, product: Product, name: str) -> Bought:
-        """Buy a product, once per ``name``: SUCCESS, CREDIT_LIMIT, CONFLICT (the name is another purchase's), LIMIT, UNKNOWN_SUBSCRIBER.
+        """Buy a product: SUCCESS, CREDIT_LIMIT, CONFLICT (the name is another purchase's), LIMIT, UNKNOWN_SUBSCRIBER.
 
-        Raises StoreFault; the same call again goes on.
+        A ``name`` counts once for each subscriber: repeated it is answered as at first, whatever is held by then. Two subscribers may
+        use the same. Raises StoreFault; the same call again goes on.
         """
         return await self._open_new(
             account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
@@ -77,6 +78,9 @@ class Holdings:
     ) -> Bought:
         for _ in range(_TRIES):
             profile = account.profile
+            earlier = await self._accounts.opened(account, cause, product.key)
+            if earlier is not None:
+                return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
             standing = self._standing(profile.products, now_ms)
             held = Held(
@@ -109,7 +113,11 @@ class Holdings:
         if held.number > NUMBER_MAX:
             return "the account has bought as many products as it can"
         tariff = self._newest(profile.tariff, now_ms)
-        service = made(profile, tariff, self.catalogue).crowded(product) if tariff is not None else None
+        standing = profile._replace(
+            products=tuple(self._standing(profile.products, now_ms)),
+            shared=tuple(self._standing(profile.shared, now_ms)),
+        )
+        service = made(standing, tariff, self.catalogue).crowded(product) if tariff is not None else None
         return f"too many allowances for {service} at once; cancel one first" if service else ""
 
     async def cancel(self, account: Account, number: int) -> Code:
@@ -135,13 +143,17 @@ class Holdings:
         return await self._accounts.read(partition, path)
 
     async def renew(self, partition: int, path: str) -> Account | None:
-        """Open what is due of a subscriber; the subscriber as it is then, None when there is none. Raises StoreFault."""
+        """Open what is due of a subscriber, and clear away what has ended; the subscriber as it is then, None when there is none.
+
+        Raises StoreFault.
+        """
         account = await self._accounts.read(partition, path)
         for _ in range(_RENEWALS_MAX):
             if account is None or account.book.status is Status.TERMINATED:
                 break
             now_ms = await self.now_ms(partition)
-            if not await self._renew_first(account, self.due(account.profile, now_ms), now_ms):
+            due = self.due(account.profile, now_ms)
+            if not (await self._renew_first(account, due, now_ms) or await self._cleared(account, now_ms)):
                 break
             account = await self._accounts.read(partition, path)
         return account
@@ -164,9 +176,8 @@ class Holdings:
         profile, held = account.profile, due.held
         opened = opening(due.product, held, now_ms)
         renewed = held._replace(until_ms=opened.period[1])
-        after = profile._replace(
-            products=tuple(renewed if each == held else each for each in profile.products)
-        )
+        kept = self._standing([renewed if each == held else each for each in profile.products], now_ms)
+        after = profile._replace(products=tuple(kept))
         code, _, _ = await self._accounts.open_rows(
             account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
             f"renewed {held.product_key} {held.number} {opened.period[0]}",
@@ -174,9 +185,18 @@ class Holdings:
             due_ms=self._due_ms(after, now_ms),
         )  # fmt: skip
         if code == Code.CREDIT_LIMIT and now_ms >= due.lapses_ms:
-            kept = [each for each in profile.products if each != held]
+            kept = [each for each in kept if each.number != held.number]
             code = await self._noted(account, kept, f"lapsed {held.product_key} {held.number}")
         return code in {Code.SUCCESS, Code.STALE}
+
+    async def _cleared(self, account: Account, now_ms: int) -> bool:
+        """Take what has ended out of the profile, so that it crowds nothing; whether the account has changed."""
+        held = account.profile.products
+        kept = self._standing(held, now_ms)
+        if len(kept) == len(held):
+            return False
+        ended = " ".join(f"{each.product_key} {each.number}" for each in held if each not in kept)
+        return await self._noted(account, kept, f"ended {ended}") in {Code.SUCCESS, Code.STALE}
 
     async def _noted(self, account: Account, kept: Sequence[Held], cause: str) -> Code:
         """Change what the profile says is held, for the version of it that was read."""
@@ -188,19 +208,22 @@ class Holdings:
         return code
 
     def _standing(self, held: Sequence[Held], now_ms: int) -> list[Held]:
-        """Return what is not over: what was bought once, or cancelled, goes with its period."""
-        return [each for each in held if each.until_ms > now_ms or self._renews(each)]
+        """Return what is not over: what was bought once, or cancelled, goes with its period. What the catalogue does not know stays."""
+        return [each for each in held if each.until_ms > now_ms or self._renews(each, unknown=each.renews)]
 
-    def _renews(self, held: Held) -> bool:
+    def _renews(self, held: Held, *, unknown: bool = False) -> bool:
         product = self.catalogue.product(held.product_key)
-        return product is not None and product.recurring and held.renews
+        return product.recurring and held.renews if product is not None else unknown
 
     def _due_ms(self, profile: Profile, now_ms: int) -> int:
-        """Return when there is something to do for a subscriber next; 0: nothing. What is overdue is tried again later."""
-        ends = [each.until_ms for each in profile.products]
-        return min(
-            (max(each, now_ms + RENEWAL_RETRY_MS) if each <= now_ms else each for each in ends), default=0
-        )
+        """Return when there is something to do for a subscriber next; 0: nothing.
+
+        A renewal that is overdue is tried again later; what only ends is looked at once, at its end.
+        """
+        ends = [each.until_ms for each in profile.products if each.until_ms > now_ms]
+        if any(each.until_ms <= now_ms and self._renews(each) for each in profile.products):
+            ends.append(now_ms + RENEWAL_RETRY_MS)
+        return min(ends, default=0)
 
     # -- top-ups (accounts.py, Brings)
 
