@@ -48,7 +48,7 @@ class Bought(NamedTuple):
 class Holdings:
     """Products of the accounts of one store."""
 
-    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "catalogue")
+    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue")
 
     def __init__(
         self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
@@ -58,6 +58,8 @@ class Holdings:
         self._clock = clock
         self._newest = newest
         self.catalogue = catalogue
+        self.bonuses_not_given = 0
+        """Bonuses that an account had no room for, counted at every try."""
 
     async def now_ms(self, partition: int) -> int:
         """Return the time that a partition's calls carry."""
@@ -74,7 +76,13 @@ class Holdings:
         )
 
     async def _open_new(
-        self, account: Account, product: Product, cause: str, begin: Callable[[Held], Opening]
+        self,
+        account: Account,
+        product: Product,
+        cause: str,
+        begin: Callable[[Held], Opening],
+        *,
+        may_crowd: bool = False,
     ) -> Bought:
         for _ in range(_TRIES):
             profile = account.profile
@@ -86,7 +94,7 @@ class Holdings:
             held = Held(
                 max((each.number for each in profile.products), default=0) + 1, product.key, now_ms, 0
             )
-            if refusal := self._refusal(profile, product, held, now_ms):
+            if refusal := self._refusal(profile, product, held, now_ms, may_crowd=may_crowd):
                 return Bought(Code.LIMIT, why=refusal)
             try:
                 opened = begin(held)
@@ -105,13 +113,17 @@ class Holdings:
             account = again
         raise StoreFault("the account changes faster than it can be read; try again")
 
-    def _refusal(self, profile: Profile, product: Product, held: Held, now_ms: int) -> str:
+    def _refusal(
+        self, profile: Profile, product: Product, held: Held, now_ms: int, *, may_crowd: bool
+    ) -> str:
         if product.currency != profile.currency:
             return f"{product.key} is in {product.currency}, the account in {profile.currency}"
         if product.shared and profile.member:
             return f"{product.key} is shared: the account buys it, not a member"
         if held.number > NUMBER_MAX:
             return "the account has bought as many products as it can"
+        if may_crowd:
+            return ""
         tariff = self._newest(profile.tariff, now_ms)
         standing = profile._replace(
             products=tuple(self._standing(profile.products, now_ms)),
@@ -236,15 +248,25 @@ class Holdings:
         return tariff.life.extend_ms(amount_micros) if tariff is not None else 0
 
     async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
-        """Give the bonus of a top-up, once by its name, and open what waited for money."""
+        """Give the bonus of a top-up, once by its name, and open what waited for money. Raises StoreFault: ask again.
+
+        A bonus is never refused for crowding: of the sources of a service those beyond the first wait their turn (wallet.py, law 3).
+        One that cannot be given all the same is counted.
+        """
         found = await self._accounts.read(partition, account)
         if found is None:
             return
         bonus = self.catalogue.bonus(amount_micros, found.profile.currency)
         if bonus is not None and bonus.worth_micros(amount_micros):
-            await self._open_new(
-                found, bonus.product, f"bonus {name}", lambda held: bonus_opening(bonus, held, amount_micros)
+            given = await self._open_new(
+                found,
+                bonus.product,
+                f"bonus {name}",
+                lambda held: bonus_opening(bonus, held, amount_micros),
+                may_crowd=True,
             )
+            # CONFLICT: an earlier version of the bonus was given under this name
+            self.bonuses_not_given += given.code not in {Code.SUCCESS, Code.CONFLICT}
         await self.renew(partition, account)
 
     # -- the agenda

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import NewSubscriber
+from ocs.balance.accounts import NewRow, NewSubscriber
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_book import UNUSED
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
@@ -321,5 +322,69 @@ def test_a_store_that_refuses_for_now_is_a_fault_and_no_answer(room: StoreRoom) 
         scene.charged.clock.wall_ms += 10_000
         with pytest.raises(StoreFault, match="SKEW"):
             await scene.buy(PASS)
+
+    room.run(work())
+
+
+def test_a_bonus_is_given_however_crowded_its_service_is(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room)
+        for number in range(7):
+            await scene.buy(PASS, f"p{number}")
+        await scene.charged.accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
+        assert [row.amount for row in await scene.rows() if row.unit == 4] == [2 * EURO]
+        assert (await scene.use(10)).code == Code.SUCCESS
+        assert scene.holdings.bonuses_not_given == 0
+        await scene.clean()
+
+    room.run(work())
+
+
+def test_a_bonus_for_which_there_is_no_room_is_counted_and_the_money_comes_in(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, credit=0)
+        until_ms = scene.charged.now_ms + DAY_MS
+        full = [NewRow(5_000 + each, 1, 0, until_ms, 1) for each in range(100)]
+        await scene.charged.accounts.open_rows(await scene.look(), full, 0, "full")
+        done = await scene.charged.accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
+        assert (done.code, done.balance_micros, scene.holdings.bonuses_not_given) == (
+            Code.SUCCESS,
+            20 * EURO,
+            1,
+        )
+
+    room.run(work())
+
+
+class LateBonus:
+    """A top-up's followers whose clock is off when the money has come in."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.extends_ms = scene.holdings.extends_ms
+
+    async def follow(self, *given: Any) -> None:
+        clock = self.scene.charged.clock
+        clock.wall_ms += 10_000
+        try:
+            await self.scene.holdings.follow(*given)
+        finally:
+            clock.wall_ms -= 10_000
+
+
+def test_a_bonus_that_the_store_refuses_for_now_leaves_the_claim_open(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, credit=0)
+        accounts = scene.charged.accounts
+        accounts.brings = LateBonus(scene)
+        with pytest.raises(StoreFault):
+            await accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
+        accounts.brings = scene.holdings
+        done = await accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
+        assert (done.code, done.balance_micros, await scene.left()) == (
+            Code.SUCCESS,
+            20 * EURO,
+            [2 * EURO],
+        )
 
     room.run(work())
