@@ -66,6 +66,9 @@ RENEWAL_RETRY_MS = 3_600_000
 RENEWAL_RETRY_REQUEST_MS = 60_000
 """Pause before a worker's requests try a renewal again that credit was short for. Meanwhile they are charged without it."""
 
+END_RETRY_MS = 60_000
+"""Time after which the agenda frees the number of a subscriber that was to be free at once, where who ended it has died."""
+
 AGENDA_AT_ONCE = 50
 """Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
 

@@ -42,6 +42,11 @@ class Account(NamedTuple):
     book: Book
     own: Book | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Tell whether it is terminated; a member ends with who pays for it."""
+        return Status.TERMINATED in {self.book.status, (self.own or self.book).status}
+
 
 class NewSubscriber(NamedTuple):
     """A subscriber to be created; ``floor_micros`` is zero or negative, ``until_ms`` where its balance's life ends (stored_book.py)."""

@@ -1,4 +1,4 @@
-"""What subscribers hold of products: bought, renewed, cancelled, lapsed; top-ups' bonuses; and the agenda of what is due.
+"""What subscribers hold of products: bought, renewed, cancelled, lapsed; and top-ups' bonuses (lives.py: how they end).
 
 Laws
 1. What belongs to one period of a product (its price, its buckets, what rolls over, the note in the profile) is one call of the
@@ -6,7 +6,7 @@ Laws
 2. A renewal that credit is short for is tried again within its grace: by the next request, by a top-up, by the agenda. Then the
    product lapses.
 3. The agenda says when to look at a subscriber, never what to do: looking twice, or late, changes nothing but the time.
-4. A balance whose life and grace are over is terminated; its number rests for its quarantine, then it is free.
+   A name goes off it only at the time that was read with it: what was bought meanwhile has said its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts, NewRow, Rolled
 from ocs.balance.link import StoreFault
+from ocs.balance.lives import Lives, NewestTariff
 from ocs.balance.parts import Parts
 from ocs.balance.wallets import made
 from ocs.charging.plan import Profile
@@ -22,15 +23,11 @@ from ocs.limits import RENEWAL_RETRY_MS
 from ocs.outcomes import Code
 from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
 from ocs.rating.products import Catalogue, Product
-from ocs.rating.tariff import Tariff
 from ocs.rating.wallet import Due
-from ocs.records import Status
 
 _TRIES = 4
 _RENEWALS_MAX = 64
 """Renewals of one subscriber in one go; the agenda comes again."""
-
-NewestTariff = Callable[[str, int], Tariff | None]
 
 
 class Bought(NamedTuple):
@@ -48,7 +45,7 @@ class Bought(NamedTuple):
 class Holdings:
     """Products of the accounts of one store."""
 
-    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue")
+    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue", "lives")
 
     def __init__(
         self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
@@ -58,6 +55,7 @@ class Holdings:
         self._clock = clock
         self._newest = newest
         self.catalogue = catalogue
+        self.lives = Lives(parts, accounts, self.now_ms, newest)
         self.bonuses_not_given = 0
         """Bonuses that an account had no room for, counted at every try."""
 
@@ -161,7 +159,7 @@ class Holdings:
         """
         account = await self._accounts.read(partition, path)
         for _ in range(_RENEWALS_MAX):
-            if account is None or account.book.status is Status.TERMINATED:
+            if account is None or account.ended:
                 break
             now_ms = await self.now_ms(partition)
             due = self.due(account.profile, now_ms)
@@ -272,52 +270,34 @@ class Holdings:
     # -- the agenda
 
     async def look_again(self, partition: int, path: str, at_ms: int) -> None:
-        """Put a subscriber on the agenda."""
+        """Say when to look at what a subscriber holds."""
         keys = self._parts.keys[partition]
         await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, at_ms, path)
 
-    async def tend(self, partition: int, path: str) -> bool:
-        """Do what is due for a subscriber, and say when to look again; whether anything was done. Raises StoreFault."""
-        account = await self.renew(partition, path)
-        keys, now_ms = self._parts.keys[partition], await self.now_ms(partition)
-        next_ms = 0
-        done = True
-        if account is not None and (account.own or account.book).status is Status.TERMINATED:
-            await self._accounts.release(account)
-        elif account is not None:
-            next_ms = await self._end_of_life(account, now_ms)
-            due_ms = self._due_ms(account.profile, now_ms)
-            next_ms = min((each for each in (next_ms, due_ms) if each), default=0)
-            done = False
-        if next_ms:
+    async def put_off(self, partition: int, name: str, at_ms: int) -> None:
+        """Let a name of the agenda wait; one that has gone, or has a later time by now, is left alone."""
+        keys = self._parts.keys[partition]
+        await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, "XX", "GT", at_ms, name)
+
+    async def tend(self, partition: int, name: str, score_ms: int) -> None:
+        """Do what is due under a name of the agenda (lives.py, law 1) that was read with this time. Raises StoreFault."""
+        kind, _, path = name.rpartition(":")
+        if kind:
+            await self.lives.tend(partition, kind, path, score_ms)
+            return
+        for _ in range(_TRIES):
+            account = await self.renew(partition, path)
+            next_ms = 0
+            if account is not None and not account.ended:
+                next_ms = self._due_ms(account.profile, await self.now_ms(partition))
+            if account is None or not next_ms:  # what was bought meanwhile has another time
+                await self._accounts.strike(partition, path, score_ms)
+                return
             await self.look_again(partition, path, next_ms)
-        else:
-            await self._parts.store.execute(keys.slot, "ZREM", keys.agenda, path)
-        return done
-
-    async def _end_of_life(self, account: Account, now_ms: int) -> int:
-        """Terminate a balance that is over; else when to look at its life again (0: never)."""
-        tariff = self._newest(account.profile.tariff, now_ms)
-        if tariff is None or account.profile.member or not account.book.until_ms:
-            return 0
-        life, until_ms = tariff.life, account.book.until_ms
-        if until_ms < 0:  # not used yet: it cannot be over before this
-            return now_ms + max(life.first_ms + life.grace_ms, RENEWAL_RETRY_MS)
-        if now_ms < until_ms + life.grace_ms:
-            return until_ms + life.grace_ms
-        await self._accounts.terminate(account, rests=life.quarantine_ms > 0)
-        return now_ms + life.quarantine_ms if life.quarantine_ms else 0
-
-    async def terminate(self, account: Account) -> Code:
-        """End a subscriber at once; its number rests for the quarantine of its tariff, then it is free."""
-        profile = account.profile
-        now_ms = await self.now_ms(profile.partition)
-        tariff = self._newest(profile.tariff, now_ms)
-        rest_ms = tariff.life.quarantine_ms if tariff is not None else 0
-        code = await self._accounts.terminate(account, rests=rest_ms > 0)
-        if code == Code.SUCCESS and rest_ms:
-            await self.look_again(profile.partition, profile.path, now_ms + rest_ms)
-        return code
+            after = await self._accounts.read(partition, path)
+            if after is None or after.profile.version == account.profile.version:
+                return
+            score_ms = next_ms  # what was changed meanwhile had said when; we wrote over it, and look again
 
 
 def _own(profile: Profile, product: Product) -> int:

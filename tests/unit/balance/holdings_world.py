@@ -17,7 +17,7 @@ from ocs.names import SubscriberId, e164
 from ocs.outcomes import Code
 from ocs.rating.product_reading import read_bonus, read_product
 from ocs.rating.products import Catalogue
-from ocs.rating.tariff import read_tariff
+from ocs.rating.tariff import Tariff, read_tariff
 from ocs.records import Rows
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.vectors.rating.element import RULES
@@ -32,6 +32,17 @@ version: 1
 currency: EUR
 zone: Europe/Berlin
 life: {first_use_days: 30, grace_days: 10, quarantine_days: 90, topups: [{from: "5.00", days: 60}]}
+services:
+  data: {unit: octets, steps: [{block: 1, price: "1.00", per: kB}]}
+""",
+    "t.yaml",
+)
+LIFELESS = read_tariff(
+    """
+tariff: t
+version: 1
+currency: EUR
+zone: Europe/Berlin
 services:
   data: {unit: octets, steps: [{block: 1, price: "1.00", per: kB}]}
 """,
@@ -115,9 +126,14 @@ class Scene:
 
     @classmethod
     async def made(
-        cls, room: StoreRoom, credit: int = 100 * EURO, at: str = "2027-03-10T12:00", until_ms: int = 0
+        cls,
+        room: StoreRoom,
+        credit: int = 100 * EURO,
+        at: str = "2027-03-10T12:00",
+        until_ms: int = 0,
+        tariff: Tariff = TARIFF,
     ) -> "Scene":
-        scene = cls(await room.charged({TARIFF.key: TARIFF}, RULES, 2))
+        scene = cls(await room.charged({tariff.key: tariff}, RULES, 2))
         await scene.at(at)
         scene.account = await scene.charged.subscriber("491700000001", "", "t", 0, credit, until_ms)
         return scene

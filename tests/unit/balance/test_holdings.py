@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import NewRow, NewSubscriber
+from ocs.balance.accounts import NewRow
 from ocs.balance.link import StoreFault
-from ocs.balance.stored_book import UNUSED
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
-from ocs.names import e164
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue
 from ocs.records import Status
@@ -209,41 +207,6 @@ def test_barring_or_ending_a_member_leaves_the_others_alone(room: StoreRoom) -> 
         assert await scene.charged.accounts.terminate(found) == Code.SUCCESS
         assert (await scene.use(10, "491700000005")).code == Code.UNKNOWN_SUBSCRIBER
         assert (await scene.use(10)).code == Code.SUCCESS
-        await scene.clean()
-
-    room.run(work())
-
-
-def test_a_balance_is_used_extended_over_and_its_number_rests(room: StoreRoom) -> None:
-    async def work() -> None:
-        scene = await Scene.made(room, at="2027-01-01T12:00", until_ms=UNUSED)
-        await scene.at("2027-02-01T12:00")
-        assert (await scene.look()).book.until_ms == UNUSED
-        await scene.use(10)
-        until_ms = (await scene.look()).book.until_ms
-        assert until_ms - scene.charged.now_ms == pytest.approx(30 * DAY_MS, abs=10_000)
-        await scene.charged.accounts.topup(await scene.look(), 4 * EURO, "till", "small")
-        assert (await scene.look()).book.until_ms == until_ms
-        await scene.charged.accounts.topup(await scene.look(), 5 * EURO, "till", "great")
-        assert (await scene.look()).book.until_ms - until_ms == pytest.approx(30 * DAY_MS, abs=10_000)
-        await scene.at("2027-04-03T00:00")
-        assert (await scene.use(10)).code == Code.BARRED
-        place = scene.account.profile
-        await scene.holdings.look_again(place.partition, place.path, 0)
-        await scene.tend()
-        assert (await scene.look()).book.status is Status.ACTIVE  # in its grace
-        await scene.at("2027-04-14T00:00")
-        await scene.tend()
-        assert (await scene.look()).book.status is Status.TERMINATED
-        identity = e164("491700000001")
-        assert identity is not None
-        assert await scene.charged.accounts.find(identity) is not None
-        new = NewSubscriber("491700000001", "", "t", "prepaid", "EUR", 0)
-        assert (await scene.charged.accounts.create(new))[0] == Code.EXISTS
-        await scene.at("2027-07-14T00:00")
-        await scene.tend()
-        assert await scene.charged.accounts.find(identity) is None
-        assert (await scene.charged.accounts.create(new))[0] == Code.SUCCESS
         await scene.clean()
 
     room.run(work())
