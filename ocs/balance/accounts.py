@@ -47,6 +47,11 @@ class Account(NamedTuple):
         """Tell whether it is terminated; a member ends with who pays for it."""
         return Status.TERMINATED in {self.book.status, (self.own or self.book).status}
 
+    @property
+    def status(self) -> Status:
+        """Return what the subscriber itself is; whether its payer is barred is another matter."""
+        return Status.TERMINATED if self.ended else (self.own or self.book).status
+
 
 class NewSubscriber(NamedTuple):
     """A subscriber to be created; ``floor_micros`` is zero or negative, ``until_ms`` where its balance's life ends (stored_book.py)."""
@@ -150,10 +155,10 @@ class Accounts:
 
         The identities are claimed first (set if absent, with what they are meant for), then account and credit come in
         one call. With ``shared``, it is a member of that account, in its partition, and may spend ``cap_micros`` of it in a month (0: all).
-        A create that died in between is finished by the next create of the same identities; others wait
+        A create that died in between is finished by the next create of the same identities for the same payer; others wait
         CLAIM_MS, after which what it claimed is free. Raises StoreFault; the same call again goes on.
         """
-        intent = f"{new.msisdn}|{new.imsi}"
+        intent = f"{new.msisdn}|{new.imsi}|{shared.profile.account if shared is not None else ''}"
         if shared is None:
             partition, account = home(new.msisdn, len(self._parts.keys)), _account_name()
         else:
@@ -187,10 +192,6 @@ class Accounts:
             (),
             cap_micros,
         )
-        if bool(member) != (shared is not None):
-            raise StoreFault(
-                "these identities were claimed for another kind of account; try again in a minute"
-            )
         return await self._open(profile, new, credit_micros, shared)
 
     async def _claim_identity(self, identity: SubscriberId, text: str, intent: str) -> bytes | None:
@@ -288,8 +289,12 @@ class Accounts:
         return Code(reply[0])
 
     async def join(self, shared: Account, profile: Profile) -> Code:
-        """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here."""
+        """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.
+
+        It is listed first (``members``), so that no member is missing there.
+        """
         keys = self._parts.keys[shared.profile.partition]
+        await self._parts.store.execute(keys.slot, "SADD", keys.members(profile.account), profile.path)
         names = (
             keys.part, keys.book(profile.account), keys.profile(profile.path), keys.stream, keys.book(profile.path)
         )  # fmt: skip
@@ -297,6 +302,12 @@ class Accounts:
             shared.profile.partition, "join", names, profile.account, profile.member, write_profile(profile)
         )
         return Code(reply[0])
+
+    async def members(self, partition: int, account: str) -> list[str]:
+        """Return the paths of all that were, or were to be, members of an account; of one that has ended none comes any more."""
+        keys = self._parts.keys[partition]
+        found = await self._parts.store.execute(keys.slot, "SMEMBERS", keys.members(account))
+        return sorted(each.decode() for each in found)
 
     async def open_rows(
         self,

@@ -10,6 +10,7 @@ Laws
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts, NewRow, Rolled
@@ -19,7 +20,7 @@ from ocs.balance.parts import Parts
 from ocs.balance.wallets import made
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
-from ocs.limits import RENEWAL_RETRY_MS
+from ocs.limits import AGENDA_AT_ONCE, RENEWAL_RETRY_MS
 from ocs.outcomes import Code
 from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
 from ocs.rating.products import Catalogue, Product
@@ -266,6 +267,23 @@ class Holdings:
             # CONFLICT: an earlier version of the bonus was given under this name
             self.bonuses_not_given += given.code not in {Code.SUCCESS, Code.CONFLICT}
         await self.renew(partition, account)
+        await self._renew_members(partition, account)
+
+    async def _renew_members(self, partition: int, account: str) -> None:
+        """Open what members waited for money with: who is tried again within the hour anyway, so many; the agenda has the others."""
+        paths = await self._accounts.members(partition, account)
+        if not paths:
+            return
+        keys, soon_ms = self._parts.keys[partition], await self.now_ms(partition) + RENEWAL_RETRY_MS
+        scores = await self._parts.store.execute(keys.slot, "ZMSCORE", keys.agenda, *paths)
+        waiting = sorted(
+            (int(score), path)
+            for score, path in zip(scores, paths, strict=True)
+            if score is not None and int(score) <= soon_ms
+        )
+        for _, path in waiting[:AGENDA_AT_ONCE]:
+            with suppress(ValueError, TypeError):  # one that cannot be read, which the agenda tells
+                await self.renew(partition, path)
 
     # -- the agenda
 

@@ -17,10 +17,12 @@ from ocs.balance.parts import Parts
 from ocs.limits import END_RETRY_MS, RENEWAL_RETRY_MS
 from ocs.outcomes import Code
 from ocs.rating.tariff import Tariff
+from ocs.records import Status
 
 NewestTariff = Callable[[str, int], Tariff | None]
 
 _TRIES = 4
+_MEMBERS_AT_ONCE = 1_000
 _LIFE, _REST = "life", "rest"
 
 
@@ -63,7 +65,7 @@ class Lives:
         if code in {Code.SKEW, Code.EPOCH}:
             raise StoreFault(f"the store refused for now: {code.name}; try again")
         if code == Code.SUCCESS and not rest_ms:
-            await self._accounts.release(account)
+            await self._free(account, now_ms)
             await self._accounts.strike(profile.partition, name, free_ms)
         return code
 
@@ -106,16 +108,35 @@ class Lives:
         return until_ms + life.grace_ms
 
     async def _tend_rest(self, partition: int, path: str, score_ms: int) -> None:
-        """Free the number of who has ended, once its rest is over."""
+        """Free the number of who has ended, and of its members, once its rest is over."""
         name = f"{_REST}:{path}"
         account = await self._accounts.read(partition, path)
         if account is None or not account.ended:  # who wanted to end it died before
             await self._accounts.strike(partition, name, score_ms)
             return
         # read after the status: who has ended it meanwhile wrote the end of its rest before
-        keys = self._parts.keys[partition]
-        stored = await self._parts.store.execute(keys.slot, "ZSCORE", keys.agenda, name)
-        if stored is None or int(stored) > await self._now_ms(partition):
+        rests_ms, payer_rests_ms = await self._rests_ms(account)
+        now_ms = await self._now_ms(partition)
+        if rests_ms is None or max(rests_ms, payer_rests_ms) > now_ms:
             return
+        await self._free(account, now_ms)
+        await self._accounts.strike(partition, name, rests_ms)
+
+    async def _rests_ms(self, account: Account) -> tuple[int | None, int]:
+        """Return until when a number rests, None: not at all; and of a member that ended with its payer the same of that, else 0."""
+        profile = account.profile
+        keys = self._parts.keys[profile.partition]
+        names = [f"{_REST}:{each}" for each in (profile.path, profile.account)]
+        own, payer = await self._parts.store.execute(keys.slot, "ZMSCORE", keys.agenda, *names)
+        with_payer = account.own is not None and account.own.status is not Status.TERMINATED
+        return None if own is None else int(own), int(payer or 0) if with_payer else 0
+
+    async def _free(self, account: Account, now_ms: int) -> None:
+        """Free a number; those of its members are put on the agenda, which frees them in turn."""
+        profile = account.profile
+        members = [] if profile.member else await self._accounts.members(profile.partition, profile.account)
+        for start in range(0, len(members), _MEMBERS_AT_ONCE):
+            keys, chunk = self._parts.keys[profile.partition], members[start : start + _MEMBERS_AT_ONCE]
+            pairs = [each for path in chunk for each in (now_ms, f"{_REST}:{path}")]
+            await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, "NX", *pairs)
         await self._accounts.release(account)
-        await self._accounts.strike(partition, name, int(stored))

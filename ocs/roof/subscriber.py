@@ -99,7 +99,7 @@ def described(account: Account) -> dict[str, Any]:
         "imsi": profile.imsi,
         "account": profile.account,
         "member": profile.member or None,
-        "status": own.status.name.lower(),
+        "status": account.status.name.lower(),
         "tariff": profile.tariff,
         "kind": profile.kind,
         "currency": profile.currency,
@@ -168,7 +168,7 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
 
     async def work(keepers: Keepers) -> Account:
         account = await found(keepers, identity)
-        if (account.own or account.book).status == status:
+        if account.status == status:
             return account
         if status == Status.TERMINATED:
             holdings = await known_holdings(keepers)
