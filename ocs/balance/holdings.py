@@ -4,7 +4,7 @@ Laws
 1. What belongs to one period of a product (its price, its buckets, what rolls over, the note in the profile) is one call of the
    store, made for the version of the account that was read: it happens once, or not at all.
 2. A renewal that credit is short for is tried again within its grace: by the next request, by a top-up, by the agenda. Then the
-   product lapses.
+   product lapses. Who is barred, or whose balance's life has ended, is short of credit so.
 3. The agenda says when to look at a subscriber, never what to do: looking twice, or late, changes nothing but the time.
    A name goes off it only at the time that was read with it: what was bought meanwhile has said its own.
 """
@@ -25,6 +25,7 @@ from ocs.outcomes import Code
 from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
 from ocs.rating.products import Catalogue, Product
 from ocs.rating.wallet import Due
+from ocs.records import Status
 
 _TRIES = 4
 _RENEWALS_MAX = 64
@@ -189,12 +190,14 @@ class Holdings:
         renewed = held._replace(until_ms=opened.period[1])
         kept = self._standing([renewed if each == held else each for each in profile.products], now_ms)
         after = profile._replace(products=tuple(kept))
-        code, _, _ = await self._accounts.open_rows(
-            account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
-            f"renewed {held.product_key} {held.number} {opened.period[0]}",
-            rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
-            due_ms=self._due_ms(after, now_ms),
-        )  # fmt: skip
+        code = Code.CREDIT_LIMIT
+        if _may_pay(account, now_ms):
+            code, _, _ = await self._accounts.open_rows(
+                account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
+                f"renewed {held.product_key} {held.number} {opened.period[0]}",
+                rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
+                due_ms=self._due_ms(after, now_ms),
+            )  # fmt: skip
         if code == Code.CREDIT_LIMIT and now_ms >= due.lapses_ms:
             kept = [each for each in kept if each.number != held.number]
             code = await self._noted(account, kept, f"lapsed {held.product_key} {held.number}")
@@ -316,6 +319,13 @@ class Holdings:
             if after is None or after.profile.version == account.profile.version:
                 return
             score_ms = next_ms  # what was changed meanwhile had said when; we wrote over it, and look again
+
+
+def _may_pay(account: Account, now_ms: int) -> bool:
+    """Tell whether an account pays for renewals: neither it nor its member is barred, and the balance's life has not ended."""
+    book = account.book
+    barred = Status.BARRED in {book.status, (account.own or book).status}
+    return not barred and not 0 < book.until_ms <= now_ms
 
 
 def _own(profile: Profile, product: Product) -> int:

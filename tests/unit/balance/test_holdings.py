@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import NewRow
+from ocs.balance.accounts import Account, NewRow
 from ocs.balance.link import StoreFault
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
+from ocs.names import e164
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue
 from ocs.records import Status
@@ -349,5 +350,67 @@ def test_a_bonus_that_the_store_refuses_for_now_leaves_the_claim_open(room: Stor
             20 * EURO,
             [2 * EURO],
         )
+
+    room.run(work())
+
+
+@pytest.mark.parametrize("whose", ["account", "member", "payer"])
+def test_who_is_barred_pays_no_renewal_until_the_bar_is_lifted(room: StoreRoom, whose: str) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        msisdn = "491700000001" if whose == "account" else "491700000005"
+        if whose != "account":
+            await member_of(scene, msisdn)
+        identity = e164(msisdn)
+        assert identity is not None
+
+        async def holder() -> Account:
+            found = await scene.charged.accounts.find(identity)
+            assert found is not None
+            return found
+
+        assert (await scene.holdings.buy(await holder(), MONTHLY, "own")).code == Code.SUCCESS
+        barred = await (holder() if whose == "member" else scene.look())
+        before = await scene.posted()
+        await scene.charged.accounts.amend(barred, status=Status.BARRED)
+        await scene.at("2027-04-03T00:00")
+        await scene.tend()
+        assert (await scene.use(10, msisdn)).code == Code.BARRED
+        await scene.charged.accounts.topup(await scene.look(), EURO, "till", "while barred")
+        assert (await scene.posted(), len((await holder()).profile.products)) == (before, 1)
+        await scene.charged.accounts.amend(barred, status=Status.ACTIVE)
+        await scene.use(10, msisdn)
+        assert await scene.posted() - before == 3_100_000
+
+    room.run(work())
+
+
+def test_a_balance_whose_life_has_ended_pays_no_renewal_until_a_topup_extends_it(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        await scene.buy(MONTHLY)
+        before = await scene.posted()
+        await scene.at("2027-04-03T00:00")
+        await scene.charged.accounts.amend(await scene.look(), until_ms=scene.charged.now_ms - DAY_MS)
+        await scene.tend()
+        await scene.charged.accounts.topup(await scene.look(), 4 * EURO, "till", "too small")
+        assert await scene.posted() == before
+        await scene.charged.accounts.topup(await scene.look(), 5 * EURO, "till", "enough")
+        assert await scene.posted() - before == 3_100_000
+
+    room.run(work())
+
+
+def test_what_a_barred_account_holds_lapses_when_its_own_grace_is_over(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        await scene.buy(MONTHLY)
+        await scene.charged.accounts.amend(scene.account, status=Status.BARRED)
+        await scene.at("2027-04-05T23:00")
+        await scene.tend()
+        assert len((await scene.look()).profile.products) == 1
+        await scene.at("2027-04-06T00:01")
+        await scene.tend()
+        assert ((await scene.look()).profile.products, await scene.agenda()) == ((), {})
 
     room.run(work())
