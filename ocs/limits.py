@@ -63,6 +63,9 @@ WALLETS_KEPT_MAX = 20_000
 RENEWAL_RETRY_MS = 3_600_000
 """Pause before the agenda looks again at a renewal that credit was short for; requests and top-ups try it meanwhile."""
 
+END_RETRY_MS = 60_000
+"""Time after which the agenda frees the number of a subscriber that was to be free at once, where who ended it has died."""
+
 AGENDA_AT_ONCE = 50
 """Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
 

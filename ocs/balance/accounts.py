@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ocs.balance.functions import function
-from ocs.balance.keys import home, slot_of
+from ocs.balance.keys import Keys, home, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, packed, unpacked
 from ocs.balance.profiles import payer, read_place, read_profile, write_place, write_profile
@@ -41,6 +41,16 @@ class Account(NamedTuple):
     profile: Profile
     book: Book
     own: Book | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it is terminated; a member ends with who pays for it."""
+        return Status.TERMINATED in {self.book.status, (self.own or self.book).status}
+
+    @property
+    def status(self) -> Status:
+        """Return what the subscriber itself is; whether its payer is barred is another matter."""
+        return Status.TERMINATED if self.ended else (self.own or self.book).status
 
 
 class NewSubscriber(NamedTuple):
@@ -145,10 +155,10 @@ class Accounts:
 
         The identities are claimed first (set if absent, with what they are meant for), then account and credit come in
         one call. With ``shared``, it is a member of that account, in its partition, and may spend ``cap_micros`` of it in a month (0: all).
-        A create that died in between is finished by the next create of the same identities; others wait
+        A create that died in between is finished by the next create of the same identities for the same payer; others wait
         CLAIM_MS, after which what it claimed is free. Raises StoreFault; the same call again goes on.
         """
-        intent = f"{new.msisdn}|{new.imsi}"
+        intent = f"{new.msisdn}|{new.imsi}|{shared.profile.account if shared is not None else ''}"
         if shared is None:
             partition, account = home(new.msisdn, len(self._parts.keys)), _account_name()
         else:
@@ -182,10 +192,6 @@ class Accounts:
             (),
             cap_micros,
         )
-        if bool(member) != (shared is not None):
-            raise StoreFault(
-                "these identities were claimed for another kind of account; try again in a minute"
-            )
         return await self._open(profile, new, credit_micros, shared)
 
     async def _claim_identity(self, identity: SubscriberId, text: str, intent: str) -> bytes | None:
@@ -283,8 +289,12 @@ class Accounts:
         return Code(reply[0])
 
     async def join(self, shared: Account, profile: Profile) -> Code:
-        """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here."""
+        """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.
+
+        It is listed first (``members``), so that no member is missing there.
+        """
         keys = self._parts.keys[shared.profile.partition]
+        await self._parts.store.execute(keys.slot, "SADD", keys.members(profile.account), profile.path)
         names = (
             keys.part, keys.book(profile.account), keys.profile(profile.path), keys.stream, keys.book(profile.path)
         )  # fmt: skip
@@ -292,6 +302,12 @@ class Accounts:
             shared.profile.partition, "join", names, profile.account, profile.member, write_profile(profile)
         )
         return Code(reply[0])
+
+    async def members(self, partition: int, account: str) -> list[str]:
+        """Return the paths of all that were, or were to be, members of an account; of one that has ended none comes any more."""
+        keys = self._parts.keys[partition]
+        found = await self._parts.store.execute(keys.slot, "SMEMBERS", keys.members(account))
+        return sorted(each.decode() for each in found)
 
     async def open_rows(
         self,
@@ -311,13 +327,14 @@ class Accounts:
 
         ``limit`` is what a member may spend (renewals.py, limit_of): more is CREDIT_LIMIT too.
         ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
-        ``cause`` is a name that counts once, kept as long as a top-up's: CONFLICT for other ``content`` under it. SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT (too
-        many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault.
+        ``cause`` is a name that counts once for each subscriber, kept as long as a top-up's: CONFLICT for other ``content`` under it.
+        SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT
+        (too many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault, also where the store refuses for now.
         """
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
-        names.append(keys.credit("rows", cause))
+        names.append(_rows_marker(keys, where, cause))
         if where.member:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
@@ -325,9 +342,23 @@ class Accounts:
             write_profile(profile) if profile is not None else "", [list(each) for each in rows],
             [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0, list(limit),
         )  # fmt: skip
+        code = Code(reply[0])
+        if code in {Code.SKEW, Code.EPOCH}:
+            raise StoreFault(f"the store refused for now: {code.name}; ask again with the same id")
         if len(reply) < 3:
-            return RowsOpened(Code(reply[0]))
-        return RowsOpened(Code(reply[0]), bool(reply[1] & Note.REPLAY), reply[2])
+            return RowsOpened(code)
+        return RowsOpened(code, bool(reply[1] & Note.REPLAY), reply[2])
+
+    async def opened(self, account: Account, cause: str, content: str) -> RowsOpened | None:
+        """Return what became of a name that counts once (``open_rows``): SUCCESS, CONFLICT for other content, None: not used yet."""
+        where = account.profile
+        keys = self._parts.keys[where.partition]
+        text = await self._parts.store.execute(keys.slot, "GET", _rows_marker(keys, where, cause))
+        if text is None:
+            return None
+        digest, price_micros = unpacked(text)
+        code = Code.SUCCESS if digest == _digest(where.path, content) else Code.CONFLICT
+        return RowsOpened(code, replayed=True, price_micros=int(price_micros))
 
     async def terminate(self, account: Account, *, rests: bool = False, as_read: bool = False) -> Code:
         """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""
@@ -425,6 +456,11 @@ def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> Topped
 
 def _digest(account: str, content: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{account} {content}".encode(), digest_size=6).digest())
+
+
+def _rows_marker(keys: Keys, where: Profile, cause: str) -> str:
+    """Return the key of the marker that rows were opened: a name counts once for each subscriber, wherever they live."""
+    return keys.credit("rows", f"{where.path} {cause}")
 
 
 def _identities(msisdn: str, imsi: str) -> list[SubscriberId]:

@@ -37,18 +37,18 @@ class Agenda:
         keys = self._parts.keys[partition]
         try:
             now_ms = await self._holdings.now_ms(partition)
-            names: list[bytes] = await self._parts.store.execute(
-                keys.slot, "ZRANGEBYSCORE", keys.agenda, "-inf", now_ms, "LIMIT", 0, AGENDA_AT_ONCE
-            )
-            for name in names:
-                await self._one(partition, name.decode(), now_ms)
+            found: list[bytes] = await self._parts.store.execute(
+                keys.slot, "ZRANGEBYSCORE", keys.agenda, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, AGENDA_AT_ONCE
+            )  # fmt: skip
+            for name, score in zip(found[::2], found[1::2], strict=True):
+                await self._one(partition, name.decode(), int(score), now_ms)
         except StoreFault:
             self.faults += 1
 
-    async def _one(self, partition: int, path: str, now_ms: int) -> None:
+    async def _one(self, partition: int, name: str, score_ms: int, now_ms: int) -> None:
         try:
-            await self._holdings.tend(partition, path)
+            await self._holdings.tend(partition, name, score_ms)
             self.tended += 1
         except (StoreFault, ValueError, TypeError):
             self.faults += 1
-            await self._holdings.look_again(partition, path, now_ms + RENEWAL_RETRY_MS)
+            await self._holdings.put_off(partition, name, now_ms + RENEWAL_RETRY_MS)

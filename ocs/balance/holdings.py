@@ -1,36 +1,36 @@
-"""What subscribers hold of products: bought, renewed, cancelled, lapsed; top-ups' bonuses; and the agenda of what is due.
+"""What subscribers hold of products: bought, renewed, cancelled, lapsed; and top-ups' bonuses (lives.py: how they end).
 
 Laws
 1. What belongs to one period of a product (its price, its buckets, what rolls over, the note in the profile) is one call of the
    store, made for the version of the account that was read: it happens once, or not at all.
 2. A renewal that credit is short for is tried again within its grace: by the next request, by a top-up, by the agenda. Then the
-   product lapses.
+   product lapses. Who is barred, or whose balance's life has ended, is short of credit so.
 3. The agenda says when to look at a subscriber, never what to do: looking twice, or late, changes nothing but the time.
-4. A balance whose life and grace are over is terminated; its number rests for its quarantine, then it is free.
+   A name goes off it only at the time that was read with it: what was bought meanwhile has said its own.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts, NewRow, Rolled
 from ocs.balance.link import StoreFault
+from ocs.balance.lives import Lives, NewestTariff
 from ocs.balance.parts import Parts
+from ocs.balance.renewals import limit_of
 from ocs.balance.wallets import made
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
-from ocs.limits import RENEWAL_RETRY_MS
+from ocs.limits import AGENDA_AT_ONCE, RENEWAL_RETRY_MS
 from ocs.outcomes import Code
 from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
 from ocs.rating.products import Catalogue, Product
-from ocs.rating.tariff import Tariff
 from ocs.rating.wallet import Due
 from ocs.records import Status
 
 _TRIES = 4
 _RENEWALS_MAX = 64
 """Renewals of one subscriber in one go; the agenda comes again."""
-
-NewestTariff = Callable[[str, int], Tariff | None]
 
 
 class Bought(NamedTuple):
@@ -48,7 +48,7 @@ class Bought(NamedTuple):
 class Holdings:
     """Products of the accounts of one store."""
 
-    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "catalogue")
+    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue", "lives")
 
     def __init__(
         self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
@@ -58,31 +58,44 @@ class Holdings:
         self._clock = clock
         self._newest = newest
         self.catalogue = catalogue
+        self.lives = Lives(parts, accounts, self.now_ms, newest)
+        self.bonuses_not_given = 0
+        """Bonuses that an account had no room for, counted at every try."""
 
     async def now_ms(self, partition: int) -> int:
         """Return the time that a partition's calls carry."""
         return self._clock.now_ms() + (await self._parts.epoch(partition)).offset_ms
 
     async def buy(self, account: Account, product: Product, name: str) -> Bought:
-        """Buy a product, once per ``name``: SUCCESS, CREDIT_LIMIT, CONFLICT (the name is another purchase's), LIMIT, UNKNOWN_SUBSCRIBER.
+        """Buy a product: SUCCESS, CREDIT_LIMIT, CONFLICT (the name is another purchase's), LIMIT, UNKNOWN_SUBSCRIBER.
 
-        Raises StoreFault; the same call again goes on.
+        A ``name`` counts once for each subscriber: repeated it is answered as at first, whatever is held by then. Two subscribers may
+        use the same. Raises StoreFault; the same call again goes on.
         """
         return await self._open_new(
             account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
         )
 
     async def _open_new(
-        self, account: Account, product: Product, cause: str, begin: Callable[[Held], Opening]
+        self,
+        account: Account,
+        product: Product,
+        cause: str,
+        begin: Callable[[Held], Opening],
+        *,
+        may_crowd: bool = False,
     ) -> Bought:
         for _ in range(_TRIES):
             profile = account.profile
+            earlier = await self._accounts.opened(account, cause, product.key)
+            if earlier is not None:
+                return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
             standing = self._standing(profile.products, now_ms)
             held = Held(
                 max((each.number for each in profile.products), default=0) + 1, product.key, now_ms, 0
             )
-            if refusal := self._refusal(profile, product, held, now_ms):
+            if refusal := self._refusal(profile, product, held, now_ms, may_crowd=may_crowd):
                 return Bought(Code.LIMIT, why=refusal)
             try:
                 opened = begin(held)
@@ -92,6 +105,7 @@ class Holdings:
             code, replayed, paid_micros = await self._accounts.open_rows(
                 account, _rows(opened, own=_own(profile, product)), opened.price_micros, cause,
                 profile=after, due_ms=self._due_ms(after, now_ms), once=True, content=product.key,
+                limit=self._limit(profile, now_ms),
             )  # fmt: skip
             if code != Code.STALE:
                 return Bought(code, replayed, paid_micros if code == Code.SUCCESS else opened.price_micros)
@@ -101,15 +115,23 @@ class Holdings:
             account = again
         raise StoreFault("the account changes faster than it can be read; try again")
 
-    def _refusal(self, profile: Profile, product: Product, held: Held, now_ms: int) -> str:
+    def _refusal(
+        self, profile: Profile, product: Product, held: Held, now_ms: int, *, may_crowd: bool
+    ) -> str:
         if product.currency != profile.currency:
             return f"{product.key} is in {product.currency}, the account in {profile.currency}"
         if product.shared and profile.member:
             return f"{product.key} is shared: the account buys it, not a member"
         if held.number > NUMBER_MAX:
             return "the account has bought as many products as it can"
+        if may_crowd:
+            return ""
         tariff = self._newest(profile.tariff, now_ms)
-        service = made(profile, tariff, self.catalogue).crowded(product) if tariff is not None else None
+        standing = profile._replace(
+            products=tuple(self._standing(profile.products, now_ms)),
+            shared=tuple(self._standing(profile.shared, now_ms)),
+        )
+        service = made(standing, tariff, self.catalogue).crowded(product) if tariff is not None else None
         return f"too many allowances for {service} at once; cancel one first" if service else ""
 
     async def cancel(self, account: Account, number: int) -> Code:
@@ -135,13 +157,17 @@ class Holdings:
         return await self._accounts.read(partition, path)
 
     async def renew(self, partition: int, path: str) -> Account | None:
-        """Open what is due of a subscriber; the subscriber as it is then, None when there is none. Raises StoreFault."""
+        """Open what is due of a subscriber, and clear away what has ended; the subscriber as it is then, None when there is none.
+
+        Raises StoreFault.
+        """
         account = await self._accounts.read(partition, path)
         for _ in range(_RENEWALS_MAX):
-            if account is None or account.book.status is Status.TERMINATED:
+            if account is None or account.ended:
                 break
             now_ms = await self.now_ms(partition)
-            if not await self._renew_first(account, self.due(account.profile, now_ms), now_ms):
+            due = self.due(account.profile, now_ms)
+            if not (await self._renew_first(account, due, now_ms) or await self._cleared(account, now_ms)):
                 break
             account = await self._accounts.read(partition, path)
         return account
@@ -164,19 +190,34 @@ class Holdings:
         profile, held = account.profile, due.held
         opened = opening(due.product, held, now_ms)
         renewed = held._replace(until_ms=opened.period[1])
-        after = profile._replace(
-            products=tuple(renewed if each == held else each for each in profile.products)
-        )
-        code, _, _ = await self._accounts.open_rows(
-            account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
-            f"renewed {held.product_key} {held.number} {opened.period[0]}",
-            rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
-            due_ms=self._due_ms(after, now_ms),
-        )  # fmt: skip
+        kept = self._standing([renewed if each == held else each for each in profile.products], now_ms)
+        after = profile._replace(products=tuple(kept))
+        code = Code.CREDIT_LIMIT
+        if _may_pay(account, now_ms):
+            code, _, _ = await self._accounts.open_rows(
+                account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
+                f"renewed {held.product_key} {held.number} {opened.period[0]}",
+                rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
+                due_ms=self._due_ms(after, now_ms), limit=self._limit(profile, now_ms),
+            )  # fmt: skip
         if code == Code.CREDIT_LIMIT and now_ms >= due.lapses_ms:
-            kept = [each for each in profile.products if each != held]
+            kept = [each for each in kept if each.number != held.number]
             code = await self._noted(account, kept, f"lapsed {held.product_key} {held.number}")
         return code in {Code.SUCCESS, Code.STALE}
+
+    def _limit(self, profile: Profile, now_ms: int) -> list[int]:
+        """Return what a member may spend of its account, products too."""
+        tariff = self._newest(profile.tariff, now_ms) if profile.cap_micros else None
+        return [] if tariff is None else limit_of(made(profile, tariff, self.catalogue).cap(now_ms))
+
+    async def _cleared(self, account: Account, now_ms: int) -> bool:
+        """Take what has ended out of the profile, so that it crowds nothing; whether the account has changed."""
+        held = account.profile.products
+        kept = self._standing(held, now_ms)
+        if len(kept) == len(held):
+            return False
+        ended = " ".join(f"{each.product_key} {each.number}" for each in held if each not in kept)
+        return await self._noted(account, kept, f"ended {ended}") in {Code.SUCCESS, Code.STALE}
 
     async def _noted(self, account: Account, kept: Sequence[Held], cause: str) -> Code:
         """Change what the profile says is held, for the version of it that was read."""
@@ -188,19 +229,22 @@ class Holdings:
         return code
 
     def _standing(self, held: Sequence[Held], now_ms: int) -> list[Held]:
-        """Return what is not over: what was bought once, or cancelled, goes with its period."""
-        return [each for each in held if each.until_ms > now_ms or self._renews(each)]
+        """Return what is not over: what was bought once, or cancelled, goes with its period. What the catalogue does not know stays."""
+        return [each for each in held if each.until_ms > now_ms or self._renews(each, unknown=each.renews)]
 
-    def _renews(self, held: Held) -> bool:
+    def _renews(self, held: Held, *, unknown: bool = False) -> bool:
         product = self.catalogue.product(held.product_key)
-        return product is not None and product.recurring and held.renews
+        return product.recurring and held.renews if product is not None else unknown
 
     def _due_ms(self, profile: Profile, now_ms: int) -> int:
-        """Return when there is something to do for a subscriber next; 0: nothing. What is overdue is tried again later."""
-        ends = [each.until_ms for each in profile.products]
-        return min(
-            (max(each, now_ms + RENEWAL_RETRY_MS) if each <= now_ms else each for each in ends), default=0
-        )
+        """Return when there is something to do for a subscriber next; 0: nothing.
+
+        A renewal that is overdue is tried again later; what only ends is looked at once, at its end.
+        """
+        ends = [each.until_ms for each in profile.products if each.until_ms > now_ms]
+        if any(each.until_ms <= now_ms and self._renews(each) for each in profile.products):
+            ends.append(now_ms + RENEWAL_RETRY_MS)
+        return min(ends, default=0)
 
     # -- top-ups (accounts.py, Brings)
 
@@ -213,66 +257,82 @@ class Holdings:
         return tariff.life.extend_ms(amount_micros) if tariff is not None else 0
 
     async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
-        """Give the bonus of a top-up, once by its name, and open what waited for money."""
+        """Give the bonus of a top-up, once by its name, and open what waited for money. Raises StoreFault: ask again.
+
+        A bonus is never refused for crowding: of the sources of a service those beyond the first wait their turn (wallet.py, law 3).
+        One that cannot be given all the same is counted.
+        """
         found = await self._accounts.read(partition, account)
         if found is None:
             return
         bonus = self.catalogue.bonus(amount_micros, found.profile.currency)
         if bonus is not None and bonus.worth_micros(amount_micros):
-            await self._open_new(
-                found, bonus.product, f"bonus {name}", lambda held: bonus_opening(bonus, held, amount_micros)
+            given = await self._open_new(
+                found,
+                bonus.product,
+                f"bonus {name}",
+                lambda held: bonus_opening(bonus, held, amount_micros),
+                may_crowd=True,
             )
+            # CONFLICT: an earlier version of the bonus was given under this name
+            self.bonuses_not_given += given.code not in {Code.SUCCESS, Code.CONFLICT}
         await self.renew(partition, account)
+        await self._renew_members(partition, account)
+
+    async def _renew_members(self, partition: int, account: str) -> None:
+        """Open what members waited for money with: who is tried again within the hour anyway, so many; the agenda has the others."""
+        paths = await self._accounts.members(partition, account)
+        if not paths:
+            return
+        keys, soon_ms = self._parts.keys[partition], await self.now_ms(partition) + RENEWAL_RETRY_MS
+        scores = await self._parts.store.execute(keys.slot, "ZMSCORE", keys.agenda, *paths)
+        waiting = sorted(
+            (int(score), path)
+            for score, path in zip(scores, paths, strict=True)
+            if score is not None and int(score) <= soon_ms
+        )
+        for _, path in waiting[:AGENDA_AT_ONCE]:
+            with suppress(ValueError, TypeError):  # one that cannot be read, which the agenda tells
+                await self.renew(partition, path)
 
     # -- the agenda
 
     async def look_again(self, partition: int, path: str, at_ms: int) -> None:
-        """Put a subscriber on the agenda."""
+        """Say when to look at what a subscriber holds."""
         keys = self._parts.keys[partition]
         await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, at_ms, path)
 
-    async def tend(self, partition: int, path: str) -> bool:
-        """Do what is due for a subscriber, and say when to look again; whether anything was done. Raises StoreFault."""
-        account = await self.renew(partition, path)
-        keys, now_ms = self._parts.keys[partition], await self.now_ms(partition)
-        next_ms = 0
-        done = True
-        if account is not None and (account.own or account.book).status is Status.TERMINATED:
-            await self._accounts.release(account)
-        elif account is not None:
-            next_ms = await self._end_of_life(account, now_ms)
-            due_ms = self._due_ms(account.profile, now_ms)
-            next_ms = min((each for each in (next_ms, due_ms) if each), default=0)
-            done = False
-        if next_ms:
+    async def put_off(self, partition: int, name: str, at_ms: int) -> None:
+        """Let a name of the agenda wait; one that has gone, or has a later time by now, is left alone."""
+        keys = self._parts.keys[partition]
+        await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, "XX", "GT", at_ms, name)
+
+    async def tend(self, partition: int, name: str, score_ms: int) -> None:
+        """Do what is due under a name of the agenda (lives.py, law 1) that was read with this time. Raises StoreFault."""
+        kind, _, path = name.rpartition(":")
+        if kind:
+            await self.lives.tend(partition, kind, path, score_ms)
+            return
+        for _ in range(_TRIES):
+            account = await self.renew(partition, path)
+            next_ms = 0
+            if account is not None and not account.ended:
+                next_ms = self._due_ms(account.profile, await self.now_ms(partition))
+            if account is None or not next_ms:  # what was bought meanwhile has another time
+                await self._accounts.strike(partition, path, score_ms)
+                return
             await self.look_again(partition, path, next_ms)
-        else:
-            await self._parts.store.execute(keys.slot, "ZREM", keys.agenda, path)
-        return done
+            after = await self._accounts.read(partition, path)
+            if after is None or after.profile.version == account.profile.version:
+                return
+            score_ms = next_ms  # what was changed meanwhile had said when; we wrote over it, and look again
 
-    async def _end_of_life(self, account: Account, now_ms: int) -> int:
-        """Terminate a balance that is over; else when to look at its life again (0: never)."""
-        tariff = self._newest(account.profile.tariff, now_ms)
-        if tariff is None or account.profile.member or not account.book.until_ms:
-            return 0
-        life, until_ms = tariff.life, account.book.until_ms
-        if until_ms < 0:  # not used yet: it cannot be over before this
-            return now_ms + max(life.first_ms + life.grace_ms, RENEWAL_RETRY_MS)
-        if now_ms < until_ms + life.grace_ms:
-            return until_ms + life.grace_ms
-        await self._accounts.terminate(account, rests=life.quarantine_ms > 0)
-        return now_ms + life.quarantine_ms if life.quarantine_ms else 0
 
-    async def terminate(self, account: Account) -> Code:
-        """End a subscriber at once; its number rests for the quarantine of its tariff, then it is free."""
-        profile = account.profile
-        now_ms = await self.now_ms(profile.partition)
-        tariff = self._newest(profile.tariff, now_ms)
-        rest_ms = tariff.life.quarantine_ms if tariff is not None else 0
-        code = await self._accounts.terminate(account, rests=rest_ms > 0)
-        if code == Code.SUCCESS and rest_ms:
-            await self.look_again(profile.partition, profile.path, now_ms + rest_ms)
-        return code
+def _may_pay(account: Account, now_ms: int) -> bool:
+    """Tell whether an account pays for renewals: neither it nor its member is barred, and the balance's life has not ended."""
+    book = account.book
+    barred = Status.BARRED in {book.status, (account.own or book).status}
+    return not barred and not 0 < book.until_ms <= now_ms
 
 
 def _own(profile: Profile, product: Product) -> int:

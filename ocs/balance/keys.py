@@ -62,6 +62,10 @@ class Keys(NamedTuple):
         """Return the key of an account's profile."""
         return f"{self.prefix}profile:{account}"
 
+    def members(self, account: str) -> str:
+        """Return the key of the set of a shared account's members, by Profile.path; one may be named that was never opened."""
+        return f"{self.prefix}members:{account}"
+
     def session(self, session_id: str) -> str:
         """Return the key of a session."""
         return f"{self.prefix}session:{session_id}"

@@ -15,13 +15,19 @@ def renewal(profile: Profile, wallet: Wallet, now_ms: int) -> bytes:
 
     What is due of the account that a member shares is opened by the account's own requests, and by the agenda.
     """
-    for each in wallet.due(now_ms):
+    due = wallet.due(now_ms)
+    waiting = {each.held for each in due}
+    for each in due:
         if each.held in profile.products:
             product, held = each.product, each.held
             own = int(bool(profile.member) and not product.shared)
             opened = opening(product, held, now_ms)
             renewed = held._replace(until_ms=opened.period[1])
-            kept = tuple(renewed if one == held else one for one in profile.products)
+            kept = tuple(
+                renewed if one == held else one
+                for one in profile.products  # what is over goes with it
+                if one.until_ms > now_ms or one in waiting or one.product_key in wallet.unknown
+            )
             return packed(
                 f"renewed {held.product_key} {held.number} {opened.period[0]}",
                 opened.price_micros,

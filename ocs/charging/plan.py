@@ -89,6 +89,10 @@ class Wallet(Protocol):
     def due(self, at_ms: int) -> tuple[Any, ...]:
         """Return what is to be opened with the next request: products whose period has begun (rating/wallet.py, Due)."""
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Keys of products that are held and that nobody here knows; they stay."""
+
     def cap(self, at_ms: int) -> Source | None:
         """Return the counter of what a member may spend of its account; None where it may spend all."""
 

@@ -59,6 +59,7 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
         await keep_archive(archiver, counters, settings.archive.every_s)
 
     async def sweep() -> None:
+        not_given = 0
         while True:
             unreached = sweeper.unreached
             try:
@@ -69,6 +70,8 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
                 advance("ocs_sessions_expired_total", sweeper.expired)
                 advance("ocs_topups_finished_total", sweeper.claims_finished)
                 advance("ocs_sweep_faults_total", sweeper.faults)
+                not_given = _bonuses_not_given(holdings, not_given)
+                advance("ocs_bonuses_not_given_total", not_given)
             await asyncio.sleep(settings.charging.sweep_s)
 
     async def learn_epochs() -> None:
@@ -96,6 +99,14 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
             await asyncio.sleep(settings.charging.sweep_s)
 
     return {"archive": archive, "sweep": sweep, "epochs": learn_epochs, "agenda": agenda}
+
+
+def _bonuses_not_given(holdings: Holdings, told: int) -> int:
+    """Log bonuses that were not given since so many were; how many they are by now."""
+    if holdings.bonuses_not_given > told:
+        count = holdings.bonuses_not_given - told
+        structlog.get_logger().error("an account had no room for a bonus", count=count)
+    return holdings.bonuses_not_given
 
 
 def _passed(counters: Counters, job: str) -> None:

@@ -30,12 +30,16 @@ def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: boo
     """Add money once per id; the same id with other content is a conflict."""
     identity, micros, name = read_msisdn(msisdn), read_credit(amount), read_topup_id(topup_id)
 
-    async def work(keepers: Keepers) -> tuple[Account, ToppedUp]:
+    async def work(keepers: Keepers) -> tuple[Account, ToppedUp, int]:
         account = await found(keepers, identity)
-        await known_holdings(keepers)  # a top-up brings a bonus, time, and renewals that waited for it
-        return account, await keepers.accounts.topup(account, micros, CHANNEL, name)
+        # a top-up brings a bonus, time, and renewals that waited for it
+        holdings = await known_holdings(keepers)
+        done = await keepers.accounts.topup(account, micros, CHANNEL, name)
+        return account, done, holdings.bonuses_not_given
 
-    account, done = run(place, work)
+    account, done, not_given = run(place, work)
+    if not_given:
+        say.remark("the money was added, its bonus was not: the account has no room for one more")
     if done.code == Code.CONFLICT:
         raise Ended(Exit.CONFLICT, f"the id {name} was used for another number or amount; nothing was added")
     if done.code == Code.UNKNOWN_SUBSCRIBER:

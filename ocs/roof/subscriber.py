@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ocs.balance.accounts import Account, NewSubscriber
 from ocs.balance.link import StoreFault
+from ocs.balance.lives import note_life
 from ocs.balance.stored_book import ENDLESS as ENDLESS_MS
 from ocs.balance.stored_book import UNUSED
 from ocs.limits import CREATES_AT_ONCE
@@ -80,13 +81,12 @@ def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:
 async def _created(
     keepers: Keepers, terms: _Terms, new: NewSubscriber, shared: Account | None = None, cap_micros: int = 0
 ) -> tuple[Code, Account]:
-    """Create one; a balance with a life is put on the agenda (ocs/balance/holdings.py)."""
+    """Create one; a balance with a life is put on the agenda (ocs/balance/lives.py), also where a create that died had not come to it."""
     code, account = await keepers.accounts.create(new, terms.credit_micros, shared, cap_micros)
-    if code == Code.SUCCESS and terms.life.first_ms and not account.profile.member:
-        profile = account.profile
-        keys = keepers.parts.keys[profile.partition]
-        first_look_ms = keepers.clock.now_ms() + terms.life.first_ms + terms.life.grace_ms
-        await keepers.store.execute(keys.slot, "ZADD", keys.agenda, first_look_ms, profile.path)
+    profile = account.profile
+    if account.book.until_ms and not profile.member and not account.ended:
+        now_ms = keepers.clock.now_ms() + (await keepers.parts.epoch(profile.partition)).offset_ms
+        await note_life(keepers.parts, account, now_ms + terms.life.first_ms + terms.life.grace_ms)
     return code, account
 
 
@@ -99,7 +99,7 @@ def described(account: Account) -> dict[str, Any]:
         "imsi": profile.imsi,
         "account": profile.account,
         "member": profile.member or None,
-        "status": own.status.name.lower(),
+        "status": account.status.name.lower(),
         "tariff": profile.tariff,
         "kind": profile.kind,
         "currency": profile.currency,
@@ -149,7 +149,7 @@ def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: boo
         code, account = await _created(keepers, judged, new, shared, cap_micros)
         if code != Code.SUCCESS:
             what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
-            rests = " and rests after it ended" if account.book.status is Status.TERMINATED else ""
+            rests = " and rests after it ended" if account.ended else ""
             raise Ended(Exit.CONFLICT, f"{what} has an account already{rests}: {account.profile.account}")
         return account
 
@@ -168,11 +168,11 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
 
     async def work(keepers: Keepers) -> Account:
         account = await found(keepers, identity)
-        if (account.own or account.book).status == status:
+        if account.status == status:
             return account
         if status == Status.TERMINATED:
             holdings = await known_holdings(keepers)
-            code = await holdings.terminate(account)
+            code = await holdings.lives.terminate(account)
         else:
             code = await keepers.accounts.amend(account, status=status)
         after = await keepers.accounts.read(account.profile.partition, account.profile.path)

@@ -187,6 +187,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
+        "ocs_bonuses_not_given_total",
+        COUNTER,
+        "Bonuses of top-ups that the sweep finished, for which an account had no room: an alarm.",
+    ),
+    Family(
         "ocs_sweep_faults_total",
         COUNTER,
         "Partitions that did not answer a sweep, sessions and claims that it could not read or end, at every try.",

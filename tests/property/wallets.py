@@ -110,6 +110,8 @@ class StoredWallet:
     def facts_looked_at(self, _service: str) -> frozenset[str]:
         return frozenset()
 
+    unknown: tuple[str, ...] = ()
+
     def due(self, _at_ms: int) -> tuple[()]:
         return ()
 

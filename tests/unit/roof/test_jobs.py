@@ -240,3 +240,24 @@ def test_sweep_and_epochs_leave_their_time_when_they_left_nothing_out(
     with RealValkey(settings={"appendfsync": "always"}) as valkey:
         asyncio.run(run(valkey.url))
     assert [_passed(counters, job) > 0 for job in ("sweep", "epochs", "agenda")] == [not away] * 3
+
+
+def test_a_bonus_for_which_there_was_no_room_is_told_once(tmp_path: Path) -> None:
+    counters = Counters()
+
+    async def run(url: str) -> None:
+        settings = read_settings(At(store=url, data_dir=tmp_path), {})
+        async with opened(settings, address_of(settings)) as keepers:
+            holdings = Holdings(
+                keepers.parts, keepers.accounts, keepers.clock, Catalogue(), lambda _name, _at_ms: None
+            )
+            holdings.bonuses_not_given = 2
+            sweep = asyncio.ensure_future(jobs_of(keepers, counters, holdings)["sweep"]())
+            await asyncio.sleep(2.5)  # two rounds of sweep_s
+            sweep.cancel()
+            await asyncio.gather(sweep, return_exceptions=True)
+
+    with RealValkey(settings={"appendfsync": "always"}) as valkey, structlog.testing.capture_logs() as told:
+        asyncio.run(run(valkey.url))
+    assert counters.cells[counters.index("ocs_bonuses_not_given_total")] == 2
+    assert [line["count"] for line in told if "bonus" in line["event"]] == [2]
