@@ -5,8 +5,12 @@ from datetime import datetime
 
 import pytest
 
+from ocs.balance.wallets import Wallets
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.outcomes import Code, Note
+from ocs.rating.product_reading import read_product
+from ocs.rating.products import Catalogue
+from ocs.records import Status
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.unit.balance.holdings_world import EURO, MONTHLY, PASS, ZONE, Scene, member_of
@@ -88,6 +92,50 @@ def test_a_renewal_is_made_once_and_the_worker_knows_it(room: StoreRoom) -> None
         assert again.notes & Note.REPLAY
         assert await scene.posted() == (await scene.look()).book.posted_micros
         assert [each.cause.split()[0] for each in await scene.records()] == ["bought", "renewed"]
+        await scene.clean()
+
+    room.run(work())
+
+
+@pytest.mark.parametrize("who", ["barred", "ended"])
+def test_who_may_be_granted_nothing_pays_no_renewal_with_a_request(room: StoreRoom, who: str) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        await scene.buy(MONTHLY)
+        before = await scene.posted()
+        await scene.at("2027-04-01T00:00:05")
+        found = await scene.look()
+        until_ms = scene.charged.now_ms - 1_000 if who == "ended" else None
+        status = Status.BARRED if who == "barred" else None
+        assert await scene.charged.accounts.amend(found, status=status, until_ms=until_ms) == Code.SUCCESS
+        outcome = await scene.ask(INITIAL, 0, "s", None, 10)
+        assert (outcome.code, bool(outcome.notes & Note.RENEWED)) == (Code.BARRED, False)
+        assert await scene.posted() == before
+        await scene.clean()
+
+    room.run(work())
+
+
+@pytest.mark.parametrize(("cap", "renewed"), [(6_200_000, True), (6_100_000, False)])
+def test_a_renewal_with_a_members_request_keeps_to_its_cap(room: StoreRoom, cap: int, renewed: bool) -> None:  # noqa: FBT001
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-01T00:00")
+        child = await member_of(scene, "491700000005", cap_micros=cap)
+        found = await scene.charged.accounts.find(child)
+        assert found is not None
+        weekly = read_product(
+            'product: weekly\nversion: 1\nprice: "3.10"\ncurrency: EUR\ncharge: recurring\nperiod: {days: 7}\nzone: Europe/Berlin\n'
+            "allowances: [{name: a, unit: octets, amount: 500, uses: [{service: data, block: 1}]}]\n",
+            "weekly.yaml",
+        )
+        scene.holdings.catalogue = Catalogue([weekly])
+        scene.charged.book.wallets = Wallets(scene.holdings.catalogue)
+        assert (await scene.holdings.buy(found, weekly, "w")).code == Code.SUCCESS
+        await scene.at("2027-03-08T01:00")
+        outcome = await scene.ask(INITIAL, 0, "s", None, 500, "491700000005")
+        assert bool(outcome.notes & Note.RENEWED) is renewed
+        await scene.ask(TERMINATION, 1, "s", 500, None, "491700000005")
+        assert await scene.posted() == (6_200_000 if renewed else 3_600_000)
         await scene.clean()
 
     room.run(work())
