@@ -4,7 +4,8 @@ Laws
 1. A version is in force when the index names it, which is one atomic write (HSETNX). What is written before it, texts under names of
    their content, is harmless when the writer dies: nobody looks at what the index does not name.
 2. Nothing is changed or removed: the index only grows, so that its length is the revision that workers poll.
-3. What a folder and the store both name is the folder's: it may be in use since before the store knew it.
+3. What a folder and the store both name is the folder's. With the same content and no instant of its own it counts from the
+   store's: it was put into the folder since, for nothing that a folder has from always can be activated.
 4. Until the store was read once, no version is the newest: a session waits for it rather than begin on an older one.
 5. Reading never holds up charging: texts are parsed in a thread, and become known in one step.
 
@@ -28,6 +29,7 @@ from ocs.limits import TARIFFS_LOOK_S, TARIFFS_SEEK_MS
 from ocs.rating.numbering import Numbering
 from ocs.rating.tariff import Tariff
 from ocs.rating.versions import Tariffs
+from ocs.rating.windows import AT_MS_MAX
 from ocs.rating.written import Written, WrittenPlan
 
 INDEX: Final = "{tariffs}:index"
@@ -43,6 +45,16 @@ class Listed(NamedTuple):
     digest: str
 
 
+def _row(text: bytes) -> Listed:
+    """Read a row of the index; an instant that no calendar has is as bad as none."""
+    effective, _, digest = text.decode(errors="replace").partition(" ")
+    try:
+        effective_ms = int(effective)
+    except ValueError:
+        return Listed(0, "")
+    return Listed(effective_ms, digest) if 0 <= effective_ms <= AT_MS_MAX else Listed(0, "")
+
+
 class Shelf:
     """The versions that a store keeps. Raises StoreFault."""
 
@@ -56,13 +68,11 @@ class Shelf:
         return int(await self._store.execute(_SLOT, "HLEN", INDEX))
 
     async def listed(self) -> dict[str, Listed]:
-        """Return every version by key."""
+        """Return every version by key; one whose row cannot be read has no digest, and is nobody's."""
         told = await self._store.execute(_SLOT, "HGETALL", INDEX)
-        found = {}
-        for key, text in zip(told[::2], told[1::2], strict=True):
-            effective, _, digest = text.decode().partition(" ")
-            found[key.decode()] = Listed(int(effective), digest)
-        return found
+        return {
+            key.decode(errors="replace"): _row(text) for key, text in zip(told[::2], told[1::2], strict=True)
+        }
 
     async def now_ms(self) -> int:
         """Return the store's time, without a calendar offset."""
@@ -204,6 +214,9 @@ class StoredTariffs(Tariffs):
 
     async def _one(self, key: str, listed: Listed) -> Tariff | None:
         """Read one version; None, and told, when it cannot be used."""
+        if not listed.digest:
+            self._tell(Told(key, 0, "cannot be read: its row in the index is none"))
+            return None
         if key in self._digests:  # law 3
             known = self._digests[key] == listed.digest
             why = (
@@ -212,7 +225,11 @@ class StoredTariffs(Tariffs):
                 else "stands in the tariffs' folder with other content, which is used; raise its version"
             )
             self._tell(Told(key, listed.effective_ms, why))
-            return self.of_session(key) if known else None
+            mine = self.of_session(key)
+            if mine is not None and known and not mine.effective_ms:
+                # the same content, put into the folder since: it counts from when everybody was told
+                self.put_off(key, listed.effective_ms)
+            return mine if known else None
         before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         try:
@@ -220,7 +237,12 @@ class StoredTariffs(Tariffs):
             found = await asyncio.to_thread(
                 written.tariff, f"{key} of the store", self._plans, listed.effective_ms
             )
-        except (StoreUnreadable, ValueError, TypeError, LookupError, zlib.error) as fault:
+        except StoreFault as fault:
+            if not isinstance(fault, StoreUnreadable):
+                raise
+            self._tell(Told(key, listed.effective_ms, f"cannot be read: {fault}"))
+            return None
+        except Exception as fault:  # noqa: BLE001 - whatever stands there
             # one that is broken, or of a server newer than this one, keeps nobody from the others
             self._tell(Told(key, listed.effective_ms, f"cannot be read: {fault}"))
             return None

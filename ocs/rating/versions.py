@@ -7,6 +7,7 @@ Laws
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ocs.rating.tariff import Tariff
@@ -38,6 +39,14 @@ class Tariffs:
                 self._by_key[each.key] = each
                 known = (*self._by_name.get(each.name, ()), each)
                 self._by_name[each.name] = tuple(sorted(known, key=_version, reverse=True))
+
+    def put_off(self, key: str, effective_ms: int) -> None:
+        """Let a version that counts from always count from an instant; its content stays (law 1)."""
+        moved = replace(self._by_key[key], effective_ms=effective_ms)
+        self._by_key[key] = moved
+        self._by_name[moved.name] = tuple(
+            moved if each.key == key else each for each in self._by_name[moved.name]
+        )
 
     def newest(self, name: str, at_ms: int) -> Tariff | None:
         """Return the version that new sessions get at an instant; None when no version of the name is effective."""

@@ -13,6 +13,7 @@ from ocs.balance.tariffs import Listed, Shelf
 from ocs.limits import TARIFF_AHEAD_MS_MIN
 from ocs.rating.tariff import Tariff
 from ocs.rating.tariff_text import instant_ms
+from ocs.rating.windows import AT_MS_MAX
 from ocs.rating.written import Written
 from ocs.roof import say
 from ocs.roof.build import Keepers, read_settings, read_tariffs, run
@@ -145,6 +146,8 @@ async def _instant(keepers: Keepers, shelf: Shelf, new: _New) -> int:
     now_ms = await shelf.now_ms() + offset_ms
     in_ms = -(-now_ms // 1000) * 1000 + 1000 * (new.in_s or 0)  # a whole second, as it is shown
     effective_ms = new.at_ms if new.at_ms is not None else in_ms
+    if effective_ms > AT_MS_MAX:
+        raise Ended(Exit.USAGE, "--in is in seconds: that instant lies beyond the year 2099")
     if effective_ms - now_ms < TARIFF_AHEAD_MS_MIN or (new.in_s or _AHEAD_S) < _AHEAD_S:
         raise Ended(
             Exit.USAGE,

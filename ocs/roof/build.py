@@ -377,8 +377,9 @@ async def _worked(settings: Settings, address: Address, work: Callable[[Keepers]
 def stored_tariffs(settings: Settings, keepers: Keepers, tell: Callable[[Told], None]) -> StoredTariffs:
     """Build the tariffs of folder and store; the store is still to be read (``look``)."""
     folder, zones = settings.tariffs_folder, settings.zones_folder
+    tariffs = read_tariffs(folder, zones)  # first: it tells every fault of every file
     digests = {key: each.digest for key, each in written_tariffs(folder, zones).items()}
-    return StoredTariffs(read_tariffs(folder, zones), digests, Shelf(keepers.store), keepers.clock, tell)
+    return StoredTariffs(tariffs, digests, Shelf(keepers.store), keepers.clock, tell)
 
 
 async def known_tariffs(keepers: Keepers) -> StoredTariffs:

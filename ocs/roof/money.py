@@ -8,6 +8,7 @@ from ocs.balance.link import StoreFault
 from ocs.balance.stored_book import Row
 from ocs.money import format_amount
 from ocs.outcomes import Code
+from ocs.rating.openings import bucket_id
 from ocs.rating.products import UNIT_OF_ROW, Catalogue
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_msisdn, read_topup_id
@@ -97,8 +98,18 @@ def _buckets(account: Account, now_ms: int, catalogue: Catalogue) -> list[dict[s
     listed = [
         (row, profile.shared if account.own is not None else profile.products) for row in account.book.rows
     ]
-    if account.own is not None:
-        listed = [*((row, profile.products) for row in account.own.rows), *listed]
+    if account.own is not None:  # of the account's, a member uses what is shared
+        shared = {
+            bucket_id(each.number, place, rolled=rolled)
+            for each in profile.shared
+            if (product := catalogue.product(each.product_key)) is not None and product.shared
+            for place in range(len(product.allowances))
+            for rolled in (False, True)
+        }
+        listed = [
+            *((row, profile.products) for row in account.own.rows),
+            *((row, held) for row, held in listed if row.id in shared),
+        ]
     return [
         {
             "id": f"{row.id}-{row.start_ms}",

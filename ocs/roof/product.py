@@ -53,7 +53,12 @@ def buy(place: Place, msisdn: str, name: str, purchase_id: str, *, as_json: bool
 
     account, product, done = run(place, work)
     _refuse(done, account, product, once)
-    held = [each for each in account.profile.products if each.product_key == product.key]
+    # which of several the first answer was about, a repetition does not know
+    held = (
+        []
+        if done.replayed
+        else [each for each in account.profile.products if each.product_key == product.key]
+    )
     content = {
         "msisdn": account.profile.msisdn,
         "product": product.key,
@@ -75,9 +80,10 @@ def _refuse(done: Bought, account: Account, product: Product, once: str) -> None
     if done.code == Code.CREDIT_LIMIT:
         available = format_amount(account.book.available_micros)
         price = format_amount(done.price_micros)
-        raise Ended(
-            Exit.FOUND_WRONG, f"{product.key} costs {price}, available is {available}; nothing was bought"
-        )
+        cap = format_amount(account.profile.cap_micros)
+        capped = done.price_micros <= account.book.available_micros and account.profile.member
+        left = f"the member's cap of {cap} a month leaves less" if capped else f"available is {available}"
+        raise Ended(Exit.FOUND_WRONG, f"{product.key} costs {price}, {left}; nothing was bought")
     if done.code == Code.CONFLICT:
         raise Ended(Exit.CONFLICT, f"the id {once} was used for another purchase; nothing was bought")
     if done.code == Code.LIMIT:

@@ -13,7 +13,6 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -331,10 +330,10 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
     logger = structlog.get_logger().bind(process=config.name)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     if keepers.store.ready:
-        with suppress(
-            StoreFault
-        ):  # nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
+        try:
             await tariffs.look()
+        except Exception as fault:  # noqa: BLE001 - nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
+            logger.warning("the store's tariffs cannot be read yet", why=repr(fault))
     learning = asyncio.create_task(tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)))
 
     async def close() -> None:
@@ -406,7 +405,7 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     jobs = jobs_of(keepers, counters, holdings_on(keepers, tariffs, catalogue_of(settings)))
 
     async def learn_tariffs() -> None:
-        await tariffs.keep_up(lambda: None)
+        await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
 
     return KeeperParts(app=app, log=logger, jobs={**jobs, "tariffs": learn_tariffs}, close=parts.store.close)
 

@@ -15,11 +15,10 @@ from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.life import ENDLESS, Life
-from ocs.rating.versions import Tariffs
 from ocs.records import Status
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn, read_opening_credit
-from ocs.roof.build import Keepers, find_tariff, known_tariffs, read_settings, read_tariffs, run
+from ocs.roof.build import Keepers, find_tariff, known_tariffs, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
@@ -60,17 +59,18 @@ def _terms(settings: Settings, wanted: Wanted) -> _Terms:
 
 async def _judged(keepers: Keepers, terms: _Terms) -> _Terms:
     """Refuse a tariff that neither the folder nor the store has, or that is in another currency than accounts; add the life it gives."""
-    settings = keepers.settings
-    tariffs = Tariffs(read_tariffs(settings.tariffs_folder, settings.zones_folder))
-    if not tariffs.versions(terms.tariff):
-        tariffs = await known_tariffs(keepers)
+    tariffs = await known_tariffs(keepers)
     for each in tariffs.versions(terms.tariff):
         if each.currency != terms.currency:
             raise Ended(
                 Exit.USAGE, f"tariff {each.name} is in {each.currency}, accounts are kept in {terms.currency}"
             )
-    newest = tariffs.versions(terms.tariff)
-    return terms._replace(life=(newest[-1] if newest else find_tariff(tariffs, terms.tariff)).life)
+    offset_ms = (await keepers.parts.epoch(0)).offset_ms
+    counts = tariffs.newest(terms.tariff, keepers.clock.now_ms() + offset_ms)
+    versions = tariffs.versions(terms.tariff)
+    if counts is None and versions:  # none counts yet: the first to come
+        counts = min(versions, key=lambda each: each.effective_ms)
+    return terms._replace(life=(counts or find_tariff(tariffs, terms.tariff)).life)
 
 
 def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:

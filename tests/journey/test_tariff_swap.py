@@ -280,6 +280,7 @@ def test_what_must_not_be_put_into_the_store_is_refused_with_its_reason(
     said(dated, "--in", "60", code=2, why="say once")
     said(DEARER, "--at", "tomorrow", code=2, why="--at: ")
     said(DEARER, "--in", "59", code=2, why="less than 60 s ahead")
+    said(DEARER, "--in", "99999999999999", code=2, why="beyond the year 2099")
     said(
         DEARER.replace("currency", "effective: 2020-01-01T00:00:00Z\ncurrency"),
         code=2,

@@ -136,7 +136,7 @@ def test_what_the_folder_has_too_is_the_folders(net: Network) -> None:
     same = Known(net, {"flat-data@1": "same"})
     same.put("flat-data@1", DEARER, 9_000, digest="same")
     same.look()
-    assert (same.key("flat-data", 0), same.tariffs.in_store) == ("flat-data@1", 1)
+    assert (same.key("flat-data", 9_000), same.tariffs.in_store) == ("flat-data@1", 1)
     other = Known(net, {"flat-data@1": "other"})
     other.look()
     assert (other.key("flat-data", 0), other.tariffs.in_store) == ("flat-data@1", 0)
@@ -155,6 +155,22 @@ def test_a_version_that_cannot_be_read_is_told_and_keeps_nobody_from_the_others(
     known.look()
     assert (known.key("flat-data", 0), known.tariffs.in_store) == ("flat-data@2", 1)
     assert [told.key for told in known.told if told.why] == ["odd@1"]
+
+
+@pytest.mark.parametrize("row", ["notanumber aa", "99999999999999999 aa", "-5 aa", "", "\x80"])
+def test_a_row_of_the_index_that_says_nothing_keeps_nobody_from_the_others(known: Known, row: str) -> None:
+    known.net.execute("HSET", INDEX, "bad@1", row)
+    known.put("flat-data@2", DEARER, 9_000)
+    known.look()
+    assert known.key("flat-data", 9_000) == "flat-data@2"
+    assert [each.key for each in known.told if each.why] == ["bad@1"]
+
+
+def test_a_version_that_was_put_into_the_folder_since_counts_from_when_it_was_told(net: Network) -> None:
+    known = Known(net, {"flat-data@1": "same"})
+    known.put("flat-data@1", DEARER, 9_000, "same")
+    known.look()
+    assert (known.key("flat-data", 8_999), known.key("flat-data", 9_000)) == (None, "flat-data@1")
 
 
 def test_a_store_that_does_not_answer_is_told_to_who_looks_and_the_poller_goes_on(known: Known) -> None:
