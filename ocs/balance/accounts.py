@@ -245,8 +245,9 @@ class Accounts:
         place = write_place(profile.partition, profile.path)
         for identity in _identities(new.msisdn, new.imsi):
             held = await self._parts.store.execute(slot_of(identity.key), "GET", identity.key)
-            if held is not None and read_place(held)[1] == profile.path:
-                await self._swap(identity.key, held, place)
+            if held is None or read_place(held)[1] != profile.path:
+                raise StoreFault("another create has taken the identity meanwhile: this one took too long")
+            await self._swap(identity.key, held, place)
         found = await self.read(profile.partition, profile.path)
         if found is None:
             raise StoreFault("the account was opened and is not there")

@@ -8,6 +8,7 @@ from ocs.balance.link import StoreFault
 from ocs.balance.stored_book import Row
 from ocs.money import format_amount
 from ocs.outcomes import Code
+from ocs.rating.counters import MEMBER, counter_id
 from ocs.rating.openings import bucket_id
 from ocs.rating.products import UNIT_OF_ROW, Catalogue
 from ocs.roof import say
@@ -134,6 +135,7 @@ def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str,
     return {
         "msisdn": profile.msisdn,
         "account": profile.account,
+        **_cap(account, now_ms),
         "currency": profile.currency,
         "balance": format_amount(book.balance_micros),
         "available": format_amount(book.available_micros),
@@ -141,6 +143,19 @@ def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str,
         "credit_floor": format_amount(book.floor_micros),
         "buckets": _buckets(account, now_ms, catalogue),
     }
+
+
+def _cap(account: Account, now_ms: int) -> dict[str, str]:
+    """Describe what a member may spend in the month, and what is left of it; nothing where there is no cap."""
+    cap_micros = account.profile.cap_micros
+    if account.own is None or not cap_micros:
+        return {}
+    spent = sum(
+        row.used + row.pending
+        for row in account.own.rows
+        if row.id == counter_id(MEMBER) and row.start_ms <= now_ms < row.until_ms
+    )
+    return {"cap": format_amount(cap_micros), "cap_left": format_amount(max(0, cap_micros - spent))}
 
 
 def prove(place: Place, *, as_json: bool) -> None:

@@ -55,6 +55,11 @@ def test_products_are_bought_used_shared_renewed_and_over(tmp_path: Path) -> Non
                 {"day-pass@1 internet": 1_995 * MB},
             )
 
+            assert session(actor, CHILD, MB) == (2001, 2001)
+            left = served.ocs("balance", CHILD)
+            assert (left["cap"], left["buckets"]) == ("5.00", [])
+            assert 38.01 - float(left["balance"]) == pytest.approx(5 - float(left["cap_left"])) != 0
+
             shared = served.ocs("product", "buy", CALLER, "family-share", "--id", "order-2")
             before = buckets(served, CHILD)["family-share@1 internet"]
             assert session(actor, CHILD, 3 * MB) == (2001, 2001)
