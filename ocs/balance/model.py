@@ -46,9 +46,9 @@ class Model:
         offer: Offer | None = None,
         member: str = "",
     ) -> Code:
-        """Change status, or profile and tariff, of an account or of a member; who is terminated stays so."""
+        """Change status, or profile and tariff, of an account or of a member; who is terminated, or whose payer is, stays so."""
         own = account.own(member)
-        if own.status is Status.TERMINATED:
+        if Status.TERMINATED in {account.status, own.status}:  # members end with who pays
             return Code.UNKNOWN_SUBSCRIBER
         own.status = status or own.status
         own.profile = profile or own.profile
