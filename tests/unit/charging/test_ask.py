@@ -260,6 +260,10 @@ def test_a_report_marked_final_asks_for_nothing(final: dict[str, Any]) -> None:
     assert only(UPDATE, requested={}, **final).services[0].wanted is None
 
 
+def test_an_initial_marked_final_still_asks() -> None:
+    assert only(INITIAL, requested={}, Reporting_Reason=[2]).services[0].wanted == Units()
+
+
 def test_a_report_for_another_reason_asks_on() -> None:
     asked = only(
         UPDATE, requested={}, used={"CC-Total-Octets": 5, "Reporting-Reason": 3}, Reporting_Reason=[4]
