@@ -13,8 +13,11 @@ from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.charging.plan import Known, Plan, Profile, plan
+from ocs.charging.switch import course as course_of
+from ocs.charging.switch import with_version
 from ocs.limits import PLANS_PER_REQUEST_MAX, SKEW_MS_MAX
 from ocs.outcomes import Code, Note
+from ocs.rating.tariff import Tariff
 
 if TYPE_CHECKING:
     from ocs.balance.book import Book
@@ -48,6 +51,7 @@ class Charging:
         "_profile",
         "_refusal",
         "_sent_key",
+        "_sent_next",
         "_sent_us",
         "opens",
     )
@@ -59,7 +63,7 @@ class Charging:
         self._give_up_ms = book.clock.monotonic_ms() + book.rules.deadline_ms
         self._plans = 0
         self._sent_us = 0
-        self._sent_key = ""
+        self._sent_key = self._sent_next = ""
         # an Initial opens a session anew: what is known of one of that name has ended
         self._known = book.known.get(ask.session_id) if ask.kind != INITIAL else None
         self._plan: Plan | None = None
@@ -151,18 +155,24 @@ class Charging:
             assert self._profile is not None
             self._send_for(self._profile, part)
 
+    def _tariff(self, profile: Profile, now_ms: int) -> tuple[str, Tariff | None]:
+        """Return the version that the session is on, as far as it is known; None where it is not known here."""
+        if self._known is not None:
+            return self._known.tariff, self._book.tariffs.of_session(self._known.tariff)
+        tariff = self._book.tariffs.newest(profile.tariff, now_ms)
+        return tariff.key if tariff is not None else profile.tariff, tariff
+
     def _send_for(self, profile: Profile, part: Part) -> None:
         book, ask = self._book, self._ask
         path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
         now_ms = book.clock.now_ms() + part.offset_ms
-        if self._known is None:
-            tariff = book.tariffs.newest(profile.tariff, now_ms)
-            key = tariff.key if tariff is not None else profile.tariff
-        else:
-            key = self._known.tariff
-            tariff = book.tariffs.of_session(key)
+        key, tariff = self._tariff(profile, now_ms)
+        course = None
+        if tariff is not None and tariff.name in book.tariffs.taking:
+            course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.quota.validity_s)
+            tariff = course.tariff if not course.lost else None
         if tariff is None and book.tariffs.seek(part, self._learned):
             return  # another worker may know a version that we do not
         self._sent_key = key
@@ -171,17 +181,20 @@ class Charging:
             book.counts["tariff_unknown"] += 1
             self._end(Code.EPOCH)
             return
+        self._sent_next = following = course.next if course is not None else ""
         account, session_id = profile.account, ask.session_id
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
-        made = self._plan = plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known, wallet)
+        made = self._plan = plan(
+            ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known, wallet, course
+        )
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
                 now_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
-                first_ms, grace_ms, renewed, *ladders, *services, *pieces, *sources,
+                first_ms, grace_ms, renewed, following, *ladders, *services, *pieces, *sources,
             ]
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]
@@ -331,6 +344,8 @@ class Charging:
                 book.known.pop(ask.session_id, None)
             return
         marks = dict(self._known.marks) if self._known is not None else {}
+        if self._sent_next:
+            marks = {key: with_version(mark, self._sent_key) for key, mark in marks.items()}
         marks |= {
             asked.key: mark
             for asked, mark, one in zip(ask.services, made.marks(), services, strict=True)
@@ -338,7 +353,7 @@ class Charging:
         }
         facts = made.facts if made.marked else self._known.facts if self._known is not None else ""
         assert self._profile is not None
-        book.learn(ask.session_id, Known(self._profile.path, self._sent_key, facts, marks))
+        book.learn(ask.session_id, Known(self._profile.path, self._sent_next or self._sent_key, facts, marks))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""

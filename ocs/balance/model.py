@@ -10,7 +10,7 @@ Laws
 from collections.abc import Iterable
 
 from ocs.balance.model_books import Account, Member, Session, Terms
-from ocs.balance.model_prices import Offer
+from ocs.balance.model_prices import Offer, Versions
 from ocs.balance.model_request import Request
 from ocs.balance.model_rows import Row
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask
@@ -28,6 +28,7 @@ class Model:
         self.terms = terms
         self.accounts: dict[str, Account] = {}
         self._claims = claims
+        self.versions = Versions()
 
     def open(self, account: Account, now_ms: int, credit_micros: int = 0) -> None:
         """Open an account, with the credit that it begins with, which is a top-up of its own."""
@@ -190,8 +191,8 @@ class Model:
         if ask.kind == INITIAL:
             if Status.TERMINATED in {account.status, own.status}:
                 return _refusal(Code.UNKNOWN_SUBSCRIBER)
-            session = Session(account.name, own.offer, member)
-            request = Request(self.terms, account, session, ask, now_ms)
+            session = Session(account.name, self.versions.newest(own.offer, now_ms), member)
+            request = Request(self.terms, account, session, ask, now_ms, self.versions)
             if (
                 len(account.own_sessions(member)) >= SESSIONS_PER_SUBSCRIBER_MAX
                 and not request.asks_for_emergency
@@ -201,7 +202,7 @@ class Model:
         assert session is not None, "only an Initial goes on without a session"
         if session.state is SessionState.REFUSED:
             return _refusal(Code.SUCCESS if ask.kind == TERMINATION else Code.UNKNOWN_SESSION)
-        return Request(self.terms, account, session, ask, now_ms).run()
+        return Request(self.terms, account, session, ask, now_ms, self.versions).run()
 
     @staticmethod
     def _recall(session: Session, ask: Ask) -> Outcome | None:

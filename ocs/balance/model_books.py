@@ -29,11 +29,15 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Service:
-    """One service that was granted in a session; ``granted_ms`` is when it last asked and was answered, ``mark`` its rate."""
+    """One service that was granted in a session; ``granted_ms`` is when it last asked and was answered.
+
+    ``mark`` is its rate, of the version ``offer`` of what the session is on.
+    """
 
     unit: Unit = Unit.OCTETS
     used: Used = UNUSED
     mark: str = ""
+    offer: Offer | None = None
     posted_micros: int = 0
     grant: int = 0
     hold_micros: int = 0
@@ -70,6 +74,12 @@ class Session:
     place: Place = NOWHERE
     numbers: set[int] = field(default_factory=set)
     remembered: list[Remembered] = field(default_factory=list)
+
+    def rate_of(self, service: Service) -> str:
+        """Return the mark of a service's rate, with the version where that is not the session's own."""
+        if service.offer is None or service.offer.key == self.offer.key:
+            return service.mark
+        return f"{service.offer.key}:{service.mark}"
 
     @property
     def held_micros(self) -> int:

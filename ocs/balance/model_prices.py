@@ -228,6 +228,48 @@ class Offer(NamedTuple):
         return None
 
 
+class Version(NamedTuple):
+    """A version of an offer: from when on it counts, and whether running sessions go on with it then."""
+
+    offer: Offer
+    effective_ms: int
+    takes_along: bool
+
+    @property
+    def number(self) -> int:
+        """Return its place among the versions of its name."""
+        return int(self.offer.key.partition("@")[2])
+
+
+class Versions(list[Version]):
+    """The later versions of all offers, as they came to be known; an offer that is none of them counts from always."""
+
+    def of(self, offer: Offer) -> list[Version]:
+        """Return the versions of an offer's name, the highest first."""
+        name = offer.key.partition("@")[0]
+        mine = [each for each in self if each.offer.key.partition("@")[0] == name]
+        return sorted(mine, key=lambda each: each.number, reverse=True)
+
+    def newest(self, offer: Offer, now_ms: int) -> Offer:
+        """Return what a session that begins now gets."""
+        return next((each.offer for each in self.of(offer) if each.effective_ms <= now_ms), offer)
+
+    def above(self, offer: Offer) -> list[Version]:
+        """Return the versions that take sessions of an offer along, the highest first."""
+        own = int(offer.key.partition("@")[2])
+        return [each for each in self.of(offer) if each.number > own and each.takes_along]
+
+    def following(self, offer: Offer, now_ms: int) -> Offer | None:
+        """Return what a session of an offer goes on with now."""
+        return next((each.offer for each in self.above(offer) if each.effective_ms <= now_ms), None)
+
+    def edge(self, offer: Offer, now_ms: int) -> int:
+        """Return the next instant at which sessions of an offer are taken along."""
+        return min(
+            (each.effective_ms for each in self.above(offer) if each.effective_ms > now_ms), default=2**62
+        )
+
+
 def pieces(
     offer: Offer, rate: Rate, window: int, reported: int, count: int, grant: int, now_ms: int
 ) -> list[tuple[Price, int]]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
 from ocs.balance.model_paying import Posted, Purse
-from ocs.balance.model_prices import Place, Rate, follows, pieces
+from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces
 from ocs.balance.model_rows import before_blocker
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
 from ocs.charging.outcome import Outcome, ServiceOutcome
@@ -73,11 +73,15 @@ class _Row:
 class Request:
     """Steps 4 to 9 of MONEY.md for one request that goes on to move money."""
 
-    def __init__(self, terms: Terms, account: Account, session: Session, ask: Ask, now_ms: int) -> None:
+    def __init__(
+        self, terms: Terms, account: Account, session: Session, ask: Ask, now_ms: int, versions: Versions
+    ) -> None:
         self.terms, self.account, self.session, self.ask, self.now_ms = terms, account, session, ask, now_ms
+        self.versions, self.began = versions, session.offer
         self.notes = Note(0)
         self.late = session.state is not SessionState.OPEN
         self.purse = Purse(account, session.member, now_ms)
+        self.offer = self._offer()
         self.rows = [self._row(asked) for asked in ask.services]
 
     @property
@@ -88,21 +92,41 @@ class Request:
     @property
     def place(self) -> Place:
         """What is known of where the services go, with what this request tells."""
-        offer, family = self.session.offer, self.ask.family
+        offer, family = self.began, self.ask.family
         if family is None or not offer.sells(family):
             return self.session.place
         told = offer.place(family, self.ask.information)
         return told if self.ask.kind == INITIAL else self.session.place.after(family, told)
 
+    def _offer(self) -> Offer:
+        """Return what grants are made on: the next version of what the session is on, if that prices all that is asked for."""
+        family, following = self.ask.family, self.versions.following(self.began, self.now_ms)
+        asking = [each for each in self.ask.services if each.wanted is not None]
+        if following is None or not asking or self.ask.kind != UPDATE:
+            return self.began
+        for asked in asking:
+            rate = following.rate(family, self.place, asked.rating_group)
+            on = self._on(asked.key)
+            if rate is None or (on is not None and on[0].unit != rate.unit):
+                return self.began
+        return following
+
+    def _on(self, key: str) -> tuple[Rate, int] | None:
+        """Return the rate and window that a service is on."""
+        service = self.session.services.get(key)
+        if service is None:
+            return None
+        return (service.offer or self.began).marked(self.ask.family, service.mark)
+
     def _row(self, asked: AskedService) -> _Row:
-        offer, family = self.session.offer, self.ask.family
+        offer, family = self.offer, self.ask.family
         rate = offer.rate(family, self.place, asked.rating_group)
         service = self.session.services.get(asked.key)
         if family is None or not offer.sells(family):
-            return _Row(asked, None, None, service.mark if service is not None else "")
+            return _Row(asked, None, None, self.session.rate_of(service) if service is not None else "")
         if service is None:
             return _Row(asked, None, rate)
-        return _Row(asked, offer.marked(family, service.mark), rate, service.mark)
+        return _Row(asked, self._on(asked.key), rate, self.session.rate_of(service))
 
     def run(self) -> Outcome:
         """Post, void, grant, remember, record."""
@@ -120,6 +144,7 @@ class Request:
                 session.numbers, default=0
             ):  # what a late number tells is not how things are now
                 session.place = self.place
+            session.offer = self.offer
             for row in sorted(self.rows, key=lambda row: row.turn):
                 self._grant(row)
             self._begin_life()
@@ -153,9 +178,7 @@ class Request:
             price = row.earlier[0].prices[row.earlier[1]]
             row.posted_units = min(units, max(0, price.limit - service.used.position))
             row.quarantined_units = reported - row.posted_units
-            told = pieces(
-                self.session.offer, *row.earlier, reported, row.posted_units, service.grant, self.now_ms
-            )
+            told = pieces(self.began, *row.earlier, reported, row.posted_units, service.grant, self.now_ms)
             row.posted = self.purse.post(service, told, voids=self._voids(service))
             if row.posted_units > service.grant:
                 self.notes |= Note.OVERRUN
@@ -190,7 +213,11 @@ class Request:
                 row.code = Code.UNRATED
                 return
             self.notes |= Note.STANDING
-            if service.grant and service.mark == self._mark(row):
+            if (
+                service.grant
+                and service.mark == self._mark(row)
+                and self.session.rate_of(service) == service.mark
+            ):
                 row.granted, row.final = service.grant, service.final
             else:
                 row.code = Code.CREDIT_LIMIT
@@ -207,7 +234,7 @@ class Request:
     def _mark(self, row: _Row) -> str:
         """Return the mark that a grant made now would have."""
         assert row.rate is not None
-        return row.rate.mark(self.session.offer.window(self.now_ms) if len(row.rate.prices) > 1 else 0)
+        return row.rate.mark(self.offer.window(self.now_ms) if len(row.rate.prices) > 1 else 0)
 
     def _measurable(self, row: _Row, service: Service | None) -> bool:
         """Whether a service has room in the session, and the kind of unit that it was opened with."""
@@ -221,18 +248,18 @@ class Request:
             return False
         if {self.account.status, self.account.own(self.session.member).status} != {Status.ACTIVE}:
             return True
-        grace_ms = self.session.offer.grace_ms if row.received else 0
+        grace_ms = self.offer.grace_ms if row.received else 0
         return 0 < self.account.until_ms <= self.now_ms - grace_ms
 
     def _sources(self, row: _Row) -> tuple[Source, ...]:
         if row.rate is None:
             return ()
-        return self.session.offer.sources(row.rate, self.ask.family, self.now_ms)
+        return self.offer.sources(row.rate, self.ask.family, self.now_ms)
 
     def _edges_s(self, row: _Row) -> list[int]:
         """Return the whole seconds to each edge, at least one: of the window, of the rows, of the account's life."""
-        offer, until_ms = self.session.offer, self.account.until_ms
-        edges_ms = []
+        offer, until_ms = self.offer, self.account.until_ms
+        edges_ms = [self.versions.edge(offer, self.now_ms)]
         if row.rate is not None and len(row.rate.prices) > 1:
             edges_ms.append(offer.edge(self.now_ms))
         edges_ms += [
@@ -247,28 +274,29 @@ class Request:
     def _begin_life(self) -> None:
         """Let the account's life begin with the first thing that is granted."""
         if self.account.until_ms == -1 and any(row.granted and not row.emergency for row in self.rows):
-            first_ms = self.session.offer.first_ms
+            first_ms = self.offer.first_ms
             self.account.until_ms = self.now_ms + first_ms if first_ms else 0
 
     def _hold(self, row: _Row, service: Service) -> None:
         most, wanted, rate = self.terms.most[row.unit - 1], row.asked.wanted, row.rate
         assert wanted is not None
         assert rate is not None
-        offer = self.session.offer
+        offer = self.offer
         window = offer.window(self.now_ms) if len(rate.prices) > 1 else 0
         price, used = rate.prices[window], service.used
         wish = wanted[row.unit - 1]
         wish = min(wish, most) if wish > 0 else most
         if row.unit is Unit.SECONDS:
             wish = min([wish, *self._edges_s(row)])
-        if row.earlier is not None and not follows(price, row.earlier[0].prices[0]):
+        left = service.offer is not None and service.offer.key != offer.key
+        if row.earlier is not None and (left or not follows(price, row.earlier[0].prices[0])):
             used = used._replace(cost=Fraction(service.posted_micros))
         made = self.purse.grant(service, self._sources(row), price, used, wish)
         if not made.units:
             row.code = Code.CREDIT_LIMIT
             return
         row.granted, row.final = made.units, made.units < wish
-        service.used, service.mark = used, rate.mark(window)
+        service.used, service.mark, service.offer = used, rate.mark(window), offer
         service.grant, service.final = made.units, row.final
         service.number, service.granted_ms = self.ask.number, self.now_ms
         service.hold_micros, service.parts = made.hold_micros, made.parts
@@ -295,7 +323,7 @@ class Request:
         posted_micros, pending_micros = account.own_money(session.member)
         return Charge(
             account.name, account.next(), self.now_ms, self.now_ms, ask.session_id, ask.kind, ask.number,
-            code, self.notes, session.offer.key, *account.money, session.state, session.place.text,
+            code, self.notes, self.began.key, *account.money, session.state, session.place.text,
             lines=tuple(self._line(row) for row in self.rows),
             member=session.member,
             own_posted_micros=posted_micros,

@@ -162,6 +162,10 @@ class StoredTariffs(Tariffs):
         """Return the version that new sessions get; none before the store was read (law 4)."""
         return super().newest(name, at_ms) if self.complete else None
 
+    def next_of(self, tariff: Tariff, at_ms: int) -> Tariff | None:
+        """Return the version with which sessions go on; none before the store was read: there may be a higher one (law 4)."""
+        return super().next_of(tariff, at_ms) if self.complete else None
+
     def seek(self, token: Any, done: Callable[[Any], None]) -> bool:
         """Look into the store for what was not found, unless that was done a moment ago; ``done`` gets the token or the fault."""
         if self._looking is None and self.complete:

@@ -9,7 +9,8 @@ Laws
 2. Where both rates round alike and have the same minimum and cap, the walk passes on as it is; else the chain is closed: what
    was posted stands, and the next rate begins from it, at the position reached.
 3. No grant passes the edge of a window: its life ends there, and seconds are granted no further (DESIGN law 12).
-4. What allowances, restricted money and counters a service has is named here (sources); what is left of them only the store knows.
+4. A session may go on with its tariff's next version (switch.py); then all grants are made on that one.
+5. What allowances, restricted money and counters a service has is named here (sources); what is left of them only the store knows.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
 from ocs.charging.information import NOTHING, kept, merged, told
+from ocs.charging.switch import Course
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
@@ -156,24 +158,29 @@ def plan(
     at_ms: int,
     known: Known | None = None,
     wallet: Wallet | None = None,
+    course: Course | None = None,
 ) -> Plan:
     """Make the plan of a request at an instant, on a tariff; one that is not known (None) refuses every service.
 
     ``known`` is what the store told of the session, None when it is not known here: then the plan is made as if the request told
     all, and the store compares. ``ladder_text`` packs a ladder. ``wallet`` is what the subscriber has beside money, None where
-    that is nothing.
+    that is nothing. ``course`` names the versions where the request has to do with more than ``tariff``, which is the last of them.
     """
     family = ask.family
     if tariff is None or family is None:
         return _unpriced(ask)
     priced = tariff.services.get(family)
     # A call or message may be an emergency's or one received, which only its information tells.
-    plain = priced is not None and (family == "data" or ask.information is None)
+    plain = (
+        priced is not None
+        and (course is None or course.alone)
+        and (family == "data" or ask.information is None)
+    )
     if not plain or wallet is not None or (known is not None and (known.facts or any(known.marks.values()))):
         looked_at = tariff.looked_at(family)
         if looked_at is None:
             return _unpriced(ask)
-        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet).plan(looked_at)
+        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet, course).plan(looked_at)
     assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
@@ -247,8 +254,10 @@ class _Rated:
         at_ms: int,
         known: Known | None,
         wallet: Wallet | None,
+        course: Course | None,
     ) -> None:
         assert ask.family is not None
+        self.course = course
         self.ask, self.tariff, self.rules, self.at_ms, self.known = ask, tariff, rules, at_ms, known
         self.wallet = wallet
         self.family = ask.family
@@ -309,13 +318,14 @@ class _Rated:
             wanted, most = asked.wanted[at], self.rules[at]
             wants = wanted if 0 < wanted < most else most
             validity_s = self.rules.validity_s
-            edge_ms = following.rate.edge_after(self.at_ms, self.at_ms + 1000 * validity_s)
+            edge_ms = self._edge_ms(following.rate, self.at_ms + 1000 * validity_s)
             if edge_ms is not None:
                 validity_s = max(1, (edge_ms - self.at_ms) // 1000)
                 if unit == Unit.SECONDS:  # so that no second is granted at another window's price
                     wants = min(wants, validity_s)
             ladder = self._place(following.rate.ladders[following.place])
-            closes = earlier is not None and not following.rate.follows(earlier.rate)
+            left = self.course is not None and self.course.left(mark)
+            closes = earlier is not None and (left or not following.rate.follows(earlier.rate))
         after = asked.after[at] if asked.after is not None else 0
         pieces = self._pieces(earlier, reported[at], after)
         for piece in pieces:
@@ -337,6 +347,13 @@ class _Rated:
             mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities), granted,
         )  # fmt: skip
 
+    def _edge_ms(self, rate: Rate, until_ms: int) -> int | None:
+        """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 4)."""
+        if self.course is not None and self.course.until_ms is not None:
+            edge_ms = min(until_ms, self.course.until_ms)
+            return rate.edge_after(self.at_ms, edge_ms) or edge_ms
+        return rate.edge_after(self.at_ms, until_ms)
+
     def _sources(self, following: _On | None, facts: Facts) -> tuple[Source, ...]:
         """Return what a grant may be paid from beside the account's money, and what it is counted on."""
         if self.wallet is None or following is None or following.rate.free:
@@ -354,7 +371,7 @@ class _Rated:
         if self.known is None or key not in self.known.marks:
             return (_NO_MARK, None) if following is None else (following.mark, following)
         mark = self.known.marks[key]
-        found = self.tariff.marked(mark, self.family)
+        found = (self.course or self.tariff).marked(mark, self.family)
         return mark, None if found is None else _On(*found)
 
     def _pieces(self, on: _On | None, units: int, after: int) -> list[tuple[Ladder, int]]:

@@ -5,7 +5,8 @@ Laws
    what was recorded, to the micro-unit, nothing is said of the other (rerate.py, law 4).
 2. A service of a session is compared as a whole or not at all: fees, minima and caps belong to all of it.
 3. What allowances had is nobody's price: the units beyond them are compared, as if the other tariff's accounts had the same.
-4. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
+4. A session is compared when the tariff that it began on is; where it went on with a next version (switch.py), so does its own side.
+5. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from ocs.charging.ask import INITIAL, TERMINATION
 from ocs.charging.information import kept
+from ocs.charging.switch import version_of
 from ocs.limits import FACTS_KEPT_MAX
 from ocs.outcomes import Code
 from ocs.rating.rates import CUT_BACK_S_MAX, Facts, Rate
@@ -66,6 +68,17 @@ class _Grant(NamedTuple):
     """Whether a request of a lower number made it: the session does not keep what that one told."""
 
 
+class _On(NamedTuple):
+    """The rate of a line: its tariff, and its mark there."""
+
+    tariff: Tariff
+    rate: str
+
+    @property
+    def mark(self) -> str:
+        return f"{self.tariff.key}:{self.rate}"
+
+
 class _Service:
     """One service of a session on both tariffs."""
 
@@ -102,7 +115,6 @@ class _Service:
 @dataclass(slots=True)
 class _Session:
     account: str
-    tariff: str
     begun: bool
     ended_ms: int = 0
     top: int = -1
@@ -137,7 +149,7 @@ class Replay:
     def add(self, record: Record) -> None:
         """Take the next record of the partition."""
         if isinstance(record, Charge):
-            if self._chosen(record.tariff):
+            if record.session_id in self._sessions or self._chosen(record.tariff):
                 self._charge(record)
         elif isinstance(record, Expire):
             self._end(record.session_id, record.now_ms)
@@ -160,11 +172,12 @@ class Replay:
         if session is None or (record.kind == INITIAL and session.ended_ms):
             if session is not None:
                 self._let_go(record.session_id)
-            session = _Session(record.account, record.tariff, record.kind == INITIAL)
+            session = _Session(record.account, record.kind == INITIAL)
             self._sessions[record.session_id] = session
-        tariff = self._tariffs(record.tariff)
         for place, line in enumerate(record.lines, 1):
             service = session.services.setdefault(line.key, _Service())
+            key, mark = version_of(line.rate, record.tariff)
+            tariff = self._tariffs(key)
             self.found.quarantined += line.quarantined_units > 0
             if not session.begun:
                 service.why = Why.BEGUN
@@ -173,7 +186,8 @@ class Replay:
             service.paid_micros += line.amount_micros
             service.used += line.posted_units
             if tariff is not None and service.why is None:
-                service.why = self._line(service, line, record, tariff, _tier(record, place))
+                on = _On(tariff, mark)
+                service.why = self._line(service, line, record, on, _tier(record, place))
             if _grants(service, line, record):
                 service.grant = _Grant(record.facts, record.now_ms, record.number < session.top)
                 service.unit = service.unit or line.unit  # of its first grant, and of all (UNRATED otherwise)
@@ -181,13 +195,11 @@ class Replay:
         if record.state != SessionState.OPEN:
             self._end(record.session_id, record.now_ms)
 
-    def _line(
-        self, service: _Service, line: Line, record: Charge, tariff: Tariff, tier: int | None
-    ) -> Why | None:
+    def _line(self, service: _Service, line: Line, record: Charge, on: _On, tier: int | None) -> Why | None:
         """Price one report on both tariffs; why that cannot be done."""
         grant, service.grant = service.grant, None
         if grant is not None:
-            why = self._granted(service, grant, line, tariff)
+            why = self._granted(service, grant, line.key, on)
             if why is not None:
                 return why
         if line.amount_micros != line.priced_micros:
@@ -195,7 +207,7 @@ class Replay:
         priced = line.posted_units - line.allowance_units
         if not priced:
             return None
-        if line.rate != service.mark or service.mine.position + priced != line.position:
+        if on.mark != service.mark or service.mine.position + priced != line.position:
             return Why.OTHERWISE  # on a rate that no record tells of, or a report is missing
         at_ms = min(record.at_ms, record.now_ms)
         reported = line.posted_units + line.quarantined_units
@@ -205,32 +217,32 @@ class Replay:
                 return Why.OTHERWISE
             granted = min(granted, service.room)
             # where a counter stands by the other tariff nobody recorded; on the same one it is as it was
-            own = tier if self._other.key == tariff.key else None
+            own = tier if self._other.key == on.tariff.key else None
             service.would_micros += service.other.use(priced, reported, at_ms, granted, own)
         except OverflowError:
             return Why.LIMIT
         return None
 
-    def _granted(self, service: _Service, grant: _Grant, line: Line, tariff: Tariff) -> Why | None:
+    def _granted(self, service: _Service, grant: _Grant, key: str, on: _On) -> Why | None:
         """Let a grant hold on both tariffs, if its facts choose the rate that the line after it names."""
-        name = _service_of(tariff, line.rate, service.unit)
-        facts = _facts(grant.facts, name, line.key) if name is not None else None
+        tariff = on.tariff
+        name = _service_of(tariff, on.rate, service.unit)
+        facts = _facts(grant.facts, name, key) if name is not None else None
         if facts is None:
             return Why.SERVICE
         if (
             grant.late
-            and line.rate != service.mark
+            and on.mark != service.mark
             and (tariff.looked_at(facts.service) or _OF_THE_KEY) - _OF_THE_KEY
         ):
             return Why.LATE
         mine = tariff.rate(facts)
-        if mine is None or mine.mark(index := mine.index_at(grant.at_ms)) != line.rate:
-            return None if line.rate == service.mark else Why.OTHERWISE  # the grant before it stood on
-        service.name, service.mark = facts.service, line.rate
-        service.mine.grant(mine, index)
-        if tariff.key not in self._one_plan:
-            self._one_plan[tariff.key] = same_plan(tariff.numbering, self._other.numbering)
-        other = comparable(tariff, self._other, facts, one_plan=self._one_plan[tariff.key])
+        if mine is None or mine.mark(index := mine.index_at(grant.at_ms)) != on.rate:
+            return None if on.mark == service.mark else Why.OTHERWISE  # the grant before it stood on
+        left = service.mark is not None and not service.mark.startswith(f"{tariff.key}:")
+        service.name, service.mark = facts.service, on.mark
+        service.mine.grant(mine, index, closes=left)
+        other = comparable(tariff, self._other, facts, one_plan=lambda: self._is_one_plan(tariff))
         if not isinstance(other, Rate):
             return other
         if other.unit != service.unit:
@@ -242,6 +254,11 @@ class Replay:
         )
         service.room = UNITS_MAX if edge_ms is None else max(1, (edge_ms - grant.at_ms) // 1000)
         return None
+
+    def _is_one_plan(self, tariff: Tariff) -> bool:
+        if tariff.key not in self._one_plan:
+            self._one_plan[tariff.key] = same_plan(tariff.numbering, self._other.numbering)
+        return self._one_plan[tariff.key]
 
     def _end(self, session_id: str, now_ms: int) -> None:
         session = self._sessions.get(session_id)

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from ocs.limits import BOOK_MICROS_MAX
 from ocs.rating.periods import PeriodKind, period
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 
@@ -36,6 +37,11 @@ class Counter(NamedTuple):
     zone: ZoneInfo
     cap_micros: int = 0
     each_member: bool = False
+
+    @property
+    def lifted(self) -> "Counter":
+        """Return it without its cap: what is spent is counted all the same, for notices (spending.py, law 2)."""
+        return self._replace(kind=SourceKind.STOP, cap_micros=BOOK_MICROS_MAX)
 
     def source(self, at_ms: int, own: int = 0) -> Source:
         """Return it as a plan names it, in the period that holds at an instant."""

@@ -10,6 +10,7 @@ Laws
 4. What cannot be compared is named (``Why``), never guessed.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from ocs.rating.ladder import ORIGIN, Ladder, Walk, advance, total
@@ -52,9 +53,9 @@ class Chain:
         """Return the units used so far."""
         return self._walk.position
 
-    def grant(self, rate: Rate, index: int) -> None:
-        """Go on with a grant on one of a rate's ladders."""
-        if self._rate is not None and not rate.follows(self._rate):
+    def grant(self, rate: Rate, index: int, *, closes: bool = False) -> None:
+        """Go on with a grant on one of a rate's ladders; ``closes`` where that is another version's (charging/switch.py)."""
+        if self._rate is not None and (closes or not rate.follows(self._rate)):
             self._walk = self._walk._replace(whole_micros=self._posted_micros, frac=0)
         self._rate, self._index = rate, index
 
@@ -98,7 +99,16 @@ _ALWAYS_TOLD = frozenset({"service", "rating_group", "service_identifier", "dire
 _OF_WHAT_IS_CALLED = frozenset({"zone", "called_party"})
 
 
-def comparable(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: bool) -> Rate | Why:
+def comparable(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: Callable[[], bool]) -> Rate | Why:
+    """Return the rate of another tariff for facts that a session kept, or why usage is not to be compared on it."""
+    rate = rate_told(recorded, other, facts, one_plan=one_plan)
+    if not isinstance(rate, Rate):
+        return rate
+    counted = rate.counters or any(cap.service == facts.service for cap in other.spend_caps)
+    return Why.COUNTERS if counted and recorded.key != other.key else rate
+
+
+def rate_told(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: Callable[[], bool]) -> Rate | Why:
     """Return the rate of another tariff for facts that a session kept, or why they do not tell it.
 
     ``one_plan`` says that both have the same numbering plan: a zone is what a plan makes of a number that nobody kept.
@@ -109,13 +119,10 @@ def comparable(recorded: Tariff, other: Tariff, facts: Facts, *, one_plan: bool)
             looked_at -= _OF_WHAT_IS_CALLED  # there is no number called
         if looked_at - (recorded.looked_at(facts.service) or frozenset()):
             return Why.FACTS
-        if not one_plan and looked_at & {"zone", "roaming", "called_party"}:
+        if looked_at & {"zone", "roaming", "called_party"} and not one_plan():
             return Why.ZONES
     rate = other.rate(facts)
-    if rate is None:
-        return Why.NO_RATE
-    counted = rate.counters or any(cap.service == facts.service for cap in other.spend_caps)
-    return Why.COUNTERS if counted and recorded.key != other.key else rate
+    return Why.NO_RATE if rate is None else rate
 
 
 def same_plan(one: Numbering | None, other: Numbering | None) -> bool:

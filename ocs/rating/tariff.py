@@ -92,6 +92,8 @@ class Tariff:
     spend_caps: tuple[SpendCap, ...] = ()
     life: Life = ENDLESS
     effective_ms: int = 0
+    takes_along: bool = False
+    """Whether sessions that run when it begins to count go on with it (`running_sessions: switch`; versions.py, law 3)."""
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -229,6 +231,7 @@ class _Reading:
             caps,
             lasts,
             text.effective or 0,
+            text.running_sessions == "switch",
         )
 
     def fault(self, path: Path, message: str) -> None:

@@ -99,17 +99,6 @@ def instant_ms(value: object) -> int:
     return at_ms
 
 
-def _keeps(word: str) -> str:
-    """Take what is done with running sessions: they keep their version."""
-    if word == "switch":
-        raise ValueError(
-            "running sessions cannot switch yet: the store holds each to the version it began with; write keep, or strike it"
-        )
-    if word != "keep":
-        raise ValueError(f"{word!r} is none of keep, switch")
-    return word
-
-
 def _price(text: str) -> str:
     micros(text)
     return text
@@ -297,7 +286,7 @@ class TariffText(Section):
     tariff: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,47}$")
     version: int = Field(ge=1, le=999_999)
     effective: InstantMs | None = None
-    running_sessions: Annotated[str, AfterValidator(_keeps)] = "keep"
+    running_sessions: Literal["keep", "switch"] = "keep"
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     description: str = ""
     prices: Literal["gross", "net"] = "gross"

@@ -4,23 +4,29 @@ Laws
 1. A tariff is immutable under its key, name and version: the first that is known under a key is the one.
 2. New sessions get the highest version whose instant is reached. A session keeps the version that it began with, and every
    version stays known: a session lives as long as it is heard of.
+3. A version that takes running sessions along is the next one of every session of a lower version, from its instant on; charging/switch.py
+   says whether a request makes its session go on with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ocs.rating.rerate import same_plan
 from ocs.rating.tariff import Tariff
 
 
 class Tariffs:
     """Tariffs by key ("flat-data@1"), and the versions of each name, the highest first."""
 
-    __slots__ = ("_by_key", "_by_name")
+    __slots__ = ("_by_key", "_by_name", "_one_plan", "taking")
 
     def __init__(self, tariffs: Mapping[str, Tariff]) -> None:
         self._by_key: dict[str, Tariff] = {}
         self._by_name: dict[str, tuple[Tariff, ...]] = {}
+        self._one_plan: dict[tuple[str, str], bool] = {}
+        self.taking: frozenset[str] = frozenset()
+        """Names of tariffs of which a version takes running sessions along."""
         self.add(tariffs.values())
 
     def __len__(self) -> int:
@@ -39,6 +45,8 @@ class Tariffs:
                 self._by_key[each.key] = each
                 known = (*self._by_name.get(each.name, ()), each)
                 self._by_name[each.name] = tuple(sorted(known, key=_version, reverse=True))
+                if each.takes_along:
+                    self.taking |= {each.name}
 
     def put_off(self, key: str, effective_ms: int) -> None:
         """Let a version that counts from always count from an instant; its content stays (law 1)."""
@@ -58,6 +66,29 @@ class Tariffs:
     def of_session(self, key: str) -> Tariff | None:
         """Return the version that a session was opened with."""
         return self._by_key.get(key)
+
+    def next_of(self, tariff: Tariff, at_ms: int) -> Tariff | None:
+        """Return the version with which sessions of a version go on at an instant; None when they keep theirs (law 3)."""
+        for each in self._by_name.get(tariff.name, ()):
+            if each.version > tariff.version and each.takes_along and each.effective_ms <= at_ms:
+                return each
+        return None
+
+    def taken_ms(self, tariff: Tariff, at_ms: int) -> int | None:
+        """Return the first instant after ``at_ms`` from which a higher version takes a version's sessions along; None for none."""
+        ahead = [
+            each.effective_ms
+            for each in self._by_name.get(tariff.name, ())
+            if each.version > tariff.version and each.takes_along and each.effective_ms > at_ms
+        ]
+        return min(ahead, default=None)
+
+    def one_plan(self, one: Tariff, other: Tariff) -> bool:
+        """Tell whether two versions give every number and network the same zone; large plans are compared once."""
+        names = (one.key, other.key)
+        if names not in self._one_plan:
+            self._one_plan[names] = same_plan(one.numbering, other.numbering)
+        return self._one_plan[names]
 
     def versions(self, name: str) -> tuple[Tariff, ...]:
         """Return all versions of a name, effective or not, the highest first."""

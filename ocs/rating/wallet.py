@@ -1,7 +1,7 @@
 """The wallet: what an account, or a member of one, may pay a service from at an instant: its sources, in order; pure.
 
 Laws
-1. Counters come first: the rate's, the spend caps that fit and are not lifted, a member's own cap. Then the buckets of what is held:
+1. Counters come first: the rate's, the spend caps that fit (one that is lifted is counted, and bounds nothing), a member's own cap. Then the buckets of what is held:
    by priority, then what ends first, then by number; what rolled over goes before the fresh allowance beside it.
 2. A bucket is named when its period holds, whether or not the store has opened it: a source without a row gives nothing. So one
    plan can renew a product and use what it brings.
@@ -254,9 +254,9 @@ class Wallet:
             edge_ms = min(edge_ms, holding.edge_after(at_ms))
         counters = [self._counted(each, at_ms) for each in rate.counters]
         counters += [
-            self._counted(cap.counter, at_ms)
+            self._counted(cap.counter if cap.name not in lifted else cap.counter.lifted, at_ms)
             for cap in self.tariff.spend_caps
-            if cap.name not in lifted and cap.fits(facts)
+            if cap.fits(facts)
         ]
         if self._cap is not None:
             counters.append(self._counted(self._cap, at_ms))

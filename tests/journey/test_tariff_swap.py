@@ -216,6 +216,38 @@ def _check_diff(served: RealOcs, dearer: Path, paid: str, sessions: int) -> None
     assert ocs("tariff", "diff", str(dearer), "--against", "flat-data@9").code == 4
 
 
+def test_running_sessions_go_on_with_a_version_that_takes_them_along(tmp_path: Path) -> None:
+    file = tmp_path / "flat-data-2.yaml"
+    file.write_text(DEARER.replace("version: 2", "version: 2\nrunning_sessions: switch"))
+    with RealOcs(tmp_path, "--workers", "2") as served:
+        served.ocs(
+            "subscriber",
+            "create",
+            CALLER,
+            "--imsi",
+            imsi_of(CALLER),
+            "--tariff",
+            "flat-data",
+            "--credit",
+            "1.00",
+        )
+        with gateway(served, "one") as one:
+            running = open_session(one)["session_id"]
+            served.ocs("tariff", "activate", str(file), "--in", "60")
+            until(lambda: told_by_workers(served, "ocs_tariff_revision") == [1, 1])
+            one.tell({"do": "update", "session_id": running, "used_octets": MIB, "wanted_octets": MIB})
+            assert served.balance(CALLER) == ("0.99", "0.01")
+            move_calendar(served.folder, 61_000)
+            one.tell({"do": "update", "session_id": running, "used_octets": MIB, "wanted_octets": MIB})
+            assert served.balance(CALLER) == ("0.98", "0.03")
+            one.tell({"do": "end", "session_id": running, "used_octets": MIB})
+            assert served.balance(CALLER) == ("0.95", "0.00")
+        told = served.ocs("tariff", "diff", str(file), "--against", "flat-data@1")
+        assert (told["paid"], told["would_pay"], told["not_compared"]) == ("0.05", "0.09", [])
+        assert served.ocs("audit")["clean"] is True
+        assert served.troubles() == []
+
+
 def test_a_server_that_starts_knows_what_the_store_keeps_before_it_is_ready(
     tmp_path: Path, dearer: Path
 ) -> None:

@@ -178,6 +178,28 @@ OFFERS = (
 )  # fmt: skip
 
 
+def revised(offer: Offer, version: int) -> Offer:
+    """A later version of an offer: other prices, and every third one prices no calls."""
+
+    def of(price: Price) -> Price:
+        dearer = tuple(each._replace(price_micros=each.price_micros + version) for each in price.steps)
+        bare = price._replace(steps=dearer, fee_micros=price.fee_micros + 2 * version, limit=UNITS_MAX)
+        return bare._replace(limit=ladder_of(bare).limit)
+
+    left = {
+        family: tuple(rate._replace(prices=tuple(map(of, rate.prices))) for rate in rates)
+        for family, rates in offer.rates.items()
+        if version % 3 or family != "voice"
+    }
+    prices = {family: of(price) for family, price in offer.prices.items() if version % 3 or family != "voice"}
+    key = f"{offer.key.partition('@')[0]}@{version}"
+    return (
+        rated(key, left)._replace(wallet=offer.wallet, first_ms=offer.first_ms, grace_ms=offer.grace_ms)
+        if left
+        else offer._replace(key=key, prices=prices)
+    )
+
+
 def _rates(offer: Offer, scale: int) -> list[Rate]:
     """The rates of an offer as the reader of tariffs makes them; numbers unknown to the plan meet no rate."""
     made = [

@@ -1,13 +1,14 @@
 """The store and the model side by side: every step is done to both, and both have to look the same afterwards."""
 
 import zlib
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ocs.balance.accounts import NewRow
 from ocs.balance.book import Rules
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Member, Session, Terms
-from ocs.balance.model_prices import Offer
+from ocs.balance.model_prices import Offer, Version
 from ocs.balance.model_rows import Part, RowKey
 from ocs.balance.profiles import write_place, write_profile
 from ocs.balance.stored_book import Book, read_book
@@ -21,7 +22,7 @@ from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 from ocs.records import Charge, Record, SessionState, Status
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
-from tests.property.offers import TARIFFS
+from tests.property.offers import TARIFFS, revised, tariff_of
 from tests.property.wallets import stored_wallet
 
 TERMS = Terms(
@@ -163,6 +164,16 @@ class Pair:
         code, _, _ = await self.accounts.open_rows(stored, new, price_micros, "buy")
         model, now_ms = self.models[partition], self.charged.now_ms
         assert code == model.open_rows(account, rows, price_micros, "buy", now_ms, member=member)
+
+    async def release(self, offer: Offer, ahead_ms: int, *, takes_along: bool) -> None:
+        """Let the next version of an offer be known, to count from some time ahead."""
+        self.charged.clock.keep_up()
+        known = self.charged.book.tariffs.versions(offer.key.partition("@")[0])
+        later, effective_ms = revised(offer, known[0].version + 1), self.charged.now_ms + ahead_ms
+        tariff = replace(tariff_of(later), effective_ms=effective_ms, takes_along=takes_along)
+        self.charged.book.tariffs.add([tariff])
+        for model in self.models:
+            model.versions.append(Version(later, effective_ms, takes_along))
 
     async def expire(self, index: int, session_id: str, *, forced: bool) -> None:
         """Let the sweeper, or an operator, end a session."""
@@ -372,7 +383,7 @@ def told_session(session: Session) -> dict[str, Any]:
         key: {
             "unit": each.unit,
             "position": each.used.position,
-            "rate": each.mark,
+            "rate": session.rate_of(each),
             "posted": each.posted_micros,
             "grant": each.grant,
             "hold": each.hold_micros,

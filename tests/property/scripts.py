@@ -76,6 +76,14 @@ class Amend(NamedTuple):
     offer: int | None
 
 
+class Release(NamedTuple):
+    """A later version of an offer comes to be known, and counts in a while."""
+
+    offer: int
+    ahead_ms: int
+    takes_along: bool
+
+
 class Expire(NamedTuple):
     account: int
     session: int
@@ -129,6 +137,12 @@ amend_steps = st.builds(
     st.sampled_from((*[Status.ACTIVE] * 5, *[Status.BARRED] * 3, Status.TERMINATED, None)),
     st.one_of(st.none(), st.integers(0, len(OFFERS) - 1)),
 )
+release_steps = st.builds(
+    Release,
+    st.integers(0, len(OFFERS) - 1),
+    st.sampled_from((0, 1_000, 30_000, 45_000)),
+    st.sampled_from((True, True, True, False)),
+)
 amounts = st.tuples(*[st.sampled_from((0, 0, 1, 29, 100, 350, 1_500)) for _ in BUCKETS])
 opened_rows = st.builds(
     OpenRows, accounts, st.sampled_from((0, 0, 0, 1)), amounts, st.sampled_from((0, 0, 0, 1, 250, 4_000))
@@ -146,6 +160,7 @@ STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     ),
     "open rows": (6, opened_rows),
     "amend": (2, amend_steps),
+    "release": (2, release_steps),
     "expire": (2, st.builds(Expire, accounts, st.integers(0, len(SESSIONS) - 1), st.booleans())),
     "forget": (2, st.just(Forget())),
     "wait": (
@@ -179,6 +194,7 @@ class Player:
             TopUp: self.top_up,
             OpenRows: self.open_rows,
             Amend: self.amend,
+            Release: self.release,
             Expire: self.expire,
             Forget: self.forget,
             Wait: self.wait,
@@ -247,6 +263,9 @@ class Player:
     async def amend(self, step: Amend) -> None:
         offer = None if step.offer is None else OFFERS[step.offer]
         await self.pair.amend(step.account, status=step.status, offer=offer)
+
+    async def release(self, step: Release) -> None:
+        await self.pair.release(OFFERS[step.offer], step.ahead_ms, takes_along=step.takes_along)
 
     async def expire(self, step: Expire) -> None:
         session_id = SESSIONS[step.session]
@@ -421,6 +440,10 @@ _NEAR_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "request": (24, _near_requests),
     "open rows": (3, opened_rows),
     "wait": (3, st.builds(Wait, st.sampled_from((1, 1_000, 10_000, 31_000, SHORT_MS)))),
+    "release": (
+        2,
+        release_steps.map(lambda each: each._replace(offer=_WITH_WALLETS[each.offer % len(_WITH_WALLETS)])),
+    ),
     "expire": (1, STEPS["expire"][1]),
     "top up": (1, STEPS["top up"][1]),
 }

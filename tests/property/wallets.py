@@ -70,7 +70,7 @@ def _blocker(_at_ms: int) -> Source:
 
 
 SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
-    "buckets@1": {
+    "buckets": {
         ("data", "eager"): (_units(2, 7, 7), _money(5)),
         ("data", "abroad"): (_units(3, 10, 7), _blocker, _units(1, 100, 30)),
         ("data", "world"): (_counter(SourceKind.STOP, 1, LONG_MS, 300), _money(5)),
@@ -79,7 +79,7 @@ SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
         ("voice", "far"): (_counter(SourceKind.FREE, 3, SHORT_MS, 90), _units(4, 6, 10), _money(5)),
         ("sms", "text"): (_counter(SourceKind.STOP, 4, LONG_MS, 200, own=1), _units(6, 1, 2)),
     },
-    "plain-buckets@1": {
+    "plain-buckets": {
         ("data", ""): (
             _counter(SourceKind.STOP, 4, LONG_MS, 500, own=1),
             _counter(SourceKind.FREE, 5, LONG_MS, 350),
@@ -93,7 +93,7 @@ SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
 
 def sources(offer: str, family: str, rate: str, at_ms: int) -> tuple[Source, ...]:
     """Sources of a rate of an offer; a family that has one price has a rate without a name, or with its own."""
-    by_rate = SOURCES.get(offer, {})
+    by_rate = SOURCES.get(offer.partition("@")[0], {})
     named = by_rate.get((family, "" if rate == family else rate), ())
     return tuple(each(at_ms) for each in named)
 
@@ -124,6 +124,6 @@ _KEPT: dict[str, StoredWallet] = {}
 
 def stored_wallet(_profile: Profile, tariff: Tariff) -> StoredWallet | None:
     """Wallet of a subscriber on a tariff, as a Book asks for it."""
-    if tariff.key not in SOURCES:
+    if tariff.name not in SOURCES:
         return None
     return _KEPT.setdefault(tariff.key, StoredWallet(tariff))

@@ -6,10 +6,11 @@
 -- service is told by its base `a`, the place before its first value: plan[a + A_KEY]; ladders are counted from 1, and what was
 -- used of a unit is at plan[a + A_USED + unit] (below 0: nothing was told). P_ACCOUNT names the account and its member, if any
 -- (session.lua, S_ACCOUNT), P_PAYER and P_MEMBER each. A_ORDER of the n-th service is the place of the one that is served n-th.
+-- P_NEXT is the key of the tariff that the session goes on with (ocs/charging/switch.py), '' where it stays on P_TARIFF.
 local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION, P_TARIFF, P_AT = 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES, P_BEFORE, P_FACTS = 12, 13, 14, 15, 16, 17, 18
-local P_PAYER, P_MEMBER, P_SOURCES, P_FIRST, P_GRACE, P_RENEWAL = 19, 20, 21, 22, 23, 24
-local PLAN_FIXED = 24
+local P_PAYER, P_MEMBER, P_SOURCES, P_FIRST, P_GRACE, P_RENEWAL, P_NEXT = 19, 20, 21, 22, 23, 24, 25
+local PLAN_FIXED = 25
 local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 7, 8, 9, 10, 11
 local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS, A_SOURCES, A_ORDER, A_GRANTED = 12, 13, 14, 15, 16, 17, 18
 local A_WIDTH = 18

@@ -53,10 +53,29 @@ def test_an_instant_that_is_none_is_refused_with_its_line(text: str, why: str) -
     assert why in told
 
 
-def test_running_sessions_keep_their_version_and_a_switch_is_refused() -> None:
-    assert tariff(1, "running_sessions: keep").key == "t@1"
-    assert "cannot switch yet" in fault("running_sessions: switch")
-    assert "none of keep, switch" in fault("running_sessions: end")
+def test_running_sessions_keep_their_version_unless_the_next_one_takes_them_along() -> None:
+    assert not tariff(1).takes_along
+    assert not tariff(1, "running_sessions: keep").takes_along
+    assert tariff(1, "running_sessions: switch").takes_along
+    assert "'keep' or 'switch'" in fault("running_sessions: end")
+
+
+def test_sessions_go_on_with_the_highest_version_that_takes_them_along_and_counts() -> None:
+    first, second, third, fourth = (
+        tariff(1),
+        tariff(2, "running_sessions: switch\neffective: 2026-12-01T00:00:00+01:00"),
+        tariff(3, "effective: 2026-12-01T00:00:00+01:00"),
+        tariff(4, "running_sessions: switch\neffective: 2026-12-02T00:00:00+01:00"),
+    )
+    known = Tariffs({each.key: each for each in (third, first, fourth, second)})
+    instants = (FIRST_OF_DECEMBER_MS - 1, FIRST_OF_DECEMBER_MS, FIRST_OF_DECEMBER_MS + 86_400_000)
+    assert [known.next_of(first, at_ms) for at_ms in instants] == [None, second, fourth]
+    assert [known.next_of(third, at_ms) for at_ms in instants] == [None, None, fourth]
+    assert known.next_of(fourth, instants[-1]) is None
+    assert [known.taken_ms(first, at_ms) for at_ms in instants] == [instants[1], instants[2], None]
+    assert known.taken_ms(second, 0) == instants[2]
+    assert known.taking == {"t"}
+    assert Tariffs({"t@1": first, "t@3": third}).taking == frozenset()
 
 
 def test_new_sessions_get_the_highest_version_whose_instant_is_reached() -> None:

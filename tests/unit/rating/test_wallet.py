@@ -3,6 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ocs.limits import BOOK_MICROS_MAX
 from ocs.rating.counters import MEMBER, counter_id
 from ocs.rating.numbering import EMERGENCY, read_numbering
 from ocs.rating.openings import Held
@@ -115,12 +116,14 @@ def test_counters_come_first_the_rates_then_the_caps_then_the_members() -> None:
     )
 
 
-def test_a_cap_that_is_elsewhere_or_lifted_does_not_hold() -> None:
-    caps = [[each.id for each in found if each.kind == SourceKind.STOP] for found in (
+def test_a_cap_that_is_elsewhere_does_not_hold_and_one_that_is_lifted_counts_without_a_bound() -> None:
+    caps = [[(each.id, each.cap_micros) for each in found if each.kind == SourceKind.STOP] for found in (
         sources(wallet(), HERE), sources(wallet(), ABROAD), sources(wallet("open"), ABROAD),
         sources(wallet("open", until_ms=NOON + 1), ABROAD, NOON),
     )]  # fmt: skip
-    assert caps == [[], [counter_id("spend/roaming")], [], []]
+    roaming = counter_id("spend/roaming")
+    held, lifted = [(roaming, 50_000_000)], [(roaming, BOOK_MICROS_MAX)]
+    assert caps == [[], held, lifted, lifted]
 
 
 def test_an_account_that_is_no_member_has_no_members_cap_and_one_book() -> None:

@@ -196,7 +196,13 @@ def test_tariffs_are_checked_with_every_rate_in_order(ocs: Run) -> None:
          "free": False, "priority": 5, "counters": []}
     ]  # fmt: skip
     assert told["mobile@1"]["spend_caps"] == [
-        {"spend_cap": "roaming", "service": "data", "amount": "59.50", "per": "month", "notices": [80, 100]}
+        {
+            "spend_cap": "roaming",
+            "service": "data",
+            "amount": "59.50",
+            "per": "month",
+            "notices": [80, 100, 200],
+        }
     ]
 
 

@@ -1,7 +1,5 @@
 """The examples that need allowances, caps of a day or shared balances, charged live from tariffs and products as they are written."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from ocs.balance.accounts import NewSubscriber
@@ -15,8 +13,7 @@ from ocs.outcomes import Code
 from ocs.rating.product_reading import read_product
 from ocs.rating.products import Catalogue, Product
 from ocs.rating.tariff import Tariff, read_tariff
-from tests.charged_store import StoreRoom, store_room
-from tests.real_valkey import RealValkey
+from tests.charged_store import StoreRoom
 from tests.vectors.rating.element import Element
 
 HEAD = "tariff: t\nversion: 1\ncurrency: EUR\nzone: Europe/Berlin\n"
@@ -61,12 +58,6 @@ allowances: [{{name: a, unit: {unit}, amount: {amount}, uses: [{{service: {servi
 """,
         "p.yaml",
     )
-
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[StoreRoom]:
-    with RealValkey() as server, store_room(server) as opened:
-        yield opened
 
 
 async def with_products(

@@ -1,6 +1,5 @@
 """Sessions charged on a real store with windows, zones and service information: the examples, and what a network does to them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from ocs.outcomes import Code, Note
 from ocs.rating.tariff import read_tariff
 from ocs.records import Status
 from ocs.units import Unit
-from tests.charged_store import StoreRoom, store_room
-from tests.real_valkey import RealValkey
+from tests.charged_store import StoreRoom
 from tests.vectors.rating.element import (
     EMERGENCY,
     EU,
@@ -31,13 +29,6 @@ from tests.vectors.rating.element import (
     sample,
 )
 from tests.vectors.rating.table import instant_ms, rated_tariffs, table
-
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[StoreRoom]:
-    with RealValkey() as server, store_room(server) as opened:
-        yield opened
-
 
 ROWS = [row for row in table()["rated"] if not row.get("connected")]
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ from ocs.rating.ladder import Walk, advance, total
 from ocs.rating.price import price
 from ocs.rating.rates import Facts
 from ocs.units import Unit
-from tests.charged_store import ChargedStore, StoreRoom, store_room
-from tests.real_valkey import RealValkey
+from tests.charged_store import ChargedStore, StoreRoom
 from tests.vectors.rating.debits import PARTITIONS, RULES
 from tests.vectors.rating.table import (
     CONTEXTS,
@@ -39,12 +37,6 @@ MSISDN = "491700000001"
 START = Walk(0, 0, 0, 0)
 ROOT = Path(__file__).resolve().parents[3]
 CASES = [pytest.param(*case[1:], id=case[0]) for case in cases()]
-
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[StoreRoom]:
-    with RealValkey() as server, store_room(server) as opened:
-        yield opened
 
 
 class Caller:
