@@ -343,17 +343,21 @@ class Charging:
             if ask.kind == TERMINATION:
                 book.known.pop(ask.session_id, None)
             return
-        marks = dict(self._known.marks) if self._known is not None else {}
-        if self._sent_next:
-            marks = {key: with_version(mark, self._sent_key) for key, mark in marks.items()}
-        marks |= {
+        known = self._known
+        granted = {
             asked.key: mark
             for asked, mark, one in zip(ask.services, made.marks(), services, strict=True)
             if one.granted > 0
         }
-        facts = made.facts if made.marked else self._known.facts if self._known is not None else ""
+        before, marks = (known.facts, known.marks) if known is not None else ("", {})
+        facts = made.facts if made.marked else before
+        if self._sent_next:
+            marks = {key: with_version(mark, self._sent_key) for key, mark in marks.items()}
+        elif known is not None and facts == before and granted.items() <= marks.items():
+            return  # as nearly always
         assert self._profile is not None
-        book.learn(ask.session_id, Known(self._profile.path, self._sent_next or self._sent_key, facts, marks))
+        tariff = self._sent_next or self._sent_key
+        book.learn(ask.session_id, Known(self._profile.path, tariff, facts, marks | granted))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""
