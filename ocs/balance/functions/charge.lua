@@ -54,7 +54,8 @@ local function post_units(session, s, plan, a, piece, most, book, own, taken, li
     local amount = post_pieces(session, s, plan, a, piece, most, 0, 0)
     return amount, amount, 0
   end
-  local service, list = place_of(s), session[S_LIST]
+  local service = place_of(s)
+  local list = parts_of(session, service)
   local left = draw(session, service, most, book, own, taken, line, was, at)
   if left == 0 then return 0, 0, most end
   local x, shift, covered, home, w = tier_of(session, service), 0, session[s + V_COVERED], nil, nil
@@ -153,7 +154,7 @@ end
 -- Void what an open session holds, once; how much of money that was.
 local function end_session(session, book, own)
   local held = void_all(session)
-  release(session, 0, book, own)
+  for service = 1, session[S_COUNT] do release(session, service, book, own) end
   book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1
   if own ~= book then own[B_PENDING], own[B_OPEN] = own[B_PENDING] - held, own[B_OPEN] - 1 end
   return held

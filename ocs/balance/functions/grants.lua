@@ -43,12 +43,11 @@ local function afford_tiers(session, s, plan, a, wants, budget, mine, book, own)
   return afford(session, s, plan, a, wants, budget, nil)
 end
 
--- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts, `mine` and
--- those of other services. Holds of allowances, restricted money and counters go into their rows at once.
+-- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts. Holds of allowances, restricted money and counters go into their rows at once.
 local function grant_on(session, s, plan, a, first, wants, available, book, own, at)
   local count = plan[a + A_SOURCES]
   local service = s and place_of(s) or session[S_COUNT] + 1
-  local mine, others = parts_for(session, service, plan, first, count)
+  local mine = parts_for(session, service, plan, first, count)
   local seconds, validity = seconds_to_edge(mine, book, own, at), plan[a + A_VALIDITY]
   if seconds then
     validity = least(validity, seconds)
@@ -65,7 +64,7 @@ local function grant_on(session, s, plan, a, first, wants, available, book, own,
       hold = hold_money(mine, units, plan[a + A_UNIT], room and least(price, room) or price, book, own, at, plan[P_NOW])
     end
   end
-  return wants - left + units, wants, validity, hold, mine, others
+  return wants - left + units, wants, validity, hold, mine
 end
 
 -- Whether an account may not be granted a service now: barred, or its balance at its end (MONEY.md, "Life").
@@ -106,12 +105,11 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
     release(session, place_of(s), book, own)
   end
   local code, units, hold, final, validity = refusal, 0, 0, 0, plan[a + A_VALIDITY]
-  local mine, others
+  local mine
   if denied(book, own, plan, a, at) then
     code = BARRED
   elseif refusal == 0 then
-    local list = session[S_LIST]
-    if (not s and session[S_COUNT] >= services_max) or (list and #list / X_WIDTH + PARTS_MAX > PARTS_TOTAL_MAX) then
+    if (not s and session[S_COUNT] >= services_max) or count_parts(session) + PARTS_MAX > PARTS_TOTAL_MAX then
       code = UNRATED
     else
       local wants, available = plan[a + A_WANTS], available_of(book)
@@ -121,7 +119,7 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
         units, hold = afford(session, s, plan, a, wants, available, nil)
       else
         local life
-        units, wants, life, hold, mine, others = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
+        units, wants, life, hold, mine = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
         validity = least(validity, life)
       end
       if units == 0 then code = CREDIT_LIMIT elseif units < wants then final = 1 end
@@ -135,8 +133,8 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
     if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
     session[s + V_RATE] = plan[a + A_MARK]
     if mine then
-      for i = 1, #mine do others[#others + 1] = mine[i] end
-      session[S_LIST] = others
+      session[S_LIST] = session[S_LIST] or {}
+      session[S_LIST][place_of(s)] = mine
     end
   end
   -- a service that one request names twice holds what it was granted last, and only that

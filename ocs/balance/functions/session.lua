@@ -8,7 +8,7 @@
 local S_LAYOUT, S_COUNT, S_PARTS, S_STATE, S_ACCOUNT, S_TARIFF, S_OPENED, S_DUE, S_LAST, S_TOP = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local S_HIGH, S_LOW, S_WHERE, S_ROUTE, S_FACTS, S_INDEXED, S_KEPT, S_OUTCOMES = 11, 12, 13, 14, 15, 16, 17, 18
 local S_FIXED = 18
--- The place of the session's parts, an array of their own, while a function works on it; nil when there is none.
+-- While a function works on a session, here are its parts: by the place of their service, an array each; nil when there are none.
 local S_LIST = 0
 -- Where a renewal's record and profile stand meanwhile (rows.lua).
 local S_RENEWED, S_PROFILE = 10001, 10002
@@ -43,6 +43,41 @@ local function session_format(count)
   return made
 end
 
+-- Parts in the store stand one behind the other: those of each service.
+local function by_service(flat)
+  local lists = {}
+  for x = 0, #flat - X_WIDTH, X_WIDTH do
+    local list = lists[flat[x + X_SERVICE]] or {}
+    local n = #list
+    for i = 1, X_WIDTH do list[n + i] = flat[x + i] end
+    lists[flat[x + X_SERVICE]] = list
+  end
+  return lists
+end
+
+local function one_behind_the_other(lists, count)
+  if count == 1 then return lists[1] or {} end
+  local flat, n = {}, 0
+  for service = 1, count do
+    local list = lists[service]
+    if list then
+      for i = 1, #list do flat[n + i] = list[i] end
+      n = n + #list
+    end
+  end
+  return flat
+end
+
+local function parts_of(session, service)
+  return session[S_LIST] and session[S_LIST][service] or {}
+end
+
+local function count_parts(session)
+  local total = 0
+  for service = 1, session[S_LIST] and session[S_COUNT] or 0 do total = total + #parts_of(session, service) end
+  return total / X_WIDTH
+end
+
 local function read_session(text)
   local layout, count, parts, more = byte(text, 1, 4)
   if layout ~= LAYOUT then error('a session of another layout') end
@@ -55,7 +90,7 @@ local function read_session(text)
     local list = { struct_unpack(PARTS_FORMAT .. PART_FORMAT:rep(parts), text, next) }
     next = list[parts * X_WIDTH + 1]
     list[parts * X_WIDTH + 1] = nil
-    session[S_LIST] = list
+    session[S_LIST] = count == 1 and { list } or by_service(list)
   end
   session[S_OUTCOMES] = sub(text, next)
   return session
@@ -65,8 +100,9 @@ end
 local function write_session(session)
   local outcomes, parts = session[S_OUTCOMES], ''
   session[S_OUTCOMES] = 0
-  local count, list = session[S_COUNT], session[S_LIST]
-  if list then
+  local count, lists = session[S_COUNT], session[S_LIST]
+  if lists then
+    local list = one_behind_the_other(lists, count)
     session[S_PARTS] = #list / X_WIDTH
     parts = struct_pack(PARTS_FORMAT .. PART_FORMAT:rep(session[S_PARTS]), values_of(list))
   end

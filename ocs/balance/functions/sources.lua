@@ -1,7 +1,7 @@
 -- Sources: allowances, restricted money and counters that a service is paid from or counted on (ocs/rating/sources.py, MONEY.md).
 --
 -- A plan names a service's sources, SOURCE_WIDTH values each, told by the base `z`; the session keeps those of the standing grant
--- as its parts, told by the base `x` in the array session[S_LIST]. Rows are in the account's book, or in a member's own.
+-- as its parts, told by the base `x` in the array of the service's (session.lua, S_LIST). Rows are in the account's book, or in a member's own.
 
 local UNITS, MONEY, STOP_AT, FREE_AT, TIER, BLOCK = 1, 2, 3, 4, 5, 6
 local Z_KIND, Z_OWN, Z_ID, Z_START, Z_UNTIL, Z_BLOCK, Z_TAKE, Z_CAP = 1, 2, 3, 4, 5, 6, 7, 8
@@ -55,12 +55,11 @@ local function take(taken, line, x, list, home, w, amount)
   taken[n + 5], taken[n + 6], taken[n + 7] = list[x + X_START], amount, home[w + R_USED]
 end
 
--- Give back what the parts of a service hold (`service` 0: of all); what each held.
+-- Give back what the parts of a service hold; what each held.
 local function release(session, service, book, own)
-  local list, was = session[S_LIST], {}
-  if not list then return was end
+  local list, was = parts_of(session, service), {}
   for x = 0, #list - X_WIDTH, X_WIDTH do
-    if list[x + X_HELD] ~= 0 and (service == 0 or list[x + X_SERVICE] == service) then
+    if list[x + X_HELD] ~= 0 then
       local home, w = row_of(x, list, book, own)
       if not w then error('a hold on a row that is not there') end
       home[w + R_PENDING] = home[w + R_PENDING] - list[x + X_HELD]
@@ -72,11 +71,10 @@ end
 
 -- Post units to a service's allowances, in order: how many of them are left for money.
 local function draw(session, service, units, book, own, taken, line, was, at)
-  local list = session[S_LIST]
-  local left = units
+  local list, left = parts_of(session, service), units
   for x = 0, #list - X_WIDTH, X_WIDTH do
     if left == 0 then break end
-    if list[x + X_SERVICE] == service and list[x + X_KIND] == UNITS then
+    if list[x + X_KIND] == UNITS then
       local n = least(left, list[x + X_OPEN])
       list[x + X_OPEN] = list[x + X_OPEN] - n
       left = left - n
@@ -102,18 +100,18 @@ end
 
 -- The base of a service's part of the kind TIER, or nil.
 local function tier_of(session, service)
-  local list = session[S_LIST]
+  local list = parts_of(session, service)
   for x = 0, #list - X_WIDTH, X_WIDTH do
-    if list[x + X_SERVICE] == service and list[x + X_KIND] == TIER then return x end
+    if list[x + X_KIND] == TIER then return x end
   end
   return nil
 end
 
 -- What a service's price takes from the account, after caps that free the rest and restricted money; counters count.
 local function spend(session, service, price, book, own, taken, line, now, was, at)
-  local list = session[S_LIST]
+  local list = parts_of(session, service)
   for x = 0, #list - X_WIDTH, X_WIDTH do
-    if list[x + X_SERVICE] == service and list[x + X_KIND] == FREE_AT then
+    if list[x + X_KIND] == FREE_AT then
       local home, w = row_of(x, list, book, own)
       price = least(price, above(list[x + X_CAP] - (w and home[w + R_USED] or 0)))
     end
@@ -122,8 +120,7 @@ local function spend(session, service, price, book, own, taken, line, now, was, 
   local rest = price
   for x = 0, #list - X_WIDTH, X_WIDTH do
     local kind = list[x + X_KIND]
-    if list[x + X_SERVICE] ~= service then -- another's
-    elseif kind == FREE_AT or kind == STOP_AT then
+    if kind == FREE_AT or kind == STOP_AT then
       local home, w = counter_of(x, list, book, own, MONEY_UNIT, now)
       take(taken, line, x, list, home, w, price)
     elseif kind == MONEY and rest > 0 then
@@ -138,53 +135,44 @@ local function spend(session, service, price, book, own, taken, line, now, was, 
   return rest
 end
 
--- The base of a service's part on the same row as a source, or nil.
-local function part_on(list, service, plan, z)
-  if list then
-    for x = 0, #list - X_WIDTH, X_WIDTH do
-      if list[x + X_SERVICE] == service and list[x + X_ID] == plan[z + Z_ID] and list[x + X_START] == plan[z + Z_START]
-        and list[x + X_OWN] == plan[z + Z_OWN] and list[x + X_KIND] == UNITS then
-        return x
-      end
+-- The base of a part of units on the same row as a source, or nil.
+local function part_on(list, plan, z)
+  for x = 0, #list - X_WIDTH, X_WIDTH do
+    if list[x + X_ID] == plan[z + Z_ID] and list[x + X_START] == plan[z + Z_START] and list[x + X_OWN] == plan[z + Z_OWN]
+      and list[x + X_KIND] == UNITS then
+      return x
     end
   end
   return nil
 end
 
--- The parts that a grant on a plan's sources begins with: what is left open of others, then the sources, nothing held. Those of
--- other services come along in `all`.
+-- The parts that a grant on a plan's sources begins with: what is left open of others, then the sources, nothing held.
 local function parts_for(session, service, plan, first, count)
-  local list, all, mine = session[S_LIST], {}, {}
-  local function copy(to, x)
-    for i = 1, X_WIDTH do to[#to + 1] = list[x + i] end
-  end
-  if list then
-    for x = 0, #list - X_WIDTH, X_WIDTH do
-      if list[x + X_SERVICE] ~= service then
-        copy(all, x)
-      elseif list[x + X_OPEN] > 0 then
-        local named = false
-        for z = first, first + (count - 1) * SOURCE_WIDTH, SOURCE_WIDTH do
-          if plan[z + Z_KIND] == BLOCK then break end
-          if plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z) == x then named = true end
-        end
-        if not named and #mine / X_WIDTH + count < PARTS_MAX then
-          copy(mine, x)
-          mine[#mine - X_WIDTH + X_BLOCK] = 0 -- only what is open of it
-        end
+  local list, mine = parts_of(session, service), {}
+  for x = 0, #list - X_WIDTH, X_WIDTH do
+    if list[x + X_OPEN] > 0 then
+      local named = false
+      for z = first, first + (count - 1) * SOURCE_WIDTH, SOURCE_WIDTH do
+        if plan[z + Z_KIND] == BLOCK then break end
+        if plan[z + Z_KIND] == UNITS and part_on(list, plan, z) == x then named = true end
+      end
+      if not named and #mine / X_WIDTH + count < PARTS_MAX then
+        local n = #mine
+        for i = 1, X_WIDTH do mine[n + i] = list[x + i] end
+        mine[n + X_BLOCK] = 0 -- only what is open of it
       end
     end
   end
   for z = first, first + (count - 1) * SOURCE_WIDTH, SOURCE_WIDTH do
     if plan[z + Z_KIND] == BLOCK then break end
-    local same = plan[z + Z_KIND] == UNITS and part_on(list, service, plan, z)
+    local same = plan[z + Z_KIND] == UNITS and part_on(list, plan, z)
     local n = #mine
     mine[n + X_SERVICE], mine[n + X_KIND], mine[n + X_OWN] = service, plan[z + Z_KIND], plan[z + Z_OWN]
     mine[n + X_ID], mine[n + X_START], mine[n + X_UNTIL] = plan[z + Z_ID], plan[z + Z_START], plan[z + Z_UNTIL]
     mine[n + X_BLOCK], mine[n + X_TAKE], mine[n + X_CAP] = plan[z + Z_BLOCK], plan[z + Z_TAKE], plan[z + Z_CAP]
     mine[n + X_OPEN], mine[n + X_HELD] = same and list[same + X_OPEN] or 0, 0
   end
-  return mine, all
+  return mine
 end
 
 local function blocked(plan, first, count)
