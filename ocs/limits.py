@@ -78,6 +78,15 @@ TOPUP_MICROS_MAX = 10_000 * 1_000_000
 BOOK_MICROS_MAX = 2**52
 """Largest total of credits or of posted money of one account, half of what the store computes exactly."""
 
+SPOOL_ENTRIES_MAX = 200_000
+"""Terminations that a worker keeps on disk while the store is away, about 50 MB: half a minute of a busy worker. Beyond: 3004."""
+
+SPOOL_UNDER_WAY_MAX = 64
+"""Kept terminations that are charged at once when the store is back: beside the traffic, not before it."""
+
+SPOOL_PAUSE_MS = 500
+"""Time between two looks at what is kept."""
+
 LINK_CALLS_WAITING_MAX = 16_384
 """Calls that wait on one link to the store: about half a second of the store's greatest rate. Beyond: LinkFull, answered with 3004."""
 

@@ -39,6 +39,7 @@ class Charging:
 
     __slots__ = (
         "_ask",
+        "_at_ms",
         "_book",
         "_done",
         "_fresh",
@@ -56,8 +57,9 @@ class Charging:
         "opens",
     )
 
-    def __init__(self, book: "Book", ask: Ask, done: Answered) -> None:
+    def __init__(self, book: "Book", ask: Ask, done: Answered, at_ms: int = 0) -> None:
         self._book = book
+        self._at_ms = at_ms
         self._ask = ask
         self._done = done
         self._give_up_ms = book.clock.monotonic_ms() + book.rules.deadline_ms
@@ -168,6 +170,7 @@ class Charging:
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
         now_ms = book.clock.now_ms() + part.offset_ms
+        at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
         key, tariff = self._tariff(profile, now_ms)
         course = None
         if tariff is not None and tariff.name in book.tariffs.taking:
@@ -186,13 +189,13 @@ class Charging:
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
         made = self._plan = plan(
-            ask, tariff, book.rules.quota, book.ladder_text, now_ms, self._known, wallet, course
+            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course
         )
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
-                now_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
+                at_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
                 first_ms, grace_ms, renewed, following, *ladders, *services, *pieces, *sources,
             ]

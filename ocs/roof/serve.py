@@ -24,6 +24,7 @@ from ocs.balance.addresses import Address, Scheme
 from ocs.balance.book import Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
+from ocs.balance.spool import Spool
 from ocs.balance.store import Store
 from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging.answer import AnswerWriter
@@ -336,15 +337,22 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
             logger.warning("the store's tariffs cannot be read yet", why=repr(fault))
     learning = asyncio.create_task(tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)))
 
-    async def close() -> None:
-        learning.cancel()
-        await asyncio.gather(learning, return_exceptions=True)
-        await keepers.store.close()
-
     book = book_on(
         settings, keepers, tariffs, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe)
     )
     equip(book, holdings_on(keepers, tariffs, catalogue_of(settings)))
+    spool = Spool(book, settings.server.data_dir / "spool", config.name, keepers.clock)
+    # files of workers that there are no more are the first one's
+    workers = {f"worker-{place}" for place in range(settings.server.workers)}
+    first = config.name == "worker-0"
+    spooling = asyncio.create_task(spool.keep_up(lambda name: first and name not in workers))
+
+    async def close() -> None:
+        for each in (learning, spooling):
+            each.cancel()
+        await asyncio.gather(learning, spooling, return_exceptions=True)
+        await keepers.store.close()
+
     answers = AnswerWriter(
         settings.diameter.origin_host,
         settings.diameter.origin_realm,
@@ -352,11 +360,12 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         session_failover=int(settings.diameter.session_failover),
     )
     return WorkerParts(
-        book=book,
+        book=spool,
         answers=answers,
         log=logger,
         close=close,
-        store_events=lambda: book.counts,
+        store_events=lambda: book.counts | spool.counts,
+        spooled=lambda: spool.entries,
         store_retried=lambda: keepers.store.retried,
     )
 

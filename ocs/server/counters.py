@@ -63,11 +63,16 @@ STORE_EVENTS: Final = (
     "stale",
     "epoch",
     "replayed_unknown",
+    "tariff_unknown",
     "store_faults",
     "script_faults",
     "own_faults",
+    "spooled",
+    "spool_charged",
+    "spool_refused",
+    "spool_faults",
 )
-"""What the Book counts of calls that did not go straight through."""
+"""What the Book and its spool count of requests that did not go straight through."""
 
 _REQUEST_BOUNDS: Final = (
     250, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 20_000, 30_000, 50_000, 100_000, 250_000, 500_000,
@@ -156,6 +161,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         COUNTER,
         "Calls that the store refused unexecuted and that were made again.",
     ),
+    Family("ocs_spool_entries", GAUGE, "Terminations on disk that wait for the store.", fold=EACH),
     Family("ocs_store_epoch", GAUGE, "Greatest epoch of the store that is known.", fold=GREATEST),
     Family("ocs_process_ready", GAUGE, "1: serves; 2: drains; 0: neither.", fold=EACH),
     Family(

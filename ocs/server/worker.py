@@ -73,7 +73,8 @@ def micros() -> int:
 class WorkerParts(NamedTuple):
     """What the roof builds for a worker, inside its process and its event loop.
 
-    `store_events` gives the book's running counts by counters.STORE_EVENTS; `store_retried` the store's.
+    `store_events` gives the book's running counts by counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many
+    terminations wait on disk for the store.
     """
 
     book: Book
@@ -82,6 +83,7 @@ class WorkerParts(NamedTuple):
     close: Callable[[], Awaitable[None]] = _nothing
     store_events: Callable[[], Mapping[str, int]] = _no_counts
     store_retried: Callable[[], int] = int
+    spooled: Callable[[], int] = int
     now_us: Callable[[], int] = micros
 
 
@@ -280,6 +282,7 @@ class Worker:
             cells[at("ocs_peers", state)] = count
         cells[at("ocs_requests_in_flight")] = self._admission.inflight
         cells[at("ocs_process_store_ready")] = int(self._parts.book.ready)
+        cells[at("ocs_spool_entries")] = self._parts.spooled()
         self._advance(at("ocs_ignored_avps_total"), self._codec.ignored_in_service_information)
         self._advance(at("ocs_store_retried_total"), self._parts.store_retried())
         events = self._parts.store_events()

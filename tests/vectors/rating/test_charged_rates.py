@@ -1,11 +1,14 @@
 """Sessions charged on a real store with windows, zones and service information: the examples, and what a network does to them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from ocs.charging.ask import TERMINATION, UPDATE
+from ocs.charging.outcome import Outcome
 from ocs.money import parse_amount
+from ocs.names import e164
 from ocs.outcomes import Code, Note
 from ocs.rating.tariff import read_tariff
 from ocs.records import Status
@@ -17,6 +20,7 @@ from tests.vectors.rating.element import (
     EVENING,
     FAR,
     HOME,
+    MSISDN,
     NEAR,
     NOON,
     NOWHERE,
@@ -343,3 +347,26 @@ def test_the_record_says_by_what_the_session_was_priced(room: StoreRoom) -> None
         assert (record.facts, [line.rate for line in record.lines]) == ("near", ["near/0"])
 
     room.run(session())
+
+
+def test_what_was_received_earlier_is_priced_as_of_then(room: StoreRoom) -> None:
+    # a termination that was kept on disk while the store was away (ocs/balance/spool.py): 600 s beyond the grant, all before 18:00
+    async def posted(at: str | None) -> int:
+        element = await Element.made(room, sample(), "voice")
+        await element.at("2026-02-05T17:45")
+        await element.initial(NEAR, wanted=60)
+        await element.at("2026-02-05T18:30")
+        charged = element.charged
+        at_ms = 0 if at is None else instant_ms(element.tariff, at) - charged.offset_ms
+        identity = e164(MSISDN)
+        assert identity is not None
+        ask = element.ask_of(TERMINATION, "gw;1", identity, 660, None)
+        ask = ask._replace(services=(ask.services[0]._replace(key="10", rating_group=10),))
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        charged.book.charge(ask, future.set_result, at_ms)
+        assert (await future).code == Code.SUCCESS
+        return await element.posted()
+
+    assert room.run(posted("2026-02-05T17:56")) == 660 * 20_000
+    assert room.run(posted(None)) == 60 * 20_000 + 600 * 10_000
+    assert room.run(posted("2026-02-05T19:30")) == 60 * 20_000 + 600 * 10_000  # never later than now

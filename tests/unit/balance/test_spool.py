@@ -1,0 +1,264 @@
+"""The spool alone, before a book that does as it is told."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocs.balance import spool as spooling
+from ocs.balance.charging import Answered
+from ocs.balance.spool import Entry, Spool, read
+from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
+from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.names import SubscriberId
+from ocs.outcomes import Code, Note
+from ocs.units import Unit
+
+NOW_MS = 1_800_000_000_000
+AWAY = Outcome(Code.EPOCH, Note(0), ())
+DONE = Outcome(Code.SUCCESS, Note(0), ())
+
+
+def ended(name: str, *, used: int = 1_000, kind: int = TERMINATION) -> Ask:
+    ids = (SubscriberId("imsi", "262010000000001"), SubscriberId("e164", "491700000001"))
+    services = (
+        AskedService("10", 10, None, Units(used), None),
+        AskedService("20/5", 20, 5, Units(0, 3), None, Units(0, 1)),
+        AskedService("", None, None, None, None),
+    )
+    return Ask(
+        kind, name, 7, "data", "32251@3gpp.org", ids, services, 2**48 - 1, True, "gw\udcff.example", "example.org"
+    )  # fmt: skip
+
+
+class Book:
+    """Answers what it is told by the session's name, the store being away until it is not."""
+
+    def __init__(self, answers: dict[str, Outcome] | None = None) -> None:
+        self.answers = answers or {}
+        self.ready = False
+        self.charged: list[tuple[str, int]] = []
+
+    def charge(self, ask: Ask, done: Answered, at_ms: int = 0) -> None:
+        self.charged.append((ask.session_id, at_ms))
+        asyncio.get_running_loop().call_soon(
+            done, self.answers.get(ask.session_id, DONE) if self.ready else AWAY
+        )
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def monotonic_ms(self) -> int:
+        return 0
+
+
+async def told(spool: Spool, ask: Ask) -> Outcome:
+    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    spool.charge(ask, future.set_result)
+    return await future
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come to that")
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.spool"))
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spooling, "SPOOL_PAUSE_MS", 5)
+
+
+def test_what_finds_a_store_leaves_nothing_on_disk(tmp_path: Path) -> None:
+    async def run() -> None:
+        book = Book()
+        book.ready = True
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        assert await told(spool, ended("a")) == DONE
+        assert book.charged == [("a", 0)]
+        assert (files(tmp_path), spool.entries) == ([], 0)
+
+    asyncio.run(run())
+
+
+def test_only_terminations_are_kept(tmp_path: Path) -> None:
+    async def run() -> None:
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+        for kind in (INITIAL, UPDATE):
+            assert await told(spool, ended("a", kind=kind)) == AWAY
+        assert files(tmp_path) == []
+
+    asyncio.run(run())
+
+
+def test_a_termination_is_on_disk_before_its_client_hears_that_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        order.append("fsync")
+
+    monkeypatch.setattr(os, "fsync", synced)
+
+    async def run() -> None:
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+        asks = [ended(name) for name in "abc"]
+        outcomes: list[Outcome] = []
+
+        def hear(outcome: Outcome) -> None:
+            order.append("told")
+            outcomes.append(outcome)
+
+        for ask in asks:
+            spool.charge(ask, hear)
+        await until(lambda: len(outcomes) == 3)
+        row = ServiceOutcome(Code.SUCCESS, Unit.OCTETS, 0, 0, final=False)
+        assert outcomes == [Outcome(Code.SUCCESS, Note(0), (row,) * 3)] * 3
+        (file,) = files(tmp_path)
+        assert read(file) == [Entry(NOW_MS, ask) for ask in asks]
+        assert (file.stat().st_mode & 0o777, spool.entries, spool.counts["spooled"]) == (0o600, 3, 3)
+        assert order[-1] == "told"
+        assert order.count("fsync") < 5, "entries that come together share one fsync"
+        assert "told" not in order[: order.index("fsync")]
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_written_is_answered_with_what_the_store_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+        assert (await told(spool, ended("kept"))).code == Code.SUCCESS
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", _no_space)
+            assert await told(spool, ended("lost")) == AWAY
+        assert (await told(spool, ended("later"))).code == Code.SUCCESS
+        (file,) = files(tmp_path)
+        assert [each.ask.session_id for each in read(file)] == ["kept", "later"]
+        assert (spool.entries, spool.counts["spool_faults"]) == (2, 1)
+
+    asyncio.run(run())
+
+
+def _no_space(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_beyond_the_bound_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spooling, "SPOOL_ENTRIES_MAX", 2)
+
+    async def run() -> None:
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+        codes = [(await told(spool, ended(name))).code for name in "abc"]
+        assert codes == [Code.SUCCESS, Code.SUCCESS, Code.EPOCH]
+
+    asyncio.run(run())
+
+
+def test_when_the_store_is_back_all_is_charged_as_of_its_reception_and_the_file_goes(tmp_path: Path) -> None:
+    async def run() -> None:
+        book = Book()
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        work = asyncio.create_task(spool.keep_up())
+        for name in "abc":
+            await told(spool, ended(name))
+        book.charged.clear()
+        await asyncio.sleep(0.05)
+        assert book.charged == []
+        book.ready = True
+        await until(lambda: spool.entries == 0)
+        assert book.charged == [(name, NOW_MS) for name in "abc"]
+        assert (files(tmp_path), spool.counts["spool_charged"]) == ([], 3)
+        work.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_starts_again_charges_what_its_predecessor_kept_and_writes_over_nothing(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        await told(Spool(Book(), tmp_path, "worker-0", Clock()), ended("before"))
+        await told(Spool(Book(), tmp_path, "worker-3", Clock()), ended("of one that is no more"))
+        await told(Spool(Book(), tmp_path, "worker-1", Clock()), ended("another's"))
+        book = Book()
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        await told(spool, ended("after"))
+        assert len(files(tmp_path)) == 4
+        book.ready = True
+        book.charged.clear()
+        work = asyncio.create_task(spool.keep_up(lambda name: name == "worker-3"))
+        await until(lambda: len(files(tmp_path)) == 1)
+        assert {name for name, _ in book.charged} == {"before", "of one that is no more", "after"}
+        assert [each.ask.session_id for each in read(files(tmp_path)[0])] == ["another's"]
+        work.cancel()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 30])
+def test_a_torn_end_was_never_acknowledged(tmp_path: Path, cut: int) -> None:
+    async def run() -> None:
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+        await told(spool, ended("whole"))
+        await told(spool, ended("torn"))
+
+    asyncio.run(run())
+    (file,) = files(tmp_path)
+    file.write_bytes(file.read_bytes()[:-cut])
+    assert [each.ask.session_id for each in read(file)] == ["whole"]
+    file.write_bytes(b"\xff" * 40)
+    assert read(file) == []
+
+
+def test_what_is_refused_by_then_is_set_aside_for_a_human(tmp_path: Path) -> None:
+    async def run() -> None:
+        gone = Outcome(Code.UNKNOWN_SESSION, Note(0), ())
+        book = Book({"gone": gone, "gone, unused": gone})
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        unused = ended("gone, unused", used=0)
+        unused = unused._replace(services=unused.services[:1])
+        for ask in (ended("a"), ended("gone"), unused):
+            await told(spool, ask)
+        book.ready = True
+        work = asyncio.create_task(spool.keep_up())
+        await until(lambda: spool.entries == 0)
+        assert [each.ask.session_id for each in read(tmp_path / "worker-0.refused")] == ["gone"]
+        assert (spool.counts["spool_charged"], spool.counts["spool_refused"]) == (2, 1)
+        work.cancel()
+
+    asyncio.run(run())
+
+
+def test_one_that_cannot_be_decided_holds_up_no_other_and_is_not_given_up(tmp_path: Path) -> None:
+    async def run() -> None:
+        book = Book({"stuck": AWAY})
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        for name in ("stuck", "free"):
+            await told(spool, ended(name))
+        book.ready = True
+        book.charged.clear()
+        work = asyncio.create_task(spool.keep_up())
+        await until(lambda: [name for name, _ in book.charged].count("stuck") > 2)
+        assert [name for name, _ in book.charged].count("free") == 1
+        assert (spool.entries, len(files(tmp_path))) == (1, 1)
+        book.answers.clear()
+        await until(lambda: spool.entries == 0)
+        assert files(tmp_path) == []
+        work.cancel()
+
+    asyncio.run(run())
