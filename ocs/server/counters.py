@@ -63,6 +63,7 @@ STORE_EVENTS: Final = (
     "stale",
     "epoch",
     "replayed_unknown",
+    "tariff_unknown",
     "store_faults",
     "script_faults",
     "own_faults",
