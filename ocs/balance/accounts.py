@@ -23,6 +23,7 @@ from ocs.clock import Clock
 from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
 from ocs.names import E164, IMSI, SubscriberId
 from ocs.outcomes import Code, Note
+from ocs.rating.openings import OpenedRow, Rolled
 from ocs.records import Status
 
 CLAIMED, DONE = 1, 2
@@ -63,30 +64,6 @@ class NewSubscriber(NamedTuple):
     currency: str
     floor_micros: int
     until_ms: int = ENDLESS
-
-
-class NewRow(NamedTuple):
-    """A bucket to be opened: units (or micro-units, ``unit`` 4) from ``start_ms`` up to ``until_ms``; ``own`` 1 in a member's own book."""
-
-    id: int
-    unit: int
-    start_ms: int
-    until_ms: int
-    amount: int
-    own: int = 0
-
-
-class Rolled(NamedTuple):
-    """What is left of a row that has ended, at most ``most`` of it, goes to a row of its own."""
-
-    from_id: int
-    from_start_ms: int
-    to_id: int
-    to_start_ms: int
-    to_until_ms: int
-    unit: int
-    most: int
-    own: int = 0
 
 
 class RowsOpened(NamedTuple):
@@ -313,18 +290,19 @@ class Accounts:
     async def open_rows(
         self,
         account: Account,
-        rows: Sequence[NewRow],
+        rows: Sequence[OpenedRow],
         price_micros: int,
         cause: str,
         *,
         rolled: Sequence[Rolled] = (),
+        own: int = 0,
         profile: Profile | None = None,
         due_ms: int = 0,
         once: bool = False,
         content: str = "",
         limit: Sequence[int] = (),
     ) -> RowsOpened:
-        """Open buckets against a price, once, all or nothing.
+        """Open buckets against a price, once, all or nothing; with ``own`` 1 in a member's own book.
 
         ``limit`` is what a member may spend (renewals.py, limit_of): more is CREDIT_LIMIT too.
         ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
@@ -340,8 +318,9 @@ class Accounts:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
             where.partition, "rows", names, where.account, where.member, account.book.version, cause, price_micros,
-            write_profile(profile) if profile is not None else "", [list(each) for each in rows],
-            [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0, list(limit),
+            write_profile(profile) if profile is not None else "", [[*each, own] for each in rows],
+            [[*each, own] for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0,
+            list(limit),
         )  # fmt: skip
         code = Code(reply[0])
         if code in {Code.SKEW, Code.EPOCH}:

@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 class OpenedRow(NamedTuple):
-    """A row to be made; ``unit`` as the store has it."""
+    """A bucket to be made: units (or micro-units, ``unit`` 4) from ``start_ms`` up to ``until_ms``."""
 
     id: int
     unit: int

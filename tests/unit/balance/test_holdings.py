@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import Account, NewRow
+from ocs.balance.accounts import Account
 from ocs.balance.link import StoreFault
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.names import e164
 from ocs.outcomes import Code
+from ocs.rating.openings import OpenedRow
 from ocs.rating.products import Catalogue
 from ocs.records import Status
 from tests.charged_store import StoreRoom, store_room
@@ -305,7 +306,7 @@ def test_a_bonus_for_which_there_is_no_room_is_counted_and_the_money_comes_in(ro
     async def work() -> None:
         scene = await Scene.made(room, credit=0)
         until_ms = scene.charged.now_ms + DAY_MS
-        full = [NewRow(5_000 + each, 1, 0, until_ms, 1) for each in range(100)]
+        full = [OpenedRow(5_000 + each, 1, 0, until_ms, 1) for each in range(100)]
         await scene.charged.accounts.open_rows(await scene.look(), full, 0, "full")
         done = await scene.charged.accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
         assert (done.code, done.balance_micros, scene.holdings.bonuses_not_given) == (

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocs.balance.accounts import Rolled
 from ocs.balance.audit import audit
 from ocs.balance.stored_book import write_book
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.names import e164
 from ocs.outcomes import Code
-from ocs.rating.openings import Held
+from ocs.rating.openings import Held, Rolled
 from ocs.rating.sources import Source, SourceKind
 from ocs.records import Rows
 from tests.charged_store import StoreRoom, store_room
