@@ -36,12 +36,14 @@ _RENEWALS_MAX = 64
 class Bought(NamedTuple):
     """Result of a purchase: the code, whether it was a repetition, and its price (of CREDIT_LIMIT: what it would be).
 
-    ``why`` tells what a LIMIT is about.
+    ``number`` is that of the instance, ``until_ms`` the end of its first period. ``why`` tells what a LIMIT is about.
     """
 
     code: Code
     replayed: bool = False
     price_micros: int = 0
+    number: int = 0
+    until_ms: int = 0
     why: str = ""
 
 
@@ -92,22 +94,24 @@ class Holdings:
                 return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
             standing = self._standing(profile.products, now_ms)
-            held = Held(
-                max((each.number for each in profile.products), default=0) + 1, product.key, now_ms, 0
-            )
+            held = Held(account.book.version, product.key, now_ms, 0)  # openings.py, law 1
             if refusal := self._refusal(profile, product, held, now_ms, may_crowd=may_crowd):
                 return Bought(Code.LIMIT, why=refusal)
             try:
                 opened = begin(held)
             except ValueError as over:
                 return Bought(Code.LIMIT, why=str(over))
-            after = profile._replace(products=(*standing, held._replace(until_ms=opened.period[1])))
-            code, replayed, paid_micros = await self._accounts.open_rows(
+            until_ms = opened.period[1]
+            after = profile._replace(products=(*standing, held._replace(until_ms=until_ms)))
+            done = await self._accounts.open_rows(
                 account, opened.rows, opened.price_micros, cause, own=own_book(profile, product), profile=after,
-                due_ms=self._due_ms(after, now_ms), once=True, content=product.key, limit=self._limit(profile, now_ms),
+                due_ms=self._due_ms(after, now_ms), content=product.key, told=(held.number, until_ms),
+                limit=self._limit(profile, now_ms),
             )  # fmt: skip
-            if code != Code.STALE:
-                return Bought(code, replayed, paid_micros if code == Code.SUCCESS else opened.price_micros)
+            if done.code == Code.SUCCESS:
+                return Bought(*done)
+            if done.code != Code.STALE:
+                return Bought(done.code, done.replayed, opened.price_micros)
             again = await self._accounts.read(profile.partition, profile.path)
             if again is None:
                 return Bought(Code.UNKNOWN_SUBSCRIBER)
@@ -190,7 +194,7 @@ class Holdings:
         opened, own, after, cause = renewed(profile, due, self._standing(profile.products, now_ms), now_ms)
         code = Code.CREDIT_LIMIT
         if _may_pay(account, now_ms):
-            code, _, _ = await self._accounts.open_rows(
+            code, *_ = await self._accounts.open_rows(
                 account, opened.rows, opened.price_micros, cause, rolled=opened.rolled, own=own, profile=after,
                 due_ms=self._due_ms(after, now_ms), limit=self._limit(profile, now_ms),
             )  # fmt: skip
@@ -217,7 +221,7 @@ class Holdings:
         """Change what the profile says is held, for the version of it that was read."""
         after = account.profile._replace(products=tuple(kept))
         now_ms = await self.now_ms(after.partition)
-        code, _, _ = await self._accounts.open_rows(
+        code, *_ = await self._accounts.open_rows(
             account, (), 0, cause, profile=after, due_ms=self._due_ms(after, now_ms)
         )
         return code

@@ -160,7 +160,7 @@ class Pair:
         partition, account, member = self.homes[index]
         stored = await self.stored(index)
         new = [OpenedRow(*row) for row in rows]
-        code, _, _ = await self.accounts.open_rows(stored, new, price_micros, "buy", own=int(bool(member)))
+        code, *_ = await self.accounts.open_rows(stored, new, price_micros, "buy", own=int(bool(member)))
         model, now_ms = self.models[partition], self.charged.now_ms
         assert code == model.open_rows(account, rows, price_micros, "buy", now_ms, member=member)
 

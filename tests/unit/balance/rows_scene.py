@@ -101,7 +101,7 @@ class Scene:
 
     async def open(self, *rows: OpenedRow, **more: Any) -> Code:
         await self.look()
-        code, _, _ = await self.charged.accounts.open_rows(
+        code, *_ = await self.charged.accounts.open_rows(
             self.account, rows, more.pop("price", 0), "test", **more
         )
         return code
