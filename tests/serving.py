@@ -39,11 +39,12 @@ REQUEST = 0xC0
 
 
 class GrantingBook:
-    """Grants 1,000 octets to every service; `hold` keeps the outcomes back until `release`."""
+    """Grants 1,000 octets (`grant`) to every service; `hold` keeps the outcomes back until `release`."""
 
     def __init__(self) -> None:
         self.ready = True
         self.hold = False
+        self.grant = 1_000
         self.asks: list[Ask] = []
         self.held: list[Callable[[], None]] = []
         self.fault: Exception | None = None
@@ -54,7 +55,9 @@ class GrantingBook:
             raise self.fault
         self.asks.append(ask)
         services = tuple(
-            ServiceOutcome(Code.SUCCESS, Unit.OCTETS, 1_000 if each.wanted is not None else 0, 3_600, False)
+            ServiceOutcome(
+                Code.SUCCESS, Unit.OCTETS, self.grant if each.wanted is not None else 0, 3_600, False
+            )
             for each in ask.services
         )
         outcome = Outcome(Code.SUCCESS, Note(0), services)
@@ -256,9 +259,15 @@ class Client:
         return self.answered()
 
     def ccr(
-        self, kind: int = 1, number: int = 0, *, session: str = "pgw;1;1", hop_by_hop: int | None = None
+        self,
+        kind: int = 1,
+        number: int = 0,
+        *,
+        session: str = "pgw;1;1",
+        hop_by_hop: int | None = None,
+        single: bool = False,
     ) -> bytes:
-        """A CCR of packet data for one rating group."""
+        """A CCR of packet data for one rating group, or for a single service at message level."""
         self._ids += 1
         avps: dict[str, Any] = {
             "Session-Id": session,
@@ -276,8 +285,10 @@ class Client:
             service["Requested-Service-Unit"] = {}
         if kind != 1:
             service["Used-Service-Unit"] = [{"CC-Total-Octets": 500}]
-        service["Rating-Group"] = 10
-        avps["Multiple-Services-Credit-Control"] = [service]
+        if single:
+            avps |= service
+        else:
+            avps["Multiple-Services-Credit-Control"] = [{**service, "Rating-Group": 10}]
         return self.codec.encode(
             Message(REQUEST, 272, 4, hop_by_hop if hop_by_hop is not None else self._ids, self._ids, avps)
         )

@@ -23,6 +23,7 @@ from ocs.clock import Clock
 from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
 from ocs.names import E164, IMSI, SubscriberId
 from ocs.outcomes import Code, Note
+from ocs.rating.openings import OpenedRow, Rolled
 from ocs.records import Status
 
 CLAIMED, DONE = 1, 2
@@ -65,36 +66,17 @@ class NewSubscriber(NamedTuple):
     until_ms: int = ENDLESS
 
 
-class NewRow(NamedTuple):
-    """A bucket to be opened: units (or micro-units, ``unit`` 4) from ``start_ms`` up to ``until_ms``; ``own`` 1 in a member's own book."""
-
-    id: int
-    unit: int
-    start_ms: int
-    until_ms: int
-    amount: int
-    own: int = 0
-
-
-class Rolled(NamedTuple):
-    """What is left of a row that has ended, at most ``most`` of it, goes to a row of its own."""
-
-    from_id: int
-    from_start_ms: int
-    to_id: int
-    to_start_ms: int
-    to_until_ms: int
-    unit: int
-    most: int
-    own: int = 0
-
-
 class RowsOpened(NamedTuple):
-    """Result of opening buckets: the code, whether they were there already, and what was paid for them, then or now."""
+    """Result of opening buckets: the code, whether they were there already, and what was paid for them, then or now.
+
+    ``number`` and ``until_ms`` are what was ``told`` of them (``open_rows``).
+    """
 
     code: Code
     replayed: bool = False
     price_micros: int = 0
+    number: int = 0
+    until_ms: int = 0
 
 
 class Brings(Protocol):
@@ -313,22 +295,24 @@ class Accounts:
     async def open_rows(
         self,
         account: Account,
-        rows: Sequence[NewRow],
+        rows: Sequence[OpenedRow],
         price_micros: int,
         cause: str,
         *,
         rolled: Sequence[Rolled] = (),
+        own: int = 0,
         profile: Profile | None = None,
         due_ms: int = 0,
-        once: bool = False,
         content: str = "",
+        told: tuple[int, int] = (0, 0),
         limit: Sequence[int] = (),
     ) -> RowsOpened:
-        """Open buckets against a price, once, all or nothing.
+        """Open buckets against a price, once, all or nothing; with ``own`` 1 in a member's own book.
 
         ``limit`` is what a member may spend (renewals.py, limit_of): more is CREDIT_LIMIT too.
-        ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``once``,
-        ``cause`` is a name that counts once for each subscriber, kept as long as a top-up's: CONFLICT for other ``content`` under it.
+        ``profile`` is the subscriber's profile from then on; ``due_ms`` when something is due next for it (0: nothing). With ``content``,
+        ``cause`` is a name that counts once for each subscriber, kept as long as a top-up's: a repetition gets the number and the end that
+        were ``told`` the first time, other content under the name is a CONFLICT.
         SUCCESS, CREDIT_LIMIT (the price is more than is available), STALE (the account was changed meanwhile: read it again), LIMIT
         (too many buckets), UNKNOWN_SUBSCRIBER; raises StoreFault, also where the store refuses for now.
         """
@@ -340,15 +324,16 @@ class Accounts:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
             where.partition, "rows", names, where.account, where.member, account.book.version, cause, price_micros,
-            write_profile(profile) if profile is not None else "", [list(each) for each in rows],
-            [list(each) for each in rolled], due_ms, _digest(where.path, content) if once else 0, TOPUP_KEPT_MS if once else 0, list(limit),
+            write_profile(profile) if profile is not None else "", [[*each, own] for each in rows],
+            [[*each, own] for each in rolled], due_ms, _digest(where.path, content) if content else 0,
+            TOPUP_KEPT_MS if content else 0, list(limit), list(told),
         )  # fmt: skip
         code = Code(reply[0])
         if code in {Code.SKEW, Code.EPOCH}:
             raise StoreFault(f"the store refused for now: {code.name}; ask again with the same id")
         if len(reply) < 3:
             return RowsOpened(code)
-        return RowsOpened(code, bool(reply[1] & Note.REPLAY), reply[2])
+        return RowsOpened(code, bool(reply[1] & Note.REPLAY), reply[2], *(reply[3] if reply[3:] else ()))
 
     async def opened(self, account: Account, cause: str, content: str) -> RowsOpened | None:
         """Return what became of a name that counts once (``open_rows``): SUCCESS, CONFLICT for other content, None: not used yet."""
@@ -357,9 +342,9 @@ class Accounts:
         text = await self._parts.store.execute(keys.slot, "GET", _rows_marker(keys, where, cause))
         if text is None:
             return None
-        digest, price_micros = unpacked(text)
+        digest, price_micros, *told = unpacked(text)
         code = Code.SUCCESS if digest == _digest(where.path, content) else Code.CONFLICT
-        return RowsOpened(code, replayed=True, price_micros=int(price_micros))
+        return RowsOpened(code, True, int(price_micros), *(told[0] if told else ()))
 
     async def terminate(self, account: Account, *, rests: bool = False, as_read: bool = False) -> Code:
         """End a subscriber; its book stays, for the audit. Its identities are free again, unless they are to rest."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from ocs.balance.accounts import Account, Accounts, NewRow, Rolled
+from ocs.balance.accounts import Account, Accounts
 from ocs.balance.link import StoreFault
 from ocs.balance.lives import Lives, NewestTariff
 from ocs.balance.parts import Parts
-from ocs.balance.renewals import limit_of
+from ocs.balance.renewals import limit_of, own_book, renewed
 from ocs.balance.wallets import made
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
@@ -36,12 +36,14 @@ _RENEWALS_MAX = 64
 class Bought(NamedTuple):
     """Result of a purchase: the code, whether it was a repetition, and its price (of CREDIT_LIMIT: what it would be).
 
-    ``why`` tells what a LIMIT is about.
+    ``number`` is that of the instance, ``until_ms`` the end of its first period. ``why`` tells what a LIMIT is about.
     """
 
     code: Code
     replayed: bool = False
     price_micros: int = 0
+    number: int = 0
+    until_ms: int = 0
     why: str = ""
 
 
@@ -92,23 +94,24 @@ class Holdings:
                 return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
             standing = self._standing(profile.products, now_ms)
-            held = Held(
-                max((each.number for each in profile.products), default=0) + 1, product.key, now_ms, 0
-            )
+            held = Held(account.book.version, product.key, now_ms, 0)  # openings.py, law 1
             if refusal := self._refusal(profile, product, held, now_ms, may_crowd=may_crowd):
                 return Bought(Code.LIMIT, why=refusal)
             try:
                 opened = begin(held)
             except ValueError as over:
                 return Bought(Code.LIMIT, why=str(over))
-            after = profile._replace(products=(*standing, held._replace(until_ms=opened.period[1])))
-            code, replayed, paid_micros = await self._accounts.open_rows(
-                account, _rows(opened, own=_own(profile, product)), opened.price_micros, cause,
-                profile=after, due_ms=self._due_ms(after, now_ms), once=True, content=product.key,
+            until_ms = opened.period[1]
+            after = profile._replace(products=(*standing, held._replace(until_ms=until_ms)))
+            done = await self._accounts.open_rows(
+                account, opened.rows, opened.price_micros, cause, own=own_book(profile, product), profile=after,
+                due_ms=self._due_ms(after, now_ms), content=product.key, told=(held.number, until_ms),
                 limit=self._limit(profile, now_ms),
             )  # fmt: skip
-            if code != Code.STALE:
-                return Bought(code, replayed, paid_micros if code == Code.SUCCESS else opened.price_micros)
+            if done.code == Code.SUCCESS:
+                return Bought(*done)
+            if done.code != Code.STALE:
+                return Bought(done.code, done.replayed, opened.price_micros)
             again = await self._accounts.read(profile.partition, profile.path)
             if again is None:
                 return Bought(Code.UNKNOWN_SUBSCRIBER)
@@ -188,20 +191,15 @@ class Holdings:
     async def _renew_one(self, account: Account, due: Due, now_ms: int) -> bool:
         """Renew one product, or let it lapse; whether the account has changed (by this call or by another)."""
         profile, held = account.profile, due.held
-        opened = opening(due.product, held, now_ms)
-        renewed = held._replace(until_ms=opened.period[1])
-        kept = self._standing([renewed if each == held else each for each in profile.products], now_ms)
-        after = profile._replace(products=tuple(kept))
+        opened, own, after, cause = renewed(profile, due, self._standing(profile.products, now_ms), now_ms)
         code = Code.CREDIT_LIMIT
         if _may_pay(account, now_ms):
-            code, _, _ = await self._accounts.open_rows(
-                account, _rows(opened, own=_own(profile, due.product)), opened.price_micros,
-                f"renewed {held.product_key} {held.number} {opened.period[0]}",
-                rolled=_rolled(opened, own=_own(profile, due.product)), profile=after,
+            code, *_ = await self._accounts.open_rows(
+                account, opened.rows, opened.price_micros, cause, rolled=opened.rolled, own=own, profile=after,
                 due_ms=self._due_ms(after, now_ms), limit=self._limit(profile, now_ms),
             )  # fmt: skip
         if code == Code.CREDIT_LIMIT and now_ms >= due.lapses_ms:
-            kept = [each for each in kept if each.number != held.number]
+            kept = [each for each in after.products if each.number != held.number]
             code = await self._noted(account, kept, f"lapsed {held.product_key} {held.number}")
         return code in {Code.SUCCESS, Code.STALE}
 
@@ -223,7 +221,7 @@ class Holdings:
         """Change what the profile says is held, for the version of it that was read."""
         after = account.profile._replace(products=tuple(kept))
         now_ms = await self.now_ms(after.partition)
-        code, _, _ = await self._accounts.open_rows(
+        code, *_ = await self._accounts.open_rows(
             account, (), 0, cause, profile=after, due_ms=self._due_ms(after, now_ms)
         )
         return code
@@ -333,16 +331,3 @@ def _may_pay(account: Account, now_ms: int) -> bool:
     book = account.book
     barred = Status.BARRED in {book.status, (account.own or book).status}
     return not barred and not 0 < book.until_ms <= now_ms
-
-
-def _own(profile: Profile, product: Product) -> int:
-    """Return whose book a product's rows are in: 1 a member's own."""
-    return int(bool(profile.member) and not product.shared)
-
-
-def _rows(opened: Opening, *, own: int) -> list[NewRow]:
-    return [NewRow(*row, own) for row in opened.rows]
-
-
-def _rolled(opened: Opening, *, own: int) -> list[Rolled]:
-    return [Rolled(*each, own) for each in opened.rolled]

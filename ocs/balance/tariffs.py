@@ -8,9 +8,10 @@ Laws
    store's: it was put into the folder since, for nothing that a folder has from always can be activated.
 4. Until the store was read once, no version is the newest: a session waits for it rather than begin on an older one.
 5. Reading never holds up charging: texts are parsed in a thread, and become known in one step.
+6. What a server was started with from its folder is noted, and stays what it was: sessions and records name it by its key alone.
 
 Keys, in a slot of their own: {tariffs}:index holds "<effective ms> <digest>" by name@version; {tariffs}:tariff:<name>@<version>:<digest>
-and {tariffs}:plan:<digest> the texts, MessagePack in zlib.
+and {tariffs}:plan:<digest> the texts, MessagePack in zlib; {tariffs}:served holds what was said by a folder's versions (written.py, law 3).
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from ocs.rating.windows import AT_MS_MAX
 from ocs.rating.written import Written, WrittenPlan
 
 INDEX: Final = "{tariffs}:index"
+SERVED: Final = "{tariffs}:served"
 _SLOT: Final = slot_of(INDEX)
 _SWITCH_S: Final = 0.0005
 """How long a thread that parses keeps the interpreter while the event loop waits for it."""
@@ -73,6 +75,23 @@ class Shelf:
         return {
             key.decode(errors="replace"): _row(text) for key, text in zip(told[::2], told[1::2], strict=True)
         }
+
+    async def changed(self, said: Mapping[str, str]) -> list[str]:
+        """Return which of a folder's versions, by key, were served with other content."""
+        keys, told = list(said), await self._store.execute(_SLOT, "HMGET", SERVED, *said)
+        return [
+            key
+            for key, digest in zip(keys, told, strict=True)
+            if digest is not None and digest.decode(errors="replace") != said[key]
+        ]
+
+    async def note(self, said: Mapping[str, str]) -> list[str]:
+        """Note what a folder's versions say before anybody is charged on them, all or, where one is ``changed``, none; returns those."""
+        if changed := await self.changed(said):
+            return changed
+        for key, digest in said.items():
+            await self._store.execute(_SLOT, "HSETNX", SERVED, key, digest)
+        return await self.changed(said)  # another server may have been faster
 
     async def now_ms(self) -> int:
         """Return the store's time, without a calendar offset."""

@@ -73,6 +73,15 @@ _GRANTED: Final = {
 }
 
 
+def answered_code(ask: Ask, outcome: Outcome) -> Code:
+    """Return the code that a request is answered with: the command's, which at message level speaks for its only service (law 2)."""
+    code, _, decided = outcome
+    if ask.multiple or code != _SUCCESS or not decided:
+        return code
+    refused = decided[0].granted <= 0 and ask.services[0].wanted is not None
+    return Code.CREDIT_LIMIT if refused else code
+
+
 class AnswerWriter:
     """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
 
@@ -111,7 +120,7 @@ class AnswerWriter:
         Services come in the order of their keys (see Ask), named as the request named them. Where the outcome has none (conflict, unknown
         session or subscriber, store away), or says that nothing in it was looked at, no service is written.
         """
-        code, _, decided = outcome
+        code, decided = answered_code(ask, outcome), outcome.services
         avps, kind = message.avps, ask.kind
         parts = [_session_id(ask.session_id), b"", _request_number(ask.number)]
         if "CC-Sub-Session-Id" in avps:
@@ -126,12 +135,8 @@ class AnswerWriter:
             for asked, one in zip(ask.services, decided, strict=True):
                 name = names.get(asked.key)
                 parts.append(_decided(asked, one, self._name(asked) if name is None else name))
-        else:
-            asked, one = ask.services[0], decided[0]
-            if one.granted > 0:
-                parts.append(_units(one))
-            elif code == _SUCCESS and asked.wanted is not None:
-                code = Code.CREDIT_LIMIT  # law 2
+        elif decided[0].granted > 0:
+            parts.append(_units(decided[0]))
         parts[1] = self._heads[kind, code]
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]

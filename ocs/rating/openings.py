@@ -1,7 +1,8 @@
 """Openings: what the store is to do when a product's period begins: the price, the rows, and what rolls over; pure.
 
 Laws
-1. An account numbers what it buys from 1. Allowance i of instance n is the row n * 32 + 2 * i, what rolled over into its period is
+1. What is bought has for its number the version of the account for which it was bought (a purchase makes the next one): no number
+   of an account or its members comes twice. Allowance i of instance n is the row n * 32 + 2 * i, what rolled over into its period is
    the row beside it. A row is known by that and the instant at which it begins.
 2. A period's opening follows from the product, the instance's first instant and the period alone: opened twice it is the same,
    so the store does it once under (instance, begin of the period).
@@ -15,8 +16,8 @@ from ocs.money import mul_div_half_up
 from ocs.rating.periods import period
 from ocs.rating.products import UNIT_OF_ROW, Bonus, Product
 
-NUMBER_MAX = 2**20
-"""Instances of an account over its whole life; their rows' numbers stay below those of counters."""
+NUMBER_MAX = 2**26 - 1
+"""The greatest number of an instance, which an account reaches with its changes; its rows' numbers stay below those of counters."""
 
 
 class Held(NamedTuple):
@@ -34,7 +35,7 @@ class Held(NamedTuple):
 
 
 class OpenedRow(NamedTuple):
-    """A row to be made; ``unit`` as the store has it."""
+    """A bucket to be made: units (or micro-units, ``unit`` 4) from ``start_ms`` up to ``until_ms``."""
 
     id: int
     unit: int

@@ -3,13 +3,17 @@
 Laws
 1. What is read here is what a server reads from files: the same readers, the same faults.
 2. The digest tells the content alone: neither the names of files, nor when the tariff counts from where its text does not say so.
+3. What sessions were charged on is told by what the text says, without comments, layout and the plan: a numbering plan grows, and
+   a session keeps its zone itself.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from ocs.rating.document import document
 from ocs.rating.numbering import Numbering, read_numbering
 from ocs.rating.tariff import Tariff, read_tariff
 
@@ -38,6 +42,11 @@ class Written(NamedTuple):
     def digest(self) -> str:
         """Return a name of the content, the plan's included."""
         return _digest((self.text, self.plan.digest if self.plan is not None else ""))
+
+    @property
+    def said(self) -> str:
+        """Return a name of what the text says (law 3); DocumentFault where it is no YAML."""
+        return _digest((json.dumps(document(self.text, "tariff").content, default=str),))
 
     def tariff(
         self, source: str, plans: MutableMapping[str, Numbering], effective_ms: int | None = None

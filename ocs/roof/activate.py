@@ -87,6 +87,11 @@ async def _put(settings: Settings, keepers: Keepers, new: _New) -> _Done:
     standing = listed.get(key)
     if standing is not None:
         return _Done(_same(new, standing), len(listed), stood=True)
+    if await shelf.changed({key: new.written.said}):
+        raise Ended(
+            Exit.CONFLICT,
+            f"{key} was served from a tariffs' folder with other content; a tariff never changes: raise its version",
+        )
     _refuse_beside_others(settings, new, listed)
     await shelf.put(key, new.written)
     effective_ms = await _instant(keepers, shelf, new)

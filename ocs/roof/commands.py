@@ -7,17 +7,16 @@ from typing import Annotated
 import typer
 
 from ocs.roof.options import (
-    ConfigOption,
     CreditOption,
-    DataDirOption,
     FloorOption,
     JsonOption,
     KindOption,
     MsisdnArgument,
     Service,
-    StoreOption,
     SubscriberKind,
+    TariffFileArgument,
     TariffOption,
+    at_place,
 )
 from ocs.roof.place import Place
 
@@ -42,17 +41,17 @@ app.add_typer(functions_app, name="functions")
 
 
 @app.command()
+@at_place
 def serve(
-    config: ConfigOption = None,
     diameter_host: Annotated[str | None, typer.Option(metavar="H", help="Address of Diameter.")] = None,
     diameter_port: Annotated[
         int | None, typer.Option(metavar="P", help="Its port; 0 picks a free one.")
     ] = None,
     http_host: Annotated[str | None, typer.Option(metavar="H", help="Address of HTTP.")] = None,
     http_port: Annotated[int | None, typer.Option(metavar="P", help="Its port; 0 picks a free one.")] = None,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes that charge.")] = None,
+    *,
+    place: Place,
 ) -> None:
     """Run the charging server; SIGTERM drains it."""
     from ocs.roof.serve import serve as run
@@ -62,18 +61,20 @@ def serve(
         "http": {"host": http_host, "port": http_port},
         "server": {"workers": workers},
     }
-    raise typer.Exit(run(Place(store, data_dir, config), options))
+    raise typer.Exit(run(place, options))
 
 
 @app.command()
-def demo(store: StoreOption = None, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+@at_place
+def demo(place: Place) -> None:
     """Watch a packet gateway charge a data session, on a server and a store of its own."""
     from ocs.roof.demo import demo as run
 
-    run(Place(store, data_dir, config))
+    run(place)
 
 
 @subscriber_app.command("create")
+@at_place
 def subscriber_create(
     msisdn: MsisdnArgument,
     tariff: TariffOption,
@@ -89,18 +90,17 @@ def subscriber_create(
     ] = "",
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Create one subscriber, with an account or as a member of one."""
     from ocs.roof.subscriber import Wanted, create
 
     wanted = Wanted(tariff, kind.value, credit, credit_floor, member_of, cap)
-    create(Place(store, data_dir, config), msisdn, imsi, wanted, as_json=json)
+    create(place, msisdn, imsi, wanted, as_json=json)
 
 
 @subscriber_app.command("bulk")
+@at_place
 def subscriber_bulk(
     count: Annotated[int, typer.Option(metavar="N", help="How many.")],
     first: Annotated[str, typer.Option(metavar="MSISDN", help="The first of consecutive numbers.")],
@@ -110,205 +110,158 @@ def subscriber_bulk(
     credit_floor: FloorOption = "0.00",
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Create consecutive numbers; may be run again, numbers that exist are skipped."""
     from ocs.roof.subscriber import Wanted, bulk
 
     wanted = Wanted(tariff, kind.value, credit, credit_floor)
-    bulk(Place(store, data_dir, config), first, count, wanted, as_json=json)
+    bulk(place, first, count, wanted, as_json=json)
 
 
 @subscriber_app.command("show")
-def subscriber_show(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def subscriber_show(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """Show a subscriber."""
     from ocs.roof.subscriber import show
 
-    show(Place(store, data_dir, config), msisdn, as_json=json)
+    show(place, msisdn, as_json=json)
 
 
 @subscriber_app.command("bar")
-def subscriber_bar(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def subscriber_bar(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """Bar a subscriber: nothing more is granted; what was used is still booked."""
     from ocs.records import Status
     from ocs.roof.subscriber import set_status
 
-    set_status(Place(store, data_dir, config), msisdn, Status.BARRED, as_json=json)
+    set_status(place, msisdn, Status.BARRED, as_json=json)
 
 
 @subscriber_app.command("unbar")
-def subscriber_unbar(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def subscriber_unbar(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """Unbar a subscriber."""
     from ocs.records import Status
     from ocs.roof.subscriber import set_status
 
-    set_status(Place(store, data_dir, config), msisdn, Status.ACTIVE, as_json=json)
+    set_status(place, msisdn, Status.ACTIVE, as_json=json)
 
 
 @subscriber_app.command("terminate")
-def subscriber_terminate(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def subscriber_terminate(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """End an account and set its number free; the account stays on record."""
     from ocs.records import Status
     from ocs.roof.subscriber import set_status
 
-    set_status(Place(store, data_dir, config), msisdn, Status.TERMINATED, as_json=json)
+    set_status(place, msisdn, Status.TERMINATED, as_json=json)
 
 
 @app.command()
+@at_place
 def topup(
     msisdn: MsisdnArgument,
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Decimal text, such as 10.00.")],
     id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this top-up; it counts once.")],  # noqa: A002 - the option's name
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Add money, once per id."""
     from ocs.roof.money import topup as run
 
-    run(Place(store, data_dir, config), msisdn, amount, id, as_json=json)
+    run(place, msisdn, amount, id, as_json=json)
 
 
 @app.command()
-def balance(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def balance(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """Show what an account has, holds and may spend."""
     from ocs.roof.money import balance as run
 
-    run(Place(store, data_dir, config), msisdn, as_json=json)
+    run(place, msisdn, as_json=json)
 
 
 @app.command()
+@at_place
 def sessions(
     msisdn: Annotated[str | None, typer.Option(metavar="M", help="Of this number only.")] = None,
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """List open sessions."""
     from ocs.roof.sessions import listing
 
-    listing(Place(store, data_dir, config), msisdn, as_json=json)
+    listing(place, msisdn, as_json=json)
 
 
 @product_app.command("list")
-def product_list(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def product_list(*, json: JsonOption = False, place: Place) -> None:
     """List what is sold."""
     from ocs.roof.product import listing as run
 
-    run(Place(store, data_dir, config), as_json=json)
+    run(place, as_json=json)
 
 
 @product_app.command("buy")
+@at_place
 def product_buy(
     msisdn: MsisdnArgument,
     product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Its name; see ocs product list.")],
     id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this purchase; it counts once.")],  # noqa: A002 - the option's name
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Buy a product from the balance, once per id."""
     from ocs.roof.product import buy as run
 
-    run(Place(store, data_dir, config), msisdn, product, id, as_json=json)
+    run(place, msisdn, product, id, as_json=json)
 
 
 @product_app.command("held")
-def product_held(
-    msisdn: MsisdnArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def product_held(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
     """Show what a subscriber holds."""
     from ocs.roof.product import held as run
 
-    run(Place(store, data_dir, config), msisdn, as_json=json)
+    run(place, msisdn, as_json=json)
 
 
 @product_app.command("cancel")
+@at_place
 def product_cancel(
     msisdn: MsisdnArgument,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Its number; see ocs product held.")],
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Let a product end with its period."""
     from ocs.roof.product import cancel as run
 
-    run(Place(store, data_dir, config), msisdn, number, as_json=json)
+    run(place, msisdn, number, as_json=json)
 
 
 @session_app.command("end")
+@at_place
 def session_end(
     session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="Its Diameter Session-Id.")],
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """End a session and release what it holds."""
     from ocs.roof.sessions import end
 
-    end(Place(store, data_dir, config), session_id, as_json=json)
+    end(place, session_id, as_json=json)
 
 
 @app.command()
+@at_place
 def price(
     tariff: TariffOption,
     service: Annotated[Service, typer.Option(help="data, voice or sms.")],
@@ -340,39 +293,36 @@ def price(
         bool, typer.Option("--connected", help="Go on with a call whose connect fee is paid.")
     ] = False,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Tell what something would cost, line by line."""
     from ocs.roof.price import Whither
     from ocs.roof.price import price as run
 
     whither = Whither(to, at, until, roaming, rating_group, service_identifier, access, apn, incoming)
-    place = Place(store, data_dir, config)
     run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
 
 
 @tariff_app.command("check")
+@at_place
 def tariff_check(
     path: Annotated[
         Path | None, typer.Argument(metavar="PATH", help="A file or a folder; default the server's tariffs.")
     ] = None,
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Read tariffs as the server will: every fault with file and line, or every rate."""
     from ocs.roof.tariff import check
 
-    check(Place(store, data_dir, config), path, as_json=json)
+    check(place, path, as_json=json)
 
 
 @tariff_app.command("diff")
+@at_place
 def tariff_diff(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],
+    path: TariffFileArgument,
     against: Annotated[
         str | None,
         typer.Option(
@@ -385,19 +335,18 @@ def tariff_diff(
     ] = None,
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Price recorded usage on another tariff: who would pay more, who less, how much in all."""
     from ocs.roof.tariff_diff import diff
 
-    diff(Place(store, data_dir, config), path, against, days, as_json=json)
+    diff(place, path, against, days, as_json=json)
 
 
 @tariff_app.command("activate")
+@at_place
 def tariff_activate(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")],
+    path: TariffFileArgument,
     at: Annotated[
         str | None,
         typer.Option(metavar="ISO8601", help="When new sessions get it, where the file does not say so."),
@@ -407,39 +356,27 @@ def tariff_activate(
     ] = None,
     *,
     json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
+    place: Place,
 ) -> None:
     """Put a version of a tariff into the store: every worker knows it before its instant comes, and nothing stops."""
     from ocs.roof.activate import activate
 
-    activate(Place(store, data_dir, config), path, at, in_s, as_json=json)
+    activate(place, path, at, in_s, as_json=json)
 
 
 @app.command()
-def audit(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def audit(*, json: JsonOption = False, place: Place) -> None:
     """Prove conservation on live data; exit 1 when anything does not hold."""
     from ocs.roof.money import prove
 
-    prove(Place(store, data_dir, config), as_json=json)
+    prove(place, as_json=json)
 
 
 @functions_app.command("load")
-def functions_load(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-) -> None:
+@at_place
+def functions_load(*, json: JsonOption = False, place: Place) -> None:
     """Load the Redis functions on every master, by hand."""
     from ocs.roof.functions import load
 
-    load(Place(store, data_dir, config), as_json=json)
+    load(place, as_json=json)

@@ -1,10 +1,15 @@
 """Options that several commands share, as typer reads them."""
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ocs.roof.place import Place
 
 StoreOption = Annotated[
     str | None,
@@ -22,6 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 MsisdnArgument = Annotated[
     str, typer.Argument(metavar="MSISDN", help="Number in international form, with or without +.")
 ]
+TariffFileArgument = Annotated[Path, typer.Argument(metavar="PATH", help="The file of one tariff.")]
 TariffOption = Annotated[str, typer.Option("--tariff", metavar="T", help="Name of a tariff.")]
 CreditOption = Annotated[str, typer.Option("--credit", metavar="AMOUNT", help="Opening credit.")]
 FloorOption = Annotated[
@@ -48,3 +54,24 @@ class Service(StrEnum):
 
 
 KindOption = Annotated[SubscriberKind, typer.Option("--kind", help="prepaid or postpaid.")]
+
+
+_OF_PLACE = {"store": StoreOption, "data_dir": DataDirOption, "config": ConfigOption}
+
+
+def at_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where its store is; it gets what they say as its ``place``."""
+
+    @wraps(command)
+    def run(*, store: str | None, data_dir: Path | None, config: Path | None, **told: object) -> None:
+        command(place=Place(store, data_dir, config), **told)
+
+    own = [each for each in signature(command).parameters.values() if each.name != "place"]
+    of_place = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _OF_PLACE.items()
+    ]
+    # what typer reads a command's options from
+    run.__signature__ = Signature([*own, *of_place])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *of_place)}
+    return run

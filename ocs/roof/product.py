@@ -40,7 +40,7 @@ def listing(place: Place, *, as_json: bool) -> None:
 
 
 def buy(place: Place, msisdn: str, name: str, purchase_id: str, *, as_json: bool) -> None:
-    """Buy a product, once per id."""
+    """Buy a product, once per id; a repetition tells the same, beside the balance of now."""
     identity, once = read_msisdn(msisdn), read_topup_id(purchase_id)
 
     async def work(keepers: Keepers) -> tuple[Account, Product, Bought]:
@@ -53,20 +53,14 @@ def buy(place: Place, msisdn: str, name: str, purchase_id: str, *, as_json: bool
 
     account, product, done = run(place, work)
     _refuse(done, account, product, once)
-    # which of several the first answer was about, a repetition does not know
-    held = (
-        []
-        if done.replayed
-        else [each for each in account.profile.products if each.product_key == product.key]
-    )
     content = {
         "msisdn": account.profile.msisdn,
         "product": product.key,
-        "number": held[-1].number if held else None,
+        "number": done.number or None,
         "price": format_amount(done.price_micros),
         "currency": account.profile.currency,
         "replayed": done.replayed,
-        "valid_until": say.instant(held[-1].until_ms) if held else None,
+        "valid_until": say.instant(done.until_ms) if done.until_ms else None,
         "balance": format_amount(account.book.balance_micros),
         "available": format_amount(account.book.available_micros),
     }

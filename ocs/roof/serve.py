@@ -142,6 +142,7 @@ async def _judged(settings: Settings, address: Address, ending: Ending) -> None:
     async def once() -> None:
         async with opened(settings, address, serving=True) as keepers:
             await _refuse_two_of_a_key(settings, Shelf(keepers.store))
+            await _refuse_changed(settings, Shelf(keepers.store))
 
     judging = asyncio.ensure_future(once())
     while not judging.done() and not ending.asked:
@@ -163,6 +164,18 @@ async def _refuse_two_of_a_key(settings: Settings, shelf: Shelf) -> None:
             Exit.USAGE,
             f"the tariffs cannot be used: {', '.join(sorted(two))} of {settings.tariffs_folder} has other content in the "
             "store, where it was activated; a tariff never changes: give the file's a higher version",
+        )
+
+
+async def _refuse_changed(settings: Settings, shelf: Shelf) -> None:
+    """End the start when a version of the folder is not what it was when it was served: its sessions would change their price."""
+    folder = written_tariffs(settings.tariffs_folder, settings.zones_folder)
+    if changed := await shelf.note({key: each.said for key, each in folder.items()}):
+        raise Ended(
+            Exit.USAGE,
+            f"the tariffs cannot be used: {', '.join(sorted(changed))} of {settings.tariffs_folder} has other content than it was "
+            "served with from this store, and sessions and records name it; a tariff never changes: put it back as it was, and what "
+            "is new beside it under a higher version",
         )
 
 
@@ -332,7 +345,10 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     if keepers.store.ready:
         try:
+            await _refuse_changed(settings, Shelf(keepers.store))
             await tariffs.look()
+        except Ended:
+            raise
         except Exception as fault:  # noqa: BLE001 - nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
             logger.warning("the store's tariffs cannot be read yet", why=repr(fault))
     learning = asyncio.create_task(tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from ocs import limits
+from ocs.charging.answer import answered_code
 from ocs.charging.ask import Ask
 from ocs.charging.outcome import Outcome
 from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity, Local
@@ -340,7 +341,8 @@ class Connection(asyncio.Protocol):
             written = int(ResultCode.UNABLE_TO_COMPLY)
             octets = self._desk.answers.refuse(message, message.avps, written)
         micros = self._now_us() - waiting.began_us
-        self._tally.charged(waiting.ask.kind, outcome.code, outcome.notes, micros, written)
+        code = answered_code(waiting.ask, outcome)
+        self._tally.charged(waiting.ask.kind, code, outcome.notes, micros, written)
         if self._gone:
             self._tally.dropped()
         else:

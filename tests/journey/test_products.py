@@ -48,7 +48,10 @@ def test_products_are_bought_used_shared_renewed_and_over(tmp_path: Path) -> Non
         with gateway(served, "gw") as actor:
             bought = served.ocs("product", "buy", CALLER, "day-pass", "--id", "order-1")
             assert (bought["price"], bought["balance"], bought["replayed"]) == ("1.99", "38.01", False)
-            assert served.ocs("product", "buy", CALLER, "day-pass", "--id", "order-1")["replayed"] is True
+            (held,) = served.ocs("product", "held", CALLER)
+            assert (held["number"], held["until"]) == (bought["number"], bought["valid_until"])
+            again = served.ocs("product", "buy", CALLER, "day-pass", "--id", "order-1")
+            assert again == {**bought, "replayed": True}
             assert session(actor, CALLER, 5 * MB) == (2001, 2001)
             assert (served.balance(CALLER), buckets(served, CALLER)) == (
                 ("38.01", "0.00"),

@@ -1,6 +1,10 @@
 """A tariff's next version, put into the store while traffic runs: nothing stops, running sessions keep their price, new ones have the new."""
 
 import asyncio
+import json
+import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -99,6 +103,13 @@ def openings(folder: Path) -> list[tuple[int, str]]:
 
     found: list[tuple[int, str]] = on_the_store(folder, work)
     return found
+
+
+def logged(served: RealOcs, event: str) -> list[Any]:
+    """The lines of the server's log about an event."""
+    whole, _, _ = served.log.read_text().rpartition("\n")
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return [line for line in lines if line["event"] == event]
 
 
 @contextmanager
@@ -284,6 +295,48 @@ def test_a_server_that_starts_knows_what_the_store_keeps_before_it_is_ready(
     assert said.code == 2
     assert "flat-data@2" in said.remarks
     assert "other content" in said.remarks
+    (folder / "other.yaml").write_text(DEARER.replace("version: 2", "version: 1"))
+    said = ocs("serve", "--diameter-port", "0", "--http-port", "0")
+    assert said.code == 2
+    assert "flat-data@1" in said.remarks
+    assert "other content than it was served with" in said.remarks
+    (folder / "other.yaml").rename(tmp_path / "edited.yaml")
+    shutil.copy(ROOT / "config/tariffs/flat-voice.yaml", folder)
+    with Embedded.start_or_adopt(served.folder):
+        said = ocs("tariff", "activate", str(tmp_path / "edited.yaml"), "--in", "60")
+    assert said.code == 3
+    assert "was served" in said.remarks
+
+
+def test_a_worker_that_starts_again_on_a_file_that_was_edited_charges_nothing_on_it(tmp_path: Path) -> None:
+    folder = tmp_path / "tariffs"
+    shutil.copytree(ROOT / "config/tariffs", folder)
+    file = folder / "flat-data.yaml"
+    as_served = file.read_text()
+    with RealOcs(tmp_path, "--workers", "1", OCS_CHARGING__TARIFFS_DIR=str(folder)) as served:
+        served.ocs(
+            "subscriber",
+            "create",
+            CALLER,
+            "--imsi",
+            imsi_of(CALLER),
+            "--tariff",
+            "flat-data",
+            "--credit",
+            "1.00",
+        )
+        file.write_text(as_served.replace('"0.01"', '"0.02"'))
+        started = [each for each in logged(served, "process started") if each["name"] == "worker-0"]
+        os.kill(started[0]["pid"], signal.SIGKILL)
+        until(lambda: bool(logged(served, "a process could not start")))
+        assert (
+            "other content than it was served with" in logged(served, "a process could not start")[0]["why"]
+        )
+        file.write_text("# as it was\n" + as_served)
+        until(lambda: told_by_workers(served, "ocs_process_ready") == [1])
+        with gateway(served, "one") as one:
+            open_session(one)
+        assert served.balance(CALLER) == ("1.00", "0.01")
 
 
 # ---------------------------------------------------------------- refusals

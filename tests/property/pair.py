@@ -4,7 +4,6 @@ import zlib
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ocs.balance.accounts import NewRow
 from ocs.balance.book import Rules
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Member, Session, Terms
@@ -18,6 +17,7 @@ from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
 from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
+from ocs.rating.openings import OpenedRow
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 from ocs.records import Charge, Record, SessionState, Status
 from tests.charged_store import ChargedStore, StoreRoom
@@ -160,8 +160,8 @@ class Pair:
         """Open rows; a member's are its own, and its account's money pays."""
         partition, account, member = self.homes[index]
         stored = await self.stored(index)
-        new = [NewRow(*row, int(bool(member))) for row in rows]
-        code, _, _ = await self.accounts.open_rows(stored, new, price_micros, "buy")
+        new = [OpenedRow(*row) for row in rows]
+        code, *_ = await self.accounts.open_rows(stored, new, price_micros, "buy", own=int(bool(member)))
         model, now_ms = self.models[partition], self.charged.now_ms
         assert code == model.open_rows(account, rows, price_micros, "buy", now_ms, member=member)
 

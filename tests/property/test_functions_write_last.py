@@ -115,6 +115,7 @@ async def rows(pair: Pair, _version: int) -> Any:
         7,
         1_000,
         [],
+        [1, 9],
     )
 
 

@@ -132,19 +132,20 @@ end
 -- rows: a product is bought or renewed. Its price is posted, its rows are added, what is left of ended ones is rolled over, and the
 -- profile changes with it ('' keeps it); all or nothing, and once: rows that are there already are no second time.
 -- KEYS: part, book, profile, stream, agenda, marker, the member's own book (if any). STALE: the profile is of another version by
--- now; CREDIT_LIMIT: the price is more than is available, or than a member may spend (`limit`). `due` is when the account has something to do next (0: nothing). The
--- marker is kept for a time (0: not at all), and another content under it is a CONFLICT.
+-- now; CREDIT_LIMIT: the price is more than is available, or than a member may spend (`limit`). `due` is when the account has something to do next
+-- (0: nothing). The marker is kept for a time (0: not at all): a repetition is answered with the price of then and what was `told`;
+-- another content under it is a CONFLICT.
 local function rows(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due, digest, kept_ms, limit =
+  local now, offset, skew, account, member, version, cause, price, profile, added, rolled, due, digest, kept_ms, limit, told =
     unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local earlier = call('GET', keys[6])
   if earlier then
     local kept = cmsgpack.unpack(earlier)
-    return { kept[1] == digest and SUCCESS or CONFLICT, REPLAY, kept[2] }
+    return { kept[1] == digest and SUCCESS or CONFLICT, REPLAY, kept[2], kept[3] }
   end
   local book_text, own_text = call('GET', keys[2]), keys[7] and call('GET', keys[7])
   if not book_text or (keys[7] and not own_text) then return { UNKNOWN_SUBSCRIBER } end
@@ -181,14 +182,14 @@ local function rows(keys, args)
   if own ~= book then check(own) end
   local record = pack(rows_record(book, own, account, member, now, cause, price, profile, came, gone))
   local book_after, own_after, id = write_book(book), own ~= book and write_book(own), stream_id(part)
-  local mark, life = pack({ digest, price }), kept_ms > 0 and life_of(kept_ms)
+  local mark, life = pack({ digest, price, told }), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', record)
   if life then call('SET', keys[6], mark, 'PX', life) end
   if profile ~= '' then call('SET', keys[3], profile) end
   if due > 0 then call('ZADD', keys[5], next_due, path) else call('ZREM', keys[5], path) end
   if own_after then call('MSET', keys[2], book_after, keys[7], own_after) else call('SET', keys[2], book_after) end
-  return { SUCCESS, 0, price }
+  return { SUCCESS, 0, price, told }
 end
 
 -- strike: take a subscriber off the agenda, unless it has another time there by now than was read; 1 when it went.

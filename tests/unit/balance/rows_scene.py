@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ocs.balance.accounts import Account, NewRow
+from ocs.balance.accounts import Account
 from ocs.balance.audit import audit
 from ocs.balance.book import Rules
 from ocs.balance.stored_book import Row
@@ -14,6 +14,7 @@ from ocs.charging.plan import QuotaRules
 from ocs.names import e164
 from ocs.outcomes import Code
 from ocs.rating.life import Life
+from ocs.rating.openings import OpenedRow
 from ocs.rating.rates import Facts, Rate
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
 from ocs.rating.tariff import Tariff, read_tariff
@@ -98,9 +99,9 @@ class Scene:
         family = services.partition(":")[0]
         return cls(charged, account, family)
 
-    async def open(self, *rows: NewRow, **more: Any) -> Code:
+    async def open(self, *rows: OpenedRow, **more: Any) -> Code:
         await self.look()
-        code, _, _ = await self.charged.accounts.open_rows(
+        code, *_ = await self.charged.accounts.open_rows(
             self.account, rows, more.pop("price", 0), "test", **more
         )
         return code
@@ -171,7 +172,5 @@ def _units(unit: Unit, count: int | None) -> Units | None:
     return Units(*fields)
 
 
-def bucket(
-    row: int, unit: int, amount: int, *, own: int = 0, start_ms: int = 0, until_ms: int = FAR_MS
-) -> NewRow:
-    return NewRow(row, unit, start_ms, until_ms, amount, own)
+def bucket(row: int, unit: int, amount: int, *, start_ms: int = 0, until_ms: int = FAR_MS) -> OpenedRow:
+    return OpenedRow(row, unit, start_ms, until_ms, amount)

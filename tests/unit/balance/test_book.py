@@ -1,17 +1,23 @@
 """The Book answers whatever it finds in the store, and nobody waits for ever."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from ocs.balance.accounts import Account, NewSubscriber, _claim_text
+from ocs.balance.functions import function
 from ocs.balance.keys import where
-from ocs.balance.link import StoreFault
+from ocs.balance.link import LinkLost, StoreFault
+from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
+from ocs.limits import PLANS_PER_REQUEST_MAX
 from ocs.names import E164, SubscriberId
-from ocs.outcomes import Code
+from ocs.outcomes import Code, Note
+from ocs.rating.versions import Tariffs
+from ocs.records import Status
+from ocs.server.counters import STORE_EVENTS
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import MIB, RULES, Network, network
 
@@ -121,3 +127,55 @@ def test_the_word_where_a_session_lives_goes_with_its_tombstone(net: Network) ->
     net.ask(TERMINATION, 1, used=MIB)
 
     assert 0 < net.execute("PTTL", key) <= RULES.tombstone_ms
+
+
+def test_a_session_of_a_version_that_nobody_here_knows_is_put_off_and_marks_nothing_as_seen(
+    net: Network,
+) -> None:
+    book = net.charged.book
+    net.ask(INITIAL, 0, wants=2 * MIB)
+    known, book.tariffs = book.tariffs, Tariffs({})
+    before = net.book()
+
+    assert net.ask(UPDATE, 1, used=MIB, wants=2 * MIB).code == Code.EPOCH  # answered with 3004
+
+    assert (book.counts["tariff_unknown"], net.book()) == (1, before)
+    book.tariffs = known
+    again = net.ask(UPDATE, 1, used=MIB, wants=2 * MIB)
+    assert (again.code, again.notes) == (Code.SUCCESS, Note(0))
+    assert net.book().posted_micros == 10_000
+
+
+class _LosesReplies:
+    """The store behind a link that loses the replies to its next charging calls; the calls happened."""
+
+    def __init__(self, store: Store, losses: int) -> None:
+        self._store = store
+        self._losses = losses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def call(self, slot: int, command: bytes, done: Callable[[Any], None], *more: Any) -> None:
+        if function("charge").encode() not in command or not self._losses:
+            self._store.call(slot, command, done, *more)
+            return
+        self._losses -= 1
+        self._store.call(slot, command, lambda _reply: done(LinkLost("nobody knows")), *more)
+
+
+def test_replies_that_were_lost_are_no_plans_that_were_stale(net: Network) -> None:
+    book = net.charged.book
+    net.ask(INITIAL, 0, wants=MIB)
+    net.run(net.charged.accounts.amend(net.account, status=Status.ACTIVE))  # what is remembered is stale
+    book.rules = RULES._replace(deadline_ms=60_000)
+    book.parts.store = _LosesReplies(net.charged.store, PLANS_PER_REQUEST_MAX)  # type: ignore[assignment]
+
+    assert net.ask(UPDATE, 1, used=MIB, wants=MIB).code == Code.SUCCESS
+
+    assert (book.counts["replayed_unknown"], book.counts["stale"]) == (PLANS_PER_REQUEST_MAX, 1)
+    assert net.book().posted_micros == 10_000
+
+
+def test_whatever_a_book_counts_is_in_the_metrics(net: Network) -> None:
+    assert set(STORE_EVENTS) == set(net.charged.book.counts)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import Account, NewRow
+from ocs.balance.accounts import Account
 from ocs.balance.link import StoreFault
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.names import e164
 from ocs.outcomes import Code
+from ocs.rating.openings import OpenedRow
 from ocs.rating.products import Catalogue
 from ocs.records import Status
 from tests.charged_store import StoreRoom, store_room
@@ -226,6 +227,24 @@ def test_what_has_ended_crowds_nothing_and_leaves_the_profile_and_the_agenda(roo
     room.run(work())
 
 
+def test_a_number_is_never_used_twice_by_an_account_and_its_members(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, at="2027-03-10T12:00")
+        member = await member_of(scene, "491700000005")
+        numbers = []
+        for day in range(10, 18, 2):  # what was bought before has ended, and gone from the profile
+            await scene.at(f"2027-03-{day}T12:01")
+            await scene.tend()
+            for buyer in (await scene.look(), await scene.charged.accounts.find(member)):
+                assert buyer is not None
+                assert buyer.profile.products == ()
+                numbers.append((await scene.holdings.buy(buyer, PASS, f"day {day}")).number)
+        assert numbers == sorted(set(numbers))
+        await scene.clean()
+
+    room.run(work())
+
+
 def test_a_renewal_takes_out_what_has_ended_and_alone_gives_a_due_time(room: StoreRoom) -> None:
     async def work() -> None:
         scene = await Scene.made(room, at="2027-03-31T12:00")
@@ -256,10 +275,15 @@ def test_a_product_that_the_catalogue_has_lost_stays_until_it_is_known_again(roo
 def test_a_purchase_repeated_under_its_id_is_answered_whatever_is_held_by_then(room: StoreRoom) -> None:
     async def work() -> None:
         scene = await Scene.made(room)
-        for number in range(7):
-            await scene.buy(PASS, f"p{number}")
+        first = [await scene.holdings.buy(await scene.look(), PASS, f"p{number}") for number in range(7)]
+        assert [(each.number, each.until_ms) for each in first] == [
+            (each.number, each.until_ms) for each in (await scene.look()).profile.products
+        ]
         again = await scene.holdings.buy(await scene.look(), PASS, "p3")
-        assert (again.code, again.replayed, again.price_micros) == (Code.SUCCESS, True, EURO)
+        assert again == first[3]._replace(replayed=True)
+        await scene.at("2027-03-13T12:00")
+        await scene.tend()
+        assert await scene.holdings.buy(await scene.look(), PASS, "p3") == again
         assert await scene.buy(MONTHLY, "p3") == Code.CONFLICT
         assert await scene.posted() == 7 * EURO
 
@@ -305,7 +329,7 @@ def test_a_bonus_for_which_there_is_no_room_is_counted_and_the_money_comes_in(ro
     async def work() -> None:
         scene = await Scene.made(room, credit=0)
         until_ms = scene.charged.now_ms + DAY_MS
-        full = [NewRow(5_000 + each, 1, 0, until_ms, 1) for each in range(100)]
+        full = [OpenedRow(5_000 + each, 1, 0, until_ms, 1) for each in range(100)]
         await scene.charged.accounts.open_rows(await scene.look(), full, 0, "full")
         done = await scene.charged.accounts.topup(await scene.look(), 20 * EURO, "till", "receipt")
         assert (done.code, done.balance_micros, scene.holdings.bonuses_not_given) == (

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocs.balance.accounts import Rolled
+from ocs.balance.accounts import RowsOpened
 from ocs.balance.audit import audit
 from ocs.balance.stored_book import write_book
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.names import e164
 from ocs.outcomes import Code
-from ocs.rating.openings import Held
+from ocs.rating.openings import Held, Rolled
 from ocs.rating.sources import Source, SourceKind
 from ocs.records import Rows
 from tests.charged_store import StoreRoom, store_room
@@ -278,7 +278,7 @@ def test_a_product_is_bought_once_and_renewed_with_what_is_left(room: StoreRoom)
         assert found.book.posted_micros == 5_000_000
         assert [(each.id, each.amount) for each in found.book.rows] == [(32, 600), (33, 400), (32, 1_000)]
         stale = scene.account._replace(book=found.book._replace(version=1))
-        code, _, _ = await scene.charged.accounts.open_rows(stale, [bucket(64, 1, 5)], 0, "test")
+        code, *_ = await scene.charged.accounts.open_rows(stale, [bucket(64, 1, 5)], 0, "test")
         assert code == Code.STALE
         keys = scene.charged.parts.keys[found.profile.partition]
         seen = await scene.charged.look(found.profile.partition, [keys.book(found.profile.account)])
@@ -289,6 +289,24 @@ def test_a_product_is_bought_once_and_renewed_with_what_is_left(room: StoreRoom)
         ]
 
     room.run(product())
+
+
+def test_a_name_that_counts_once_is_told_what_it_was_told_the_first_time(room: StoreRoom) -> None:
+    async def twice() -> None:
+        scene = await Scene.made(room, PER_MIB)
+
+        async def done(content: str, number: int, price: int) -> RowsOpened:
+            return await scene.charged.accounts.open_rows(
+                scene.account, [bucket(32 * number, 1, 1)], price, "p", content=content, told=(number, FAR_MS)
+            )
+
+        first = await done("c", 7, 5)
+        assert first == RowsOpened(Code.SUCCESS, replayed=False, price_micros=5, number=7, until_ms=FAR_MS)
+        assert await done("c", 8, 6) == first._replace(replayed=True)
+        assert (await done("other", 7, 5)).code == Code.CONFLICT
+        assert (await scene.look()).book.posted_micros == 5
+
+    room.run(twice())
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,26 @@ def test_a_store_that_does_not_answer_is_told_to_who_looks_and_the_poller_goes_o
     assert known.tariffs.complete is False
 
 
+def test_what_was_served_stays_what_it_was_and_one_that_changed_lets_nothing_be_noted(known: Known) -> None:
+    def serve(**said: str) -> Any:
+        return known.net.run(known.shelf.note(said))
+
+    assert serve(a="1", b="1") == []
+    assert serve(a="1", b="1", c="1") == []  # one is new
+    assert serve(a="2", b="1", d="1") == ["a"]
+    assert (
+        serve(b="1", d="2") == []
+    )  # nothing was noted of a start that was refused; what has gone is no change
+    assert serve(a="1", d="1") == ["d"]
+
+
+def test_of_two_servers_that_start_at_once_with_two_contents_one_is_refused(known: Known) -> None:
+    async def both() -> Any:
+        return await asyncio.gather(*(known.shelf.note({"a": said}) for said in ("1", "2")))
+
+    assert sorted(known.net.run(both())) == [[], ["a"]]
+
+
 # ---------------------------------------------------------------- at a book
 
 

@@ -207,3 +207,17 @@ def test_an_answer_that_cannot_be_written_is_counted_as_the_one_that_was(
         assert served.count("ocs_requests_total", "CCR", "initial", "5012") == 1
         assert served.count("ocs_requests_total", "CCR", "initial", "2001") == 0
         assert served.count("ocs_internal_faults_total") == 1
+
+
+def test_a_request_that_asked_and_got_nothing_is_counted_as_it_was_answered() -> None:
+    with Served() as served, served.peer() as peer:
+        served.book.grant = 0
+        for kind, word, single, result in (
+            (1, "initial", True, 4012),
+            (1, "initial", False, 2001),  # the service says 4012 itself
+            (3, "termination", True, 2001),  # it asked for nothing
+        ):
+            before = served.count("ocs_requests_total", "CCR", word, str(result))
+            peer.send(peer.ccr(kind, single=single))
+            assert peer.answered().avps["Result-Code"] == result
+            assert served.count("ocs_requests_total", "CCR", word, str(result)) == before + 1

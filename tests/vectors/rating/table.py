@@ -12,7 +12,7 @@ from ocs.rating.numbering import read_numbering
 from ocs.rating.tariff import ServiceTariff, Tariff, read_tariff
 
 HERE = Path(__file__).resolve().parent
-CONTEXTS = {"data": "32251@3gpp.org", "voice": "32260@3gpp.org"}
+CONTEXTS = {"data": "32251@3gpp.org", "voice": "32260@3gpp.org", "sms": "32274@3gpp.org"}
 
 
 @cache
