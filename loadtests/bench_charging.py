@@ -118,9 +118,9 @@ def plans(codec: Codec, seconds: float) -> dict[str, dict[str, float]]:
     call = data._replace(family="voice", services=(service,), information=CALL)
     first = call._replace(kind=INITIAL, services=(service._replace(used=None),))
     figures = {
-        "data update": (data, {"": ""}, {"": "surfing"}, "home"),
+        "data update": (data, {"": "1:"}, {"": "1:surfing"}, "home"),
         "call, first request": (first, {}, {}, ""),
-        "call, update": (call, {"": ""}, {"": "national/0"}, "fixed"),
+        "call, update": (call, {"": "1:"}, {"": "1:national/0"}, "fixed"),
     }
     found: dict[str, dict[str, float]] = {}
     for what, (asked, plain, marks, facts) in figures.items():

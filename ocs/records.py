@@ -47,7 +47,7 @@ class Status(IntEnum):
 class Line(NamedTuple):
     """One service of a charge: what was posted, what was set aside, and what is granted and held since.
 
-    ``rate`` is the mark of the rate on which the units were posted (rates.py, Rate.mark). Of ``posted_units``, allowances had
+    ``rate`` is the mark of the version, rate and window on which the units were posted (tariff.py, law 5), "" where nothing was. Of ``posted_units``, allowances had
     ``allowance_units``; the others cost ``priced_micros``, of which the account paid ``amount_micros``.
     """
 
@@ -81,7 +81,7 @@ class Taken(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """One credit-control request that was looked at; ``facts`` is what its session was priced by (charging/information.py).
+    """One credit-control request that was looked at; ``tariff`` is the version that its session was on when it came; ``facts`` is what its session was priced by (charging/information.py).
 
     ``member`` is the member of a shared account ("" where there is none), with what its own book has posted and holds; ``until_ms``
     where the life of the account's balance ends.

@@ -12,9 +12,8 @@ from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
-from ocs.charging.plan import Known, Plan, Profile, plan
+from ocs.charging.plan import Plan, Profile, known_of, plan
 from ocs.charging.switch import course as course_of
-from ocs.charging.switch import with_version
 from ocs.limits import PLANS_PER_REQUEST_MAX, SKEW_MS_MAX
 from ocs.outcomes import Code, Note
 from ocs.rating.tariff import Tariff
@@ -173,7 +172,9 @@ class Charging:
         at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
         key, tariff = self._tariff(profile, now_ms)
         course = None
-        if tariff is not None and tariff.name in book.tariffs.taking:
+        if tariff is not None and (
+            tariff.name in book.tariffs.taking or (self._known is not None and self._known.mixed)
+        ):
             course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.quota.validity_s)
             tariff = course.tariff if not course.lost else None
         if tariff is None and book.tariffs.seek(part, self._learned):
@@ -274,7 +275,7 @@ class Charging:
             return
         if len(reply) > 3:
             tariff, facts, *marks = (each.decode() for each in reply[3:])
-            self._known = Known(known.path, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
+            self._known = known_of(known.path, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
             self._book.learn(self._ask.session_id, self._known)
         if known.member:  # its account's profile may have changed too
             self._book.profiles.read(known.partition, known.path, self._fresh_found)
@@ -346,7 +347,12 @@ class Charging:
             if ask.kind == TERMINATION:
                 book.known.pop(ask.session_id, None)
             return
-        known = self._known
+        assert self._profile is not None
+        path = self._profile.path
+        # what another request of the session has taught meanwhile stays
+        known = book.known.get(ask.session_id, self._known)
+        if known is not None and known.account != path:
+            known = None
         granted = {
             asked.key: mark
             for asked, mark, one in zip(ask.services, made.marks(), services, strict=True)
@@ -354,13 +360,9 @@ class Charging:
         }
         before, marks = (known.facts, known.marks) if known is not None else ("", {})
         facts = made.facts if made.marked else before
-        if self._sent_next:
-            marks = {key: with_version(mark, self._sent_key) for key, mark in marks.items()}
-        elif known is not None and facts == before and granted.items() <= marks.items():
-            return  # as nearly always
-        assert self._profile is not None
         tariff = self._sent_next or self._sent_key
-        book.learn(ask.session_id, Known(self._profile.path, tariff, facts, marks | granted))
+        if known is None or tariff != known.tariff or facts != before or not granted.items() <= marks.items():
+            book.learn(ask.session_id, known_of(path, tariff, facts, marks | granted))
 
     def _say_where(self) -> None:
         """Leave word where the session lives, for requests that name nobody; losing it loses no money."""

@@ -9,7 +9,7 @@ Laws
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ocs.balance.model_prices import NOWHERE, UNUSED, Offer, Place, Used
+from ocs.balance.model_prices import NOWHERE, UNUSED, Offer, Place, Used, version
 from ocs.balance.model_rows import Part, Row, RowKey
 from ocs.charging.outcome import Outcome
 from ocs.rating.sources import Source
@@ -31,7 +31,7 @@ class Terms(NamedTuple):
 class Service:
     """One service that was granted in a session; ``granted_ms`` is when it last asked and was answered.
 
-    ``mark`` is its rate, of the version ``offer`` of what the session is on.
+    ``mark`` is its rate, of the version ``offer``.
     """
 
     unit: Unit = Unit.OCTETS
@@ -45,6 +45,11 @@ class Service:
     granted_ms: int = 0
     final: bool = False
     parts: list[Part] = field(default_factory=list)
+
+    @property
+    def rate(self) -> str:
+        """Return its rate as sessions and records name it, with its version."""
+        return f"{version(self.offer)}:{self.mark}" if self.offer is not None else ""
 
     def let_go(self) -> None:
         """Hold nothing on the rows any more."""
@@ -74,12 +79,6 @@ class Session:
     place: Place = NOWHERE
     numbers: set[int] = field(default_factory=set)
     remembered: list[Remembered] = field(default_factory=list)
-
-    def rate_of(self, service: Service) -> str:
-        """Return the mark of a service's rate, with the version where that is not the session's own."""
-        if service.offer is None or service.offer.key == self.offer.key:
-            return service.mark
-        return f"{service.offer.key}:{service.mark}"
 
     @property
     def held_micros(self) -> int:

@@ -228,17 +228,17 @@ class Offer(NamedTuple):
         return None
 
 
+def version(offer: Offer) -> int:
+    """Return an offer's place among the versions of its name."""
+    return int(offer.key.partition("@")[2])
+
+
 class Version(NamedTuple):
     """A version of an offer: from when on it counts, and whether running sessions go on with it then."""
 
     offer: Offer
     effective_ms: int
     takes_along: bool
-
-    @property
-    def number(self) -> int:
-        """Return its place among the versions of its name."""
-        return int(self.offer.key.partition("@")[2])
 
 
 class Versions(list[Version]):
@@ -248,7 +248,7 @@ class Versions(list[Version]):
         """Return the versions of an offer's name, the highest first."""
         name = offer.key.partition("@")[0]
         mine = [each for each in self if each.offer.key.partition("@")[0] == name]
-        return sorted(mine, key=lambda each: each.number, reverse=True)
+        return sorted(mine, key=lambda each: version(each.offer), reverse=True)
 
     def newest(self, offer: Offer, now_ms: int) -> Offer:
         """Return what a session that begins now gets."""
@@ -256,8 +256,7 @@ class Versions(list[Version]):
 
     def above(self, offer: Offer) -> list[Version]:
         """Return the versions that take sessions of an offer along, the highest first."""
-        own = int(offer.key.partition("@")[2])
-        return [each for each in self.of(offer) if each.number > own and each.takes_along]
+        return [each for each in self.of(offer) if version(each.offer) > version(offer) and each.takes_along]
 
     def following(self, offer: Offer, now_ms: int) -> Offer | None:
         """Return what a session of an offer goes on with now."""

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
 from ocs.balance.model_paying import Posted, Purse
-from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces
+from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces, version
 from ocs.balance.model_rows import before_blocker
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
 from ocs.charging.outcome import Outcome, ServiceOutcome
@@ -25,12 +25,13 @@ from ocs.units import Unit
 class _Row:
     """One service of a request on its way: what was posted of it and what became of its wish.
 
-    ``earlier`` is the rate and window that it is on, ``rate`` the one for a grant now; ``sold`` whether its family has any price.
+    ``earlier`` is the rate and window that it is on, ``rate`` the one for a grant now, of the version ``offer``.
     """
 
     asked: AskedService
     earlier: tuple[Rate, int] | None
     rate: Rate | None
+    offer: Offer
     mark: str = ""
     validity_s: int = 0
     posted_units: int = 0
@@ -99,16 +100,11 @@ class Request:
         return told if self.ask.kind == INITIAL else self.session.place.after(family, told)
 
     def _offer(self) -> Offer:
-        """Return what grants are made on: the next version of what the session is on, if that prices all that is asked for."""
+        """Return what grants are made on: the next version of what the session is on, where that sells anything of the kind."""
         family, following = self.ask.family, self.versions.following(self.began, self.now_ms)
-        asking = [each for each in self.ask.services if each.wanted is not None]
-        if following is None or not asking or self.ask.kind != UPDATE:
+        asks = any(each.wanted is not None for each in self.ask.services)
+        if following is None or self.ask.kind != UPDATE or not asks or not following.sells(family):
             return self.began
-        for asked in asking:
-            rate = following.rate(family, self.place, asked.rating_group)
-            on = self._on(asked.key)
-            if rate is None or (on is not None and on[0].unit != rate.unit):
-                return self.began
         return following
 
     def _on(self, key: str) -> tuple[Rate, int] | None:
@@ -121,12 +117,16 @@ class Request:
     def _row(self, asked: AskedService) -> _Row:
         offer, family = self.offer, self.ask.family
         rate = offer.rate(family, self.place, asked.rating_group)
-        service = self.session.services.get(asked.key)
+        service, on = self.session.services.get(asked.key), self._on(asked.key)
         if family is None or not offer.sells(family):
-            return _Row(asked, None, None, self.session.rate_of(service) if service is not None else "")
+            return _Row(asked, None, None, offer, service.rate if service is not None else "")
         if service is None:
-            return _Row(asked, None, rate)
-        return _Row(asked, self._on(asked.key), rate, self.session.rate_of(service))
+            return _Row(asked, None, rate, offer)
+        if on is not None and service.offer is not None and service.offer.key != offer.key:
+            later = version(service.offer) > version(offer)
+            if rate is None or rate.unit != on[0].unit or later:  # it stays where it is
+                return _Row(asked, on, on[0], service.offer, service.rate)
+        return _Row(asked, on, rate, offer, service.rate)
 
     def run(self) -> Outcome:
         """Post, void, grant, remember, record."""
@@ -143,8 +143,7 @@ class Request:
             if ask.number >= max(
                 session.numbers, default=0
             ):  # what a late number tells is not how things are now
-                session.place = self.place
-            session.offer = self.offer
+                session.place, session.offer = self.place, self.offer
             for row in sorted(self.rows, key=lambda row: row.turn):
                 self._grant(row)
             self._begin_life()
@@ -213,11 +212,7 @@ class Request:
                 row.code = Code.UNRATED
                 return
             self.notes |= Note.STANDING
-            if (
-                service.grant
-                and service.mark == self._mark(row)
-                and self.session.rate_of(service) == service.mark
-            ):
+            if service.grant and service.rate == f"{version(row.offer)}:{self._mark(row)}":
                 row.granted, row.final = service.grant, service.final
             else:
                 row.code = Code.CREDIT_LIMIT
@@ -288,7 +283,7 @@ class Request:
         wish = min(wish, most) if wish > 0 else most
         if row.unit is Unit.SECONDS:
             wish = min([wish, *self._edges_s(row)])
-        left = service.offer is not None and service.offer.key != offer.key
+        left = service.offer is not None and service.offer.key != row.offer.key
         if row.earlier is not None and (left or not follows(price, row.earlier[0].prices[0])):
             used = used._replace(cost=Fraction(service.posted_micros))
         made = self.purse.grant(service, self._sources(row), price, used, wish)
@@ -296,7 +291,7 @@ class Request:
             row.code = Code.CREDIT_LIMIT
             return
         row.granted, row.final = made.units, made.units < wish
-        service.used, service.mark, service.offer = used, rate.mark(window), offer
+        service.used, service.mark, service.offer = used, rate.mark(window), row.offer
         service.grant, service.final = made.units, row.final
         service.number, service.granted_ms = self.ask.number, self.now_ms
         service.hold_micros, service.parts = made.hold_micros, made.parts

@@ -11,7 +11,7 @@ from ocs.units import Unit
 class SessionService(NamedTuple):
     """One service of a session: units used, micro-units posted, what is granted and held now, and the mark of its rate.
 
-    The mark (rates.py, Rate.mark) is empty where the tariff has one price for the service.
+    The mark is that of tariff.py, law 5.
     """
 
     key: str

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
 from ocs.charging.information import NOTHING, kept, merged, told
-from ocs.charging.switch import Course
+from ocs.charging.switch import Course, version_of
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.ladder import Ladder
 from ocs.rating.life import ENDLESS
 from ocs.rating.openings import Held
 from ocs.rating.rates import INCOMING, Facts, Rate
+from ocs.rating.rerate import rate_told
 from ocs.rating.sources import SOURCES_MAX, Source
 from ocs.rating.tariff import Tariff
 from ocs.units import Unit
@@ -100,18 +101,30 @@ class Wallet(Protocol):
 
 
 class Known(NamedTuple):
-    """What a session's rating hangs on, as the store told it last: its account (Profile.path), tariff's key, facts (information.py), marks by service."""
+    """What a session's rating hangs on, as the store told it last: its account (Profile.path), tariff's key, facts (information.py), marks by service.
+
+    ``mixed`` tells whether some service is on another version than the session (switch.py).
+    """
 
     account: str
     tariff: str
     facts: str
     marks: dict[str, str]
+    mixed: bool = False
+
+
+def known_of(account: str, tariff: str, facts: str, marks: dict[str, str]) -> Known:
+    """Build what is known of a session."""
+    version = f"{tariff.rpartition('@')[2]}:"
+    return Known(account, tariff, facts, marks, not all(mark.startswith(version) for mark in marks.values()))
 
 
 _NOTHING = Units()
 _REFUSED = int(Code.UNRATED)
 ANY = "-"
 """In a plan, in the place of a text of the session: whatever that is (words.lua)."""
+_TOLD_OF_DATA = ("roaming", "access", "apn")
+"""Facts that a request of a data session tells anew (information.py, law 2)."""
 _NO_MARK = "?"
 """A mark that no rate has: what is used cannot be priced before the store has said what the session is on."""
 
@@ -176,7 +189,7 @@ def plan(
         and (course is None or course.alone)
         and (family == "data" or ask.information is None)
     )
-    if not plain or wallet is not None or (known is not None and (known.facts or any(known.marks.values()))):
+    if not plain or wallet is not None or (known is not None and not _is_plain(known, tariff)):
         looked_at = tariff.looked_at(family)
         if looked_at is None:
             return _unpriced(ask)
@@ -184,7 +197,7 @@ def plan(
     assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
-    at = priced.unit - 1
+    at, mark = priced.unit - 1, tariff.plain_mark
     most, rate = rules[at], rules[at + 4]
     for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
         octets, seconds, events = reported = _NOTHING if used is None else used
@@ -208,8 +221,8 @@ def plan(
             rate,
             1,
             count,
-            "",
-            "",
+            mark,
+            mark,
             0,
             0,
             0,
@@ -222,6 +235,11 @@ def plan(
     return Plan([ladder_text(priced.ladder)], services, pieces, before, ANY, marked=False, sources=[])
 
 
+def _is_plain(known: Known, tariff: Tariff) -> bool:
+    """Tell whether all that is known of a session is that it is on its tariff's plain rates."""
+    return not known.facts and all(mark == tariff.plain_mark for mark in known.marks.values())
+
+
 def _unpriced(ask: Ask) -> Plan:
     services: list[Any] = []
     for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
@@ -232,14 +250,15 @@ def _unpriced(ask: Ask) -> Plan:
 
 
 class _On(NamedTuple):
-    """A rate, and which of its ladders."""
+    """A rate, which of its ladders, and its version of the tariff."""
 
     rate: Rate
     place: int
+    tariff: Tariff
 
     @property
     def mark(self) -> str:
-        return self.rate.mark(self.place)
+        return self.tariff.mark(self.rate, self.place)
 
 
 class _Rated:
@@ -268,6 +287,7 @@ class _Rated:
         self.sources: list[Any] = []
         self.priorities: list[int] = []
         self.facts = NOTHING
+        self.anew = False
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
         wallet, known, family = self.wallet, self.known, self.family
@@ -285,6 +305,8 @@ class _Rated:
                 else before
             )
             self.facts = merged(family, before, now)
+            if self.course is not None and family == "data":
+                self.anew = all(getattr(now, name) for name in _TOLD_OF_DATA if name in looked_at)
         for asked in self.ask.services:
             self._service(asked)
         self._take_turns()
@@ -303,6 +325,8 @@ class _Rated:
     def _service(self, asked: AskedService) -> None:
         facts, following = self._following(asked)
         mark, earlier = self._earlier(asked.key, following)
+        if earlier is not None and earlier.tariff is not self.tariff:
+            following = self._moved(facts, following, earlier)
         on = earlier or following
         unit = on.rate.unit if on is not None else Unit.OCTETS
         at = unit - 1
@@ -324,8 +348,9 @@ class _Rated:
                 if unit == Unit.SECONDS:  # so that no second is granted at another window's price
                     wants = min(wants, validity_s)
             ladder = self._place(following.rate.ladders[following.place])
-            left = self.course is not None and self.course.left(mark)
-            closes = earlier is not None and (left or not following.rate.follows(earlier.rate))
+            closes = earlier is not None and (
+                earlier.tariff is not following.tariff or not following.rate.follows(earlier.rate)
+            )
         after = asked.after[at] if asked.after is not None else 0
         pieces = self._pieces(earlier, reported[at], after)
         for piece in pieces:
@@ -364,15 +389,37 @@ class _Rated:
         """Return what is known of a service now, and what prices a grant that is made now."""
         facts = self.facts.facts(self.family, asked.rating_group, asked.service_identifier)
         rate = self.tariff.rate(facts)
-        return facts, None if rate is None else _On(rate, rate.index_at(self.at_ms))
+        return facts, None if rate is None else _On(rate, rate.index_at(self.at_ms), self.tariff)
 
     def _earlier(self, key: str, following: _On | None) -> tuple[str, _On | None]:
         """Return the mark that the service is on, and what prices the units used since; a new service is on what follows."""
         if self.known is None or key not in self.known.marks:
             return (_NO_MARK, None) if following is None else (following.mark, following)
         mark = self.known.marks[key]
-        found = (self.course or self.tariff).marked(mark, self.family)
-        return mark, None if found is None else _On(*found)
+        tariff: Tariff | None = self.tariff
+        if self.course is not None:
+            tariff = self.course.of(version_of(mark, self.tariff.key))
+        found = tariff.marked(mark, self.family) if tariff is not None else None
+        return mark, None if found is None or tariff is None else _On(*found, tariff)
+
+    def _moved(self, facts: Facts, following: _On | None, earlier: _On) -> _On:
+        """Return what prices a grant now of a service that is on another version: the rate of its mark where it is to stay (switch.py, law 2)."""
+        assert self.course is not None
+        one_plan, mine = self.course.one_plan, self.tariff
+        if (
+            following is not None
+            and following.rate.unit == earlier.rate.unit
+            and earlier.tariff.version < mine.version
+            and (
+                self.anew
+                or isinstance(
+                    rate_told(earlier.tariff, mine, facts, one_plan=lambda: one_plan(earlier.tariff, mine)),
+                    Rate,
+                )
+            )
+        ):
+            return following
+        return earlier._replace(place=earlier.rate.index_at(self.at_ms))
 
     def _pieces(self, on: _On | None, units: int, after: int) -> list[tuple[Ladder, int]]:
         """Cut used units at the edges (rates.py, law 3); ``after`` of them were used after a tariff change (RFC 8506 section 8.27)."""

@@ -69,14 +69,10 @@ class _Grant(NamedTuple):
 
 
 class _On(NamedTuple):
-    """The rate of a line: its tariff, and its mark there."""
+    """The rate of a line: its tariff, and its mark."""
 
     tariff: Tariff
-    rate: str
-
-    @property
-    def mark(self) -> str:
-        return f"{self.tariff.key}:{self.rate}"
+    mark: str
 
 
 class _Service:
@@ -149,7 +145,10 @@ class Replay:
     def add(self, record: Record) -> None:
         """Take the next record of the partition."""
         if isinstance(record, Charge):
-            if record.session_id in self._sessions or self._chosen(record.tariff):
+            begins = record.kind == INITIAL
+            if begins and record.session_id in self._sessions:
+                self._let_go(record.session_id)  # one of the same name, that has ended
+            if self._chosen(record.tariff) if begins else self._follows(record):
                 self._charge(record)
         elif isinstance(record, Expire):
             self._end(record.session_id, record.now_ms)
@@ -165,19 +164,20 @@ class Replay:
         for session_id in list(self._sessions):
             self._let_go(session_id)
 
+    def _follows(self, record: Charge) -> bool:
+        """Tell whether a record is of a session that is compared."""
+        return record.session_id in self._sessions or self._chosen(record.tariff)
+
     def _charge(self, record: Charge) -> None:
         if record.state == SessionState.REFUSED:
             return
         session = self._sessions.get(record.session_id)
-        if session is None or (record.kind == INITIAL and session.ended_ms):
-            if session is not None:
-                self._let_go(record.session_id)
+        if session is None:
             session = _Session(record.account, record.kind == INITIAL)
             self._sessions[record.session_id] = session
         for place, line in enumerate(record.lines, 1):
             service = session.services.setdefault(line.key, _Service())
-            key, mark = version_of(line.rate, record.tariff)
-            tariff = self._tariffs(key)
+            tariff = self._tariffs(version_of(line.rate, record.tariff) if line.rate else record.tariff)
             self.found.quarantined += line.quarantined_units > 0
             if not session.begun:
                 service.why = Why.BEGUN
@@ -186,7 +186,7 @@ class Replay:
             service.paid_micros += line.amount_micros
             service.used += line.posted_units
             if tariff is not None and service.why is None:
-                on = _On(tariff, mark)
+                on = _On(tariff, line.rate)
                 service.why = self._line(service, line, record, on, _tier(record, place))
             if _grants(service, line, record):
                 service.grant = _Grant(record.facts, record.now_ms, record.number < session.top)
@@ -226,7 +226,7 @@ class Replay:
     def _granted(self, service: _Service, grant: _Grant, key: str, on: _On) -> Why | None:
         """Let a grant hold on both tariffs, if its facts choose the rate that the line after it names."""
         tariff = on.tariff
-        name = _service_of(tariff, on.rate, service.unit)
+        name = _service_of(tariff, on.mark, service.unit)
         facts = _facts(grant.facts, name, key) if name is not None else None
         if facts is None:
             return Why.SERVICE
@@ -237,9 +237,9 @@ class Replay:
         ):
             return Why.LATE
         mine = tariff.rate(facts)
-        if mine is None or mine.mark(index := mine.index_at(grant.at_ms)) != on.rate:
+        if mine is None or tariff.mark(mine, index := mine.index_at(grant.at_ms)) != on.mark:
             return None if on.mark == service.mark else Why.OTHERWISE  # the grant before it stood on
-        left = service.mark is not None and not service.mark.startswith(f"{tariff.key}:")
+        left = service.mark is not None and not service.mark.startswith(tariff.plain_mark)
         service.name, service.mark = facts.service, on.mark
         service.mine.grant(mine, index, closes=left)
         other = comparable(tariff, self._other, facts, one_plan=lambda: self._is_one_plan(tariff))
@@ -302,12 +302,14 @@ def _grants(service: _Service, line: Line, record: Charge) -> bool:
 
 
 def _service_of(tariff: Tariff, mark: str, unit: int) -> str | None:
-    """Return the service of a rate's mark; an empty mark is the only plain rate of its unit."""
-    if mark:
+    """Return the service of a rate's mark; the plain mark is that of the only plain rate of its unit."""
+    if mark != tariff.plain_mark:
         found = tariff.marked(mark, "")
         return None if found is None else found[0].service
     plain = [
-        name for name in _SERVICES if (known := tariff.marked("", name)) is not None and known[0].unit == unit
+        name
+        for name in _SERVICES
+        if (known := tariff.marked(mark, name)) is not None and known[0].unit == unit
     ]
     return plain[0] if len(plain) == 1 else None
 

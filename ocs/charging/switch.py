@@ -1,38 +1,23 @@
 """Sessions that go on with a tariff's next version while they run (`running_sessions: switch`); pure.
 
 Laws
-1. A session goes on with the next version at the first request that asks for a grant, of all its services: what was granted before
-   is priced on the version of its grant, and its chain is closed there (plan.py, law 2).
-2. It keeps its version where what is known of it does not tell the rates of the next one, or where the next one does not price
-   what it asks for in the unit that it is measured in: nobody's call is cut by a new price list.
-3. The store keeps the version of a session, and marks of services that are still on an earlier one with their version before them:
-   "mobile@2:calls/0". Other marks are the session's version's.
-4. No grant passes the instant at which the next version takes the session along.
+1. A session goes on with the next version at the first request, in its order, that asks for a grant. What was granted before is priced
+   on the version of its grant, which its mark names ("2:calls/0"), and the chain is closed there (plan.py, law 2).
+2. Nobody's call is cut by a new price list: a service stays on the rate of its mark where the next version does not price it in its
+   unit, or where what is known does not tell its rate there; a session stays where the next version does not sell its family.
+3. A grant that is made once the worker knows the next version does not live beyond its instant, or lives a second.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ocs.charging.ask import Ask
-from ocs.charging.information import kept, merged, told
-from ocs.rating.rates import Rate
-from ocs.rating.rerate import rate_told
 from ocs.rating.tariff import Tariff
-from ocs.units import Unit
-
-_OF_DATA = ("roaming", "access", "apn")
-"""Facts that a request of a data session may tell anew (information.py, law 2)."""
 
 
-def version_of(mark: str, tariff: str) -> tuple[str, str]:
-    """Return the tariff's key and the rate's mark that a mark of a session of a tariff stands for (law 3)."""
-    key, colon, rest = mark.partition(":")
-    return (key, rest) if colon else (tariff, mark)
-
-
-def with_version(mark: str, tariff: str) -> str:
-    """Return a mark of a session that leaves a tariff, with the version that it is of."""
-    return mark if ":" in mark else f"{tariff}:{mark}"
+def version_of(mark: str, tariff: str) -> str:
+    """Return the key of the version that a mark of a session is of; ``tariff`` is the key of any version of its tariff."""
+    return f"{tariff.partition('@')[0]}@{mark.partition(':')[0]}"
 
 
 class Versions(Protocol):
@@ -51,11 +36,19 @@ class Versions(Protocol):
         """Tell whether two versions give every number and network the same zone."""
 
 
+class Session(Protocol):
+    """What is known of a session (plan.py, Known)."""
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """The mark of each of its services."""
+
+
 class Course(NamedTuple):
     """The versions of one request: grants are made on ``tariff``, the session was on ``began``, an earlier mark may be of others.
 
-    ``next`` is the key that the session goes on with, "" where it stays; no grant lasts beyond ``until_ms``. ``alone`` tells
-    that there is but one version after all, ``lost`` that one that the session needs is not known.
+    ``next`` is the key that the session goes on with, "" where it stays; no grant lasts beyond ``until_ms``. ``alone`` tells that there
+    is but one version after all, ``lost`` that one that a service of the request is on is not known here.
     """
 
     tariff: Tariff
@@ -63,30 +56,9 @@ class Course(NamedTuple):
     next: str
     until_ms: int | None
     of: Callable[[str], Tariff | None]
+    one_plan: Callable[[Tariff, Tariff], bool]
     alone: bool
     lost: bool
-
-    def marked(self, mark: str, service: str) -> tuple[Rate, int] | None:
-        """Return the rate and ladder of a service's mark."""
-        key, rest = version_of(mark, self.began.key)
-        tariff = self.began if key == self.began.key else self.of(key)
-        return None if tariff is None else tariff.marked(rest, service)
-
-    def left(self, mark: str) -> bool:
-        """Tell whether a mark is of another version than the next grant: then its chain is closed (law 1)."""
-        return version_of(mark, self.began.key)[0] != self.tariff.key
-
-
-class Session(Protocol):
-    """What is known of a session (plan.py, Known)."""
-
-    @property
-    def facts(self) -> str:
-        """What it is rated by."""
-
-    @property
-    def marks(self) -> Mapping[str, str]:
-        """The mark of each of its services."""
 
 
 def course(
@@ -96,49 +68,25 @@ def course(
 
     ``known`` is what is known of the session, None when nothing is; a grant lasts ``within_s`` seconds at most.
     """
-    following, others, lost = None, False, False
+    following, others = None, frozenset[str]()
     if known is not None:
-        keys = {version_of(mark, tariff.key)[0] for mark in known.marks.values()} - {tariff.key}
-        others, lost = bool(keys), any(versions.of_session(key) is None for key in keys)
+        marks = [known.marks[each.key] for each in ask.services if each.key in known.marks]
+        others = frozenset([version_of(mark, tariff.key) for mark in marks]) - {tariff.key}
         newer = versions.next_of(tariff, at_ms)
-        if not lost and newer is not None and _goes_on(versions, ask, tariff, newer, known):
+        asks = any(each.wanted is not None for each in ask.services)
+        if newer is not None and asks and ask.family is not None and newer.looked_at(ask.family) is not None:
             following = newer
     priced_by = following or tariff
     until_ms = versions.taken_ms(priced_by, at_ms)
     if until_ms is not None and until_ms >= at_ms + 1000 * within_s:
         until_ms = None
-    key = following.key if following is not None else ""
-    alone = following is None and until_ms is None and not others
-    return Course(priced_by, tariff, key, until_ms, versions.of_session, alone, lost)
-
-
-def _goes_on(versions: Versions, ask: Ask, began: Tariff, newer: Tariff, known: Session) -> bool:
-    """Tell whether a request makes its session go on with a newer version (laws 1 and 2)."""
-    family = ask.family
-    asking = [each for each in ask.services if each.wanted is not None]
-    looked_at = newer.looked_at(family) if family is not None else None
-    if family is None or looked_at is None or not asking:
-        return False
-    now = told(family, ask.information, newer.numbering, looked_at)
-    holds = merged(family, kept(known.facts), now)
-    anew = family == "data" and all(getattr(now, name) for name in _OF_DATA if name in looked_at)
-    for asked in asking:
-        about = holds.facts(family, asked.rating_group, asked.service_identifier)
-        rate = newer.rate(about)
-        if not anew:
-            found = rate_told(began, newer, about, one_plan=lambda: versions.one_plan(began, newer))
-            rate = found if isinstance(found, Rate) else None
-        unit = _unit(versions, known.marks.get(asked.key), began, family)
-        if rate is None or (unit is not None and unit != rate.unit):
-            return False
-    return True
-
-
-def _unit(versions: Versions, mark: str | None, began: Tariff, family: str) -> Unit | None:
-    """Return the unit of the rate that a service is on; None of one that the session does not have."""
-    if mark is None:
-        return None
-    key, rest = version_of(mark, began.key)
-    tariff = versions.of_session(key)
-    found = tariff.marked(rest, family) if tariff is not None else None
-    return found[0].unit if found is not None else None
+    return Course(
+        priced_by,
+        tariff,
+        following.key if following is not None else "",
+        until_ms,
+        versions.of_session,
+        versions.one_plan,
+        alone=following is None and until_ms is None and not others,
+        lost=any(versions.of_session(key) is None for key in others),
+    )

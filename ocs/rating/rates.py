@@ -159,7 +159,7 @@ class Rate:
         return self.ladders[self.index_at(at_ms)]
 
     def mark(self, index: int) -> str:
-        """Return what a session keeps of the rate and the ladder that a grant was made on (``Tariff.marked`` reads it)."""
+        """Return the name of the rate and one of its ladders in its version ("" where there is but one): see ``Tariff.mark``."""
         if self.plain:
             return ""
         return self.name if len(self.ladders) == 1 else f"{self.name}/{index}"

@@ -23,7 +23,7 @@ from ocs.units import Unit
 class Why(StrEnum):
     """Why usage cannot be compared."""
 
-    BEGUN = "began before the records"
+    BEGUN = "began before the records, or on another version"
     TARIFF = "recorded tariff not known"
     SERVICE = "service not told by the record"
     LATE = "granted by a request that came late"

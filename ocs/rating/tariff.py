@@ -7,7 +7,8 @@ Laws
 3. `rates` are looked at in the file's order, then `services`: the short form is a rate for all that is left of a service.
 4. A service whose use counts on something in the account (a cap per day, tiers of a period, a spend cap) is never offered as a
    single ladder: its price needs the account's counters. The ladder of tiers has its steps as written; the store shifts it.
-5. A session keeps the mark of the rate and ladder that it is on (``Rate.mark``); ``marked`` finds them again. No two have one mark.
+5. A session keeps for each service the mark of the version, rate and ladder that it is on ("2:calls/0"; "2:" where the service has
+   but one rate with one ladder); ``marked`` finds them again. No two have one mark.
 """
 
 from collections.abc import Iterator, Mapping
@@ -96,33 +97,43 @@ class Tariff:
     """Whether sessions that run when it begins to count go on with it (`running_sessions: switch`; versions.py, law 3)."""
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _marks: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _plain: dict[str, Rate] = field(default_factory=dict, init=False, repr=False, compare=False)
     _looked_at: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Note every mark (law 5), and what the rates and spend caps of each service look at."""
         for rate in (*self.choice.rates, *self.choice.emergency, *self.choice.incoming):
+            marks = tuple(f"{self.version}:{rate.mark(index)}" for index in range(len(rate.ladders)))
+            self._marks[rate.name] = marks
             if rate.plain:
                 self._plain[rate.service] = rate
             else:
-                self._marked.update({rate.mark(index): (rate, index) for index in range(len(rate.ladders))})
+                self._marked.update({mark: (rate, index) for index, mark in enumerate(marks)})
         for rate in self.choice.rates:
             self._looked_at[rate.service] = (
                 self._looked_at.get(rate.service, frozenset()) | rate.conditions.named
             )
-        for rate in (
-            *self.choice.emergency,
-            *self.choice.incoming,
-        ):  # free in every tariff, also without a price (rates.py, law 4)
+        # free in every tariff, also without a price (rates.py, law 4)
+        for rate in (*self.choice.emergency, *self.choice.incoming):
             self._looked_at.setdefault(rate.service, frozenset())
         for cap in self.spend_caps:
             self._looked_at[cap.service] = (
                 self._looked_at.get(cap.service, frozenset()) | cap.conditions.named
             )
 
+    @property
+    def plain_mark(self) -> str:
+        """Return the mark of a service that has but one rate with one ladder."""
+        return f"{self.version}:"
+
+    def mark(self, rate: Rate, index: int) -> str:
+        """Return what a session keeps of the rate and the ladder that a grant was made on (law 5)."""
+        return self._marks[rate.name][index]
+
     def marked(self, mark: str, service: str) -> tuple[Rate, int] | None:
-        """Return the rate and ladder of a mark; the empty one is the service's plain rate. None: a mark of another tariff."""
-        if mark:
+        """Return the rate and ladder of a mark; None for one of another version or tariff."""
+        if mark != self.plain_mark:
             return self._marked.get(mark)
         plain = self._plain.get(service)
         return None if plain is None else (plain, 0)

@@ -2,10 +2,10 @@
 
 Laws
 1. A tariff is immutable under its key, name and version: the first that is known under a key is the one.
-2. New sessions get the highest version whose instant is reached. A session keeps the version that it began with, and every
+2. New sessions get the highest version whose instant is reached. A session keeps the version that it began with but for law 3, and every
    version stays known: a session lives as long as it is heard of.
 3. A version that takes running sessions along is the next one of every session of a lower version, from its instant on; charging/switch.py
-   says whether a request makes its session go on with it.
+   says what becomes of its services.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +64,7 @@ class Tariffs:
         return None
 
     def of_session(self, key: str) -> Tariff | None:
-        """Return the version that a session was opened with."""
+        """Return the version of a key, as a session keeps it."""
         return self._by_key.get(key)
 
     def next_of(self, tariff: Tariff, at_ms: int) -> Tariff | None:

@@ -383,7 +383,7 @@ def told_session(session: Session) -> dict[str, Any]:
         key: {
             "unit": each.unit,
             "position": each.used.position,
-            "rate": session.rate_of(each),
+            "rate": each.rate,
             "posted": each.posted_micros,
             "grant": each.grant,
             "hold": each.hold_micros,

@@ -254,15 +254,6 @@ local function new_record(services)
   return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 end
 
--- Let a session go on with its tariff's next version: marks that are of another one name it from now on.
-local function go_on(session, tariff)
-  for s = S_FIXED, S_FIXED + (session[S_COUNT] - 1) * V_WIDTH, V_WIDTH do
-    local mark = session[s + V_RATE]
-    if not mark:find(':', 1, true) then session[s + V_RATE] = session[S_TARIFF] .. ':' .. mark end
-  end
-  session[S_TARIFF] = tariff
-end
-
 -- Steps 4 to 8 of MONEY.md on session, books and the record's lines: the rows of the outcome, the command's code, notes; nil
 -- where the plan was made for another rate. `at` is the instant that prices, `taken` gets what parts moved.
 local function move(session, book, own, plan, record, taken, rules, fresh, at)
@@ -275,7 +266,6 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
     rows, code = close_all(session, book, own, plan)
     more = late and LATE or 0
   else
-    if plan[P_NEXT] ~= '' then go_on(session, plan[P_NEXT]) end
     if plan[P_RENEWAL] ~= '' then
       -- after the holds of this request are void, and before it is granted anything: what is due comes first
       session[S_RENEWED], session[S_PROFILE] = renewal(plan[P_RENEWAL], plan, book, own, before, taken, now, at)
@@ -296,6 +286,7 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
     if fresh or plan[P_NUMBER] >= session[S_TOP] then
       session[S_ROUTE] = plan[P_ROUTE]
       if plan[P_FACTS] ~= ANY then session[S_FACTS] = plan[P_FACTS] end
+      if plan[P_NEXT] ~= '' then session[S_TARIFF] = plan[P_NEXT] end
     end
   end
   if more > 0 then notes = bor(notes, more) end

@@ -178,4 +178,4 @@ def test_replies_that_were_lost_are_no_plans_that_were_stale(net: Network) -> No
 
 
 def test_whatever_a_book_counts_is_in_the_metrics(net: Network) -> None:
-    assert set(STORE_EVENTS) == set(net.charged.book.counts)
+    assert set(net.charged.book.counts) < set(STORE_EVENTS)

@@ -70,7 +70,9 @@ class Session:
     ) -> "Session":
         self.at_ms += 1000 * pass_s
         self.position += used
-        line = Line("", self.unit, 14, used, odd, self.position, micros, 0, granted, 0, mark, micros, 0)
+        line = Line(
+            "", self.unit, 14, used, odd, self.position, micros, 0, granted, 0, f"1:{mark}", micros, 0
+        )
         self.records.append(
             Charge(
                 self.account, 1, self.at_ms, self.at_ms, self.name, kind, self.number, 14, 0, self.on.key, 0, 0, 0, state,

@@ -202,12 +202,12 @@ def test_what_is_received_is_free_unless_a_rate_names_it() -> None:
 def test_every_mark_finds_its_rate_and_ladder_again() -> None:
     on = tariff(one("chat", "rating_groups: [1]"), CALLS)
     rates = [*on.choice.rates, *on.choice.emergency, *on.choice.incoming]
-    marks = {rate.mark(place): (rate, place) for rate in rates for place in range(len(rate.ladders))}
+    marks = {on.mark(rate, place): (rate, place) for rate in rates for place in range(len(rate.ladders))}
     assert {mark: on.marked(mark, found[0].service) for mark, found in marks.items()} == marks
-    assert {"calls/0", "calls/1", "chat", "emergency sms", "incoming mms"} <= set(marks)
-    assert (on.marked("", "voice"), on.marked("another", "voice")) == (None, None)
+    assert {"1:calls/0", "1:calls/1", "1:chat", "1:emergency sms", "1:incoming mms"} <= set(marks)
+    assert [on.marked(each, "voice") for each in ("1:", "1:another", "2:chat", "")] == [None] * 4
     flat = tariff(f"  - {{name: flat, service: voice, {SECOND}}}")
-    assert flat.marked("", "voice") == (flat.choice.rates[0], 0)
+    assert flat.marked("1:", "voice") == (flat.choice.rates[0], 0)
 
 
 def test_a_rate_that_has_the_name_of_the_short_form_is_refused() -> None:

@@ -128,7 +128,7 @@ def test_an_element_that_knows_the_tariff_change_is_believed(room: StoreRoom) ->
             await element.update(before + after, after=after)
             assert await element.posted() == cost
             record = await element.last_record()
-            assert [line.rate for line in record.lines] == ["at-home/0" if family == "data" else "near/0"]
+            assert [line.rate for line in record.lines] == ["1:at-home/0" if family == "data" else "1:near/0"]
 
     room.run(session())
 
@@ -307,7 +307,7 @@ def test_a_late_report_of_an_expired_session_posts_on_the_rate_that_it_was_grant
         outcome = await element.end(1_200, told=HOME)
         assert (outcome.code, outcome.notes & Note.LATE) == (Code.SUCCESS, Note.LATE)
         assert await element.money() == (2_400_000, 0)
-        assert [line.rate for line in (await element.last_record()).lines] == ["in-the-eu"]
+        assert [line.rate for line in (await element.last_record()).lines] == ["1:in-the-eu"]
 
     room.run(session())
 
@@ -344,7 +344,7 @@ def test_the_record_says_by_what_the_session_was_priced(room: StoreRoom) -> None
         await element.initial(NEAR)
         await element.end(10)
         record = await element.last_record()
-        assert (record.facts, [line.rate for line in record.lines]) == ("near", ["near/0"])
+        assert (record.facts, [line.rate for line in record.lines]) == ("near", ["1:near/0"])
 
     room.run(session())
 
