@@ -11,7 +11,7 @@ Laws
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from ocs.charging.ask import Ask
+from ocs.charging.ask import UPDATE, Ask
 from ocs.rating.tariff import Tariff
 
 
@@ -73,7 +73,7 @@ def course(
         marks = [known.marks[each.key] for each in ask.services if each.key in known.marks]
         others = frozenset([version_of(mark, tariff.key) for mark in marks]) - {tariff.key}
         newer = versions.next_of(tariff, at_ms)
-        asks = any(each.wanted is not None for each in ask.services)
+        asks = ask.kind == UPDATE and any(each.wanted is not None for each in ask.services)
         if newer is not None and asks and ask.family is not None and newer.looked_at(ask.family) is not None:
             following = newer
     priced_by = following or tariff
