@@ -10,19 +10,19 @@ from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
-from ocs.sessions.search import find_session, open_sessions
+from ocs.sessions.search import find_session, open_sessions, sessions_of
 from ocs.sessions.sweep import Sweeper
 
 
 def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
-    """List open sessions: of one number, or of all."""
+    """List open sessions: of one number and of who shares its account, or of all."""
     identity = read_msisdn(msisdn) if msisdn is not None else None
 
     async def work(keepers: Keepers) -> list[OpenSession]:
         if identity is None:
             return [each async for each in open_sessions(keepers.parts)]
         profile = (await found(keepers, identity)).profile
-        return [each async for each in open_sessions(keepers.parts, profile.partition, profile.account)]
+        return await sessions_of(keepers.parts, profile.partition, profile.path)
 
     sessions = sorted(run(place, work), key=lambda each: (each.opened_ms, each.session_id))
     if as_json:
