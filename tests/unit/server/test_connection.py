@@ -11,9 +11,11 @@ from ocs.diameter.base import BaseMessages
 from ocs.diameter.codec import Codec
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
-from ocs.server.connection import Bounds, Connection, Desk, Roll
+from ocs.server.connection import Connection, Roll
 from ocs.server.counters import Counters
+from ocs.server.desk import Bounds, Desk
 from ocs.server.log import SparingLog
+from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 from tests.serving import LOCAL, LOOPBACK, Client, GrantingBook, answer_writer
 
@@ -57,6 +59,7 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
     """A connection whose capabilities are exchanged, and what holds its other end."""
     book, counters = GrantingBook(), Counters()
     log = structlog.wrap_logger(None, processors=[_drop])
+    tally, sparing = Tally(counters), SparingLog(log, lambda: 0)
     desk = Desk(
         local=LOCAL,
         codec=Codec(),
@@ -64,9 +67,10 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         book=book,
         answers=answer_writer(),
         admission=Admission(10_000, 10_000),
-        tally=Tally(counters),
+        tally=tally,
+        requester=Requester(LOCAL, 0, tally, sparing, lambda: 1_000_000, lambda: 1),
         allow=AllowList(LOOPBACK, counters, log, lambda: 0),
-        log=SparingLog(log, lambda: 0),
+        log=sparing,
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
         bounds=bounds or Bounds(),
