@@ -291,3 +291,9 @@ and counted until answers come, or their time is up."""
 
 OWED_MS = 10_000
 """Time for the answer to a RAR or ASR (RFC 6733 sets none; a watchdog takes no less). Beyond: counted as silent; nothing else follows."""
+
+SWITCH_LATE_MS = 60_000
+"""How long after a version's instant its sessions are still asked to re-authorise: a server that starts again meanwhile does it."""
+
+SWITCH_TOLD_MS = 86_400_000
+"""How long it is remembered that the sessions of a version were asked, far beyond the time in which it would be done again."""

@@ -14,7 +14,7 @@ import hiredis
 
 from ocs.balance.addresses import Address, Endpoint
 from ocs.balance.keys import slot_of
-from ocs.balance.link import NOTHING, Demands, Link, StoreFault
+from ocs.balance.link import NOTHING, Demands, Link, LinkDown, LinkLost
 from ocs.balance.store import Store
 from ocs.limits import STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN
 
@@ -100,9 +100,9 @@ async def _heard(
                 await asyncio.wait_for(lost.wait(), _LOOK_S)
             except TimeoutError:
                 continue
-    except StoreFault:
-        return False
-    except Exception as defect:  # noqa: BLE001 - whatever it is, it is told and tried again
+    except (LinkDown, LinkLost):
+        return False  # of which the store's own links tell
+    except Exception as defect:  # noqa: BLE001 - whatever it is (a user who may not subscribe), it is told and tried again
         asyncio.get_running_loop().call_exception_handler(
             {"message": "a listener failed", "exception": defect}
         )

@@ -387,7 +387,7 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         spooled=lambda: spool.entries,
         store_retried=lambda: keepers.store.retried,
         listen=lambda channel, receive: listen(
-            keepers.store, inside.address, channel, receive, f"{config.name} orders"
+            keepers.store, inside.address, channel, receive, f"{config.name}-orders"
         ),
     )
 
@@ -410,7 +410,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
-    from ocs.roof.jobs import jobs_of  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import jobs_of, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = config.roof
@@ -438,7 +438,8 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     async def learn_tariffs() -> None:
         await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
 
-    return KeeperParts(app=app, log=logger, jobs={**jobs, "tariffs": learn_tariffs}, close=parts.store.close)
+    jobs |= {"tariffs": learn_tariffs, "switch": switch_job(keepers, tariffs)}
+    return KeeperParts(app=app, log=logger, jobs=jobs, close=parts.store.close)
 
 
 def version() -> str:

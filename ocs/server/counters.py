@@ -228,6 +228,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
         fold=GREATEST,
     ),
     Family(
+        "ocs_reauthorise_faults_total",
+        COUNTER,
+        "Changes of accounts by background jobs after which the store did not let anybody be told.",
+    ),
+    Family(
         "ocs_agenda_tended_total", COUNTER, "Subscribers for whom something was due (renewals, ends of life)."
     ),
     Family(

@@ -132,3 +132,31 @@ def test_a_receiver_that_fails_is_told_and_the_next_message_is_heard(valkey: Rea
         return heard
 
     assert run(scene()) == [b"first", b"second"]
+
+
+def test_a_user_who_may_not_subscribe_is_told_of(own_valkey: RealValkey) -> None:
+    user = ("ACL", "SETUSER", "deaf", "on", ">word", "~*", "resetchannels", "+@all")
+    own_valkey.client().execute_command(*user)
+    url = own_valkey.url.replace("redis://", "redis://deaf:word@")
+
+    async def scene() -> str:
+        store = await opened(url)
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def tell(_loop: object, context: dict[str, object]) -> None:
+            if not told.done():
+                told.set_result(str(context["exception"]))
+
+        asyncio.get_running_loop().set_exception_handler(tell)
+        listening = asyncio.create_task(listen(store, parse(url, {}), CHANNEL, _nobody, "test"))
+        what = await told
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await store.close()
+        return what
+
+    assert "NOPERM" in run(scene())
+
+
+def _nobody(_message: bytes) -> None:
+    """Hear nothing."""
