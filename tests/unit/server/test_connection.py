@@ -151,3 +151,30 @@ def test_a_peer_that_does_not_read_stays_unread_after_its_turns_share() -> None:
         assert wire.done[-1] == "resume"
 
     asyncio.run(run())
+
+
+def test_no_request_of_ours_begins_where_it_would_not_be_read() -> None:
+    async def run() -> None:
+        written: list[int] = []
+
+        def write(hop_by_hop: int) -> bytes:
+            written.append(hop_by_hop)
+            return b"request"
+
+        connection, wire, _, _ = await opened()
+        begun = connection.begin(write)
+        await turns()
+        assert (written, wire.written) == ([begun], [b"request"])
+        assert connection.begin(write) == begun + 1  # the next identifier of this connection
+        for way in ("unread", "taking leave", "gone"):
+            connection, wire, _, _ = await opened()
+            if way == "unread":
+                connection.pause_writing()
+            elif way == "taking leave":
+                connection.disconnect(0)
+            else:
+                connection.connection_lost(None)
+            written.clear()
+            assert (connection.begin(write), written) == (-1, []), way
+
+    asyncio.run(run())
