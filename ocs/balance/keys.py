@@ -70,9 +70,10 @@ class Keys(NamedTuple):
     def opened_by(self, path: str) -> tuple[str, str]:
         """Return the bounds, as ZRANGEBYLEX takes them, of a subscriber's rows among the open sessions by account (``open``).
 
-        A row is "<path> <Session-Id>"; those of an account's members, "<account>/<member> …", are among the account's.
+        A row is "<path> <Session-Id>"; those of an account's members, "<account>/<member> …", are among the account's: blank and
+        stroke come before "0", letters and digits, of which names are made, do not.
         """
-        return f"[{path} ", f"({path}0" if "/" not in path else f"({path}!"
+        return f"[{path} ", f"({path}0"
 
     def session(self, session_id: str) -> str:
         """Return the key of a session."""

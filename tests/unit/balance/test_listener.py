@@ -76,6 +76,11 @@ def test_a_top_up_is_told_once_whatever_it_brings(room: StoreRoom) -> None:
         done = await scene.charged.accounts.topup(scene.account, 20 * EURO, "till", "with a bonus")
         assert done.code == Code.SUCCESS
         assert told.now() == [("account", False)]
+        await scene.charged.move_time(40 * DAY_MS)  # a renewal is due, which the money is enough for
+        before = (await scene.look()).book.version
+        await scene.charged.accounts.topup(scene.account, EURO, "till", "with a renewal")
+        assert (await scene.look()).book.version > before
+        assert told.now() == [("account", False)]
         done = await scene.charged.accounts.topup(scene.account, 10 * EURO, "till", "with a bonus")
         assert (done.code, told.now()) == (Code.CONFLICT, [])
 
@@ -86,7 +91,8 @@ def test_a_renewal_by_the_agenda_is_told_and_a_look_that_changes_nothing_is_not(
     async def play(scene: Scene, told: Told) -> None:
         await scene.buy(MONTHLY)
         told.now()
-        await scene.tend()
+        place = scene.account.profile
+        assert await scene.holdings.renew(place.partition, place.path) is not None
         assert told.now() == []
         await scene.charged.move_time(40 * DAY_MS)
         await scene.tend()

@@ -251,6 +251,10 @@ def test_what_floods_the_queue_is_shed_and_counted(monkeypatch: pytest.MonkeyPat
     timed.order(*_many(100))
 
     assert (timed.count("sent"), timed.count("shed"), timed.requester.waiting) == (1, 90, 9)
+    timed.order(order(session="s;5"))  # waits already
+    assert (timed.count("shed"), timed.requester.waiting) == (90, 9)
+    timed.order(order(session="s;new"), order(session="s;newer"), order(session="s;5"))
+    assert (timed.count("shed"), timed.requester.waiting) == (91, 10)
     timed.order(order(session="s;abort", command=ABORT_SESSION))  # has a room of its own
     timed.after(1_000)
     assert timed.way.sessions == ["s;0", "s;abort"]

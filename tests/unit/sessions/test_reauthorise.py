@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -176,7 +177,8 @@ def _version(version: int, running: str) -> Tariff:
 
 
 def _switching(net: Network, running: str) -> Switching:
-    versions = {each.key: each for each in (_version(2, running),)}
+    earlier = dataclasses.replace(_version(3, "switch"), effective_ms=INSTANT_MS - 86_400_000)
+    versions = {each.key: each for each in (_version(2, running), earlier)}
     speaks = Reauthorisation(net.charged.parts)
     return Switching(net.charged.parts, Tariffs(versions), speaks, net.charged.clock, per_s=100)
 
