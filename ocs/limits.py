@@ -273,3 +273,27 @@ TARIFFS_SEEK_MS = 1_000
 
 TARIFF_AHEAD_MS_MIN = 60_000
 """How far ahead a version's instant lies at least when it is put into the store, so that every worker knows it by then."""
+
+REAUTHORISE_PER_S = 500
+"""RARs and ASRs that a worker sends a second by default (diameter.reauthorise_per_s): each RAR comes back as a request, and this many
+are a sixteenth of what a worker answers; 100,000 sessions of a tariff that changes are through in less than four minutes. Beyond: they wait."""
+
+ORDERS_WAITING_MAX = 20_000
+"""RARs and ASRs that wait in a worker for their turn (about 400 octets each): 40 s at the default rate. Beyond: dropped and counted; the
+session's next request meets all that has changed anyway."""
+
+ORDERS_PER_MESSAGE_MAX = 100
+"""Orders in one message to a worker, some 20 kB. More are sent as several; a message with more is not read, and counted."""
+
+OWED_PER_CONNECTION_MAX = 5_000
+"""RARs and ASRs of one connection that wait for their answer: a peer that never answers has this many at the default rate. Beyond: dropped
+and counted until answers come, or their time is up."""
+
+OWED_MS = 10_000
+"""Time for the answer to a RAR or ASR (RFC 6733 sets none; a watchdog takes no less). Beyond: counted as silent; nothing else follows."""
+
+SWITCH_LATE_MS = 60_000
+"""How long after a version's instant its sessions are still asked to re-authorise: a server that starts again meanwhile does it."""
+
+SWITCH_TOLD_MS = 86_400_000
+"""How long it is remembered that the sessions of a version were asked, far beyond the time in which it would be done again."""

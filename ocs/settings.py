@@ -167,6 +167,7 @@ class Diameter(Section):
     watchdog_s: Annotated[int, Field(ge=6, le=3600)] = 30  # RFC 3539 section 3.4.1: not below 6 s
     message_octets_max: Annotated[int, Field(ge=4096, le=0xFFFFFC)] = 65536  # RFC 6733 section 3: 24 bits
     inflight_per_peer_max: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    reauthorise_per_s: Annotated[int, Field(ge=1, le=10_000)] = 500
     failure_handling: Literal["TERMINATE", "CONTINUE", "RETRY_AND_TERMINATE"] = "TERMINATE"
     session_failover: bool = True
     tls: Tls = Tls()

@@ -61,6 +61,7 @@ class ChargedStore:
         self.accounts = Accounts(self.parts, self.clock)
         self.book = Book(self.parts, Tariffs(tariffs), rules, self.clock)
         self.offset_ms = 0
+        self.via = ""
         self._last_ids = ["-"] * partitions
 
     @property
@@ -72,7 +73,7 @@ class ChargedStore:
         """Charge one request through the Book."""
         self.clock.keep_up()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.book.charge(ask, future.set_result)
+        self.book.charge(ask, future.set_result, self.via)
         return await future
 
     async def subscriber(
@@ -107,6 +108,7 @@ class ChargedStore:
         self.clock.keep_up()
         keys = self.parts.keys[partition]
         names = [keys.part, keys.book(payer(path)), keys.session(session_id), keys.due, keys.stream]
+        names.append(keys.open)
         names += [keys.book(path)] if path != payer(path) else []
         reply = await self.parts.call(partition, "expire", names, path, session_id, tombstone_ms, int(forced))
         return Code(reply[0])

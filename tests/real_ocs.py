@@ -100,6 +100,12 @@ class RealOcs:
                 found.append(line)
         return found
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's pid."""
+        assert self._process is not None
+        return self._process.pid
+
     def connect(self) -> socket.socket:
         """A bare connection."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=_IDLE_S)

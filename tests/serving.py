@@ -46,14 +46,16 @@ class GrantingBook:
         self.hold = False
         self.grant = 1_000
         self.asks: list[Ask] = []
+        self.vias: list[str] = []
         self.held: list[Callable[[], None]] = []
         self.fault: Exception | None = None
 
-    def charge(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
+    def charge(self, ask: Ask, done: Callable[[Outcome], None], via: str) -> None:
         """Answer in a later turn of the loop, as a store does."""
         if self.fault is not None:
             raise self.fault
         self.asks.append(ask)
+        self.vias.append(via)
         services = tuple(
             ServiceOutcome(
                 Code.SUCCESS, Unit.OCTETS, self.grant if each.wanted is not None else 0, 3_600, False
@@ -94,6 +96,8 @@ class Served:
         self.host = "127.0.0.1"
         self.port = 0
         self.worker: Worker | None = None
+        self.channel = ""
+        self._receive: Callable[[bytes], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -127,7 +131,7 @@ class Served:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         ours, theirs = pair()
         log = structlog.wrap_logger(None, processors=[self._note])
-        parts = WorkerParts(self.book, answer_writer(), log, now_us=self._now_us)
+        parts = WorkerParts(self.book, answer_writer(), log, now_us=self._now_us, listen=self._listen)
         self.worker = Worker(self.config, parts, self.counters, theirs)
         door = listen(self.host, 0)[0]
         self.port = door.getsockname()[1]
@@ -146,6 +150,16 @@ class Served:
         self._loop.remove_reader(ours.fileno())
         ours.close()
         theirs.close()
+
+    async def _listen(self, channel: str, receive: Callable[[bytes], None]) -> None:
+        self.channel, self._receive = channel, receive
+
+    def order(self, message: bytes) -> None:
+        """Publish a message to the worker."""
+        self.until(lambda: self._receive is not None)
+        assert self._receive is not None
+        receive = self._receive
+        self.call(lambda: receive(message))
 
     def _note(self, _logger: Any, _method: str, event: Any) -> Any:
         self.lines.append(dict(event))

@@ -89,6 +89,13 @@ class Brings(Protocol):
         """Do what follows from money that came in: the bonus, once by the top-up's name, and renewals that waited for it."""
 
 
+class Listener(Protocol):
+    """Who hears what has changed for a subscriber's open sessions (sessions/reauthorise.py)."""
+
+    async def changed(self, partition: int, path: str, *, ended: bool = False) -> None:
+        """Hear of a subscriber that has changed, or has ended; raises nothing that would hide the change."""
+
+
 class ToppedUp(NamedTuple):
     """Result of a top-up: the code, whether it was a repetition, and the book's money after it."""
 
@@ -101,13 +108,14 @@ class ToppedUp(NamedTuple):
 class Accounts:
     """The accounts of one store."""
 
-    __slots__ = ("_clock", "_parts", "brings")
+    __slots__ = ("_clock", "_parts", "brings", "listener")
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
         self.brings: Brings | None = None
         """None: a top-up brings its money alone."""
+        self.listener: Listener | None = None
 
     async def find(self, identity: SubscriberId) -> Account | None:
         """Return the account that an identity names, or None; raises StoreFault."""
@@ -269,7 +277,14 @@ class Accounts:
             write_profile(profile) if profile is not None else "", _KEEP if until_ms is None else until_ms,
             account.book.version if as_read or profile is not None else 0, account.book.until_ms if as_read else _KEEP,
         )  # fmt: skip
+        if reply[0] == Code.SUCCESS:
+            await self.tell(where.partition, where.path, ended=status is Status.TERMINATED)
         return Code(reply[0])
+
+    async def tell(self, partition: int, path: str, *, ended: bool = False) -> None:
+        """Tell who listens that something has changed for a subscriber, so that its open sessions need not wait for it."""
+        if self.listener is not None:
+            await self.listener.changed(partition, path, ended=ended)
 
     async def join(self, shared: Account, profile: Profile) -> Code:
         """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.
@@ -426,6 +441,7 @@ class Accounts:
         )  # fmt: skip
         if code != Code.SUCCESS:
             return ToppedUp(code, replayed=False, balance_micros=0, available_micros=0)
+        await self.tell(partition, account)
         return _topped_up(code, replayed=bool(reply[2] & Note.REPLAY), result=result)
 
     async def learn_all(self) -> None:

@@ -2,7 +2,7 @@
 
 What must hold (DESIGN law 4)
 1. An account's pending is the sum of the holds of its open sessions, and its count of open sessions is theirs.
-2. The due index names exactly the open sessions, each with its own time.
+2. The due index names exactly the open sessions, each with its own time; the index by account names them too, each with its account.
 3. Every movement carries the account's next sequence number and the book after it: the records (archive, then stream)
    chain without a gap, each explained by what it says was posted, held, void or topped up, and end in the book.
 4. The holds that the records add up to are the pending of the book, without looking at a session.
@@ -83,6 +83,7 @@ class _Instant(NamedTuple):
     books: dict[str, Book]
     sessions: dict[str, OpenSession]
     due: dict[str, int]
+    by_account: set[str]
     last_id: str
     unreadable: list[Fault]
 
@@ -283,9 +284,9 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
     """Read a partition's books, sessions and due index in one instant; sessions opened since the walk are read too."""
     for _ in range(_TRIES):
         listed = sorted(names)
-        due_reply, last_id, values = await parts.store.execute(
-            keys.slot, "FCALL_RO", function("snapshot"), 2 + len(listed), keys.due, keys.stream, *listed
-        )
+        due_reply, last_id, values, rows = await parts.store.execute(
+            keys.slot, "FCALL_RO", function("snapshot"), 3 + len(listed), keys.due, keys.stream, keys.open, *listed
+        )  # fmt: skip
         due = {due_reply[i].decode(): int(due_reply[i + 1]) for i in range(0, len(due_reply), 2)}
         sessions: dict[str, OpenSession] = {}
         unreadable: list[Fault] = []
@@ -309,7 +310,8 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
         for each in sessions.values():
             needed |= {keys.book(each.account), keys.book(payer(each.account))}
         if needed <= names:
-            return _Instant(books, sessions, due, last_id.decode(), unreadable)
+            by_account = {row.decode() for row in rows}
+            return _Instant(books, sessions, due, by_account, last_id.decode(), unreadable)
         names = names | needed
     raise StoreFault(
         f"partition {keys.partition} changes faster than it can be read; run the audit at a quieter time"
@@ -335,6 +337,9 @@ def _judge(report: Report, partition: int, instant: _Instant, chain: Chain) -> N
     report.sessions += len(opened)
     for name in instant.due.keys() - opened.keys():
         faults.append(Fault(partition, "due index", f"names a session that is not open: {name}"))
+    for row in instant.by_account ^ {f"{each.account} {name}" for name, each in opened.items()}:
+        how = "names a session that is not open" if row in instant.by_account else "lacks an open session"
+        faults.append(Fault(partition, "open index", f"{how}: {row}"))
     by_account: dict[str, list[OpenSession]] = {}
     for name, session in opened.items():
         for path in {session.account, payer(session.account)}:

@@ -135,12 +135,13 @@ class Book:
             del self.known[next(iter(self.known))]
         self.known[session_id] = known
 
-    def charge(self, ask: Ask, done: Answered, at_ms: int = 0) -> None:
+    def charge(self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0) -> None:
         """Charge one request; ``done`` gets its Outcome, later, exactly once.
 
+        ``via`` is the way that the request came, kept in its session for requests of ours (stored_session.py, OpenSession).
         ``at_ms`` is the instant that prices it where that is not now: when it was received, by the wall clock (spool.py).
         """
-        charging = Charging(self, ask, done, at_ms)
+        charging = Charging(self, ask, done, via, at_ms)
         if ask.session_id in self.opening:
             if ask.kind != INITIAL:
                 self.opening[ask.session_id].append(charging)

@@ -53,13 +53,15 @@ class Charging:
         "_sent_key",
         "_sent_next",
         "_sent_us",
+        "_via",
         "opens",
     )
 
-    def __init__(self, book: "Book", ask: Ask, done: Answered, at_ms: int = 0) -> None:
+    def __init__(self, book: "Book", ask: Ask, done: Answered, via: str, at_ms: int) -> None:
         self._book = book
         self._at_ms = at_ms
         self._ask = ask
+        self._via = via
         self._done = done
         self._give_up_ms = book.clock.monotonic_ms() + book.rules.deadline_ms
         self._plans = 0
@@ -196,7 +198,7 @@ class Charging:
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
-                at_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
+                at_ms, f"{ask.origin_host} {ask.origin_realm} {self._via}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
                 first_ms, grace_ms, renewed, following, *ladders, *services, *pieces, *sources,
             ]
@@ -206,13 +208,14 @@ class Charging:
         command = pack(
             "FCALL",
             book.charge_name,
-            "7" if profile.member else "6",
+            "8" if profile.member else "7",
             keys.part,
             f"{prefix}book:{account}",
             f"{prefix}session:{session_id}",
             keys.due,
             keys.stream,
             f"{prefix}profile:{path}",
+            keys.open,
             *((f"{prefix}book:{path}",) if profile.member else ()),
             part.text,
             body,

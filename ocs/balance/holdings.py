@@ -74,9 +74,12 @@ class Holdings:
         A ``name`` counts once for each subscriber: repeated it is answered as at first, whatever is held by then. Two subscribers may
         use the same. Raises StoreFault; the same call again goes on.
         """
-        return await self._open_new(
+        done = await self._open_new(
             account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
         )
+        if done.code == Code.SUCCESS and not done.replayed:
+            await self._accounts.tell(account.profile.partition, account.profile.path)
+        return done
 
     async def _open_new(
         self,
@@ -147,6 +150,8 @@ class Holdings:
                 each._replace(renews=False) if each in held else each for each in account.profile.products
             ]
             code = await self._noted(account, kept, f"cancelled {held[0].product_key} {number}")
+            if code == Code.SUCCESS:
+                await self._accounts.tell(account.profile.partition, account.profile.path)
             if code != Code.STALE:
                 return code
             again = await self._accounts.read(account.profile.partition, account.profile.path)
@@ -159,12 +164,12 @@ class Holdings:
         """Return a subscriber by its place."""
         return await self._accounts.read(partition, path)
 
-    async def renew(self, partition: int, path: str) -> Account | None:
+    async def renew(self, partition: int, path: str, *, tells: bool = True) -> Account | None:
         """Open what is due of a subscriber, and clear away what has ended; the subscriber as it is then, None when there is none.
 
-        Raises StoreFault.
+        Its open sessions are told (``tells``) unless something else will. Raises StoreFault.
         """
-        account = await self._accounts.read(partition, path)
+        account = first = await self._accounts.read(partition, path)
         for _ in range(_RENEWALS_MAX):
             if account is None or account.ended:
                 break
@@ -173,6 +178,8 @@ class Holdings:
             if not (await self._renew_first(account, due, now_ms) or await self._cleared(account, now_ms)):
                 break
             account = await self._accounts.read(partition, path)
+        if tells and account is not None and first is not None and account.book.version != first.book.version:
+            await self._accounts.tell(partition, path)
         return account
 
     async def _renew_first(self, account: Account, due: Sequence[Due], now_ms: int) -> bool:
@@ -274,7 +281,7 @@ class Holdings:
             )
             # CONFLICT: an earlier version of the bonus was given under this name
             self.bonuses_not_given += given.code not in {Code.SUCCESS, Code.CONFLICT}
-        await self.renew(partition, account)
+        await self.renew(partition, account, tells=False)  # the top-up tells, once for all that it brings
         await self._renew_members(partition, account)
 
     async def _renew_members(self, partition: int, account: str) -> None:
@@ -291,7 +298,7 @@ class Holdings:
         )
         for _, path in waiting[:AGENDA_AT_ONCE]:
             with suppress(ValueError, TypeError):  # one that cannot be read, which the agenda tells
-                await self.renew(partition, path)
+                await self.renew(partition, path, tells=False)
 
     # -- the agenda
 

@@ -49,6 +49,7 @@ class Keys(NamedTuple):
     part: str
     run: str
     due: str
+    open: str
     stream: str
     claims: str
     agenda: str
@@ -65,6 +66,14 @@ class Keys(NamedTuple):
     def members(self, account: str) -> str:
         """Return the key of the set of a shared account's members, by Profile.path; one may be named that was never opened."""
         return f"{self.prefix}members:{account}"
+
+    def opened_by(self, path: str) -> tuple[str, str]:
+        """Return the bounds, as ZRANGEBYLEX takes them, of a subscriber's rows among the open sessions by account (``open``).
+
+        A row is "<path> <Session-Id>"; those of an account's members, "<account>/<member> …", are among the account's: blank and
+        stroke come before "0", letters and digits, of which names are made, do not.
+        """
+        return f"[{path} ", f"({path}0"
 
     def session(self, session_id: str) -> str:
         """Return the key of a session."""
@@ -89,6 +98,7 @@ def layout(partitions: int) -> tuple[Keys, ...]:
             f"{{{tag}}}:part",
             f"{{{tag}}}:run",
             f"{{{tag}}}:due",
+            f"{{{tag}}}:open",
             f"{{{tag}}}:stream",
             f"{{{tag}}}:claims",
             f"{{{tag}}}:agenda",

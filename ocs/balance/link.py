@@ -89,7 +89,8 @@ class Demands(NamedTuple):
         return cls(master=False, append_only=False, no_eviction=False)
 
 
-_NOTHING = object()
+NOTHING = object()
+"""What the reader gives while a reply is not complete."""
 _TICKS = 4  # a stall is seen after this many ticks of a quarter of the deadline each
 
 
@@ -154,7 +155,7 @@ class Link(asyncio.Protocol):
         self._demands = Demands() if demands is None else demands
         self._deadline_ms = deadline_ms
         self._on_lost = on_lost
-        self._reader = hiredis.Reader(replyError=StoreError, notEnoughData=_NOTHING)
+        self._reader = hiredis.Reader(replyError=StoreError, notEnoughData=NOTHING)
         self._gets = self._reader.gets
         self._waiting: deque[Done] = deque()
         self._out: list[bytes] = []
@@ -346,7 +347,7 @@ class Link(asyncio.Protocol):
         waiting = self._waiting
         answered = 0
         try:
-            while (reply := gets()) is not _NOTHING:
+            while (reply := gets()) is not NOTHING:
                 if not waiting:
                     break
                 done = waiting.popleft()
@@ -359,7 +360,7 @@ class Link(asyncio.Protocol):
             self._end(f"not the Redis protocol: {fault}")
             return
         self._answered += answered
-        if reply is not _NOTHING and self._fault is None:
+        if reply is not NOTHING and self._fault is None:
             self._end("a reply that nobody asked for")
 
     def pause_writing(self) -> None:

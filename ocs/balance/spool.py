@@ -48,7 +48,7 @@ class Charges(Protocol):
     def ready(self) -> bool:
         """Tell whether every part of the store can be reached."""
 
-    def charge(self, ask: Ask, done: Answered, at_ms: int = 0) -> None:
+    def charge(self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0) -> None:
         """Charge one request, priced at an instant of the past where one is given; ``done`` gets its Outcome exactly once."""
 
 
@@ -98,13 +98,13 @@ class Spool:
         """Tell whether every part of the store can be reached."""
         return self._book.ready
 
-    def charge(self, ask: Ask, done: Answered) -> None:
+    def charge(self, ask: Ask, done: Answered, via: str = "") -> None:
         """Charge one request; a termination that finds no store is kept, and told to be done once it is on disk."""
         if ask.kind != TERMINATION:
-            self._book.charge(ask, done)
+            self._book.charge(ask, done, via)
             return
         at_ms = self._clock.now_ms()
-        self._book.charge(ask, lambda outcome: self._ended(Entry(at_ms, ask), done, outcome))
+        self._book.charge(ask, lambda outcome: self._ended(Entry(at_ms, ask), done, outcome), via)
 
     def _ended(self, entry: Entry, done: Answered, outcome: Outcome) -> None:
         if outcome.code != Code.EPOCH or self.entries + len(self._waiting) >= SPOOL_ENTRIES_MAX:
@@ -188,7 +188,7 @@ class Spool:
 
     async def _again(self, entry: Entry) -> Code:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._book.charge(entry.ask, future.set_result, entry.at_ms)
+        self._book.charge(entry.ask, future.set_result, at_ms=entry.at_ms)
         return Code((await future).code)
 
 

@@ -248,10 +248,10 @@ class Store:
         """Return the names of the masters that serve slots now."""
         return sorted(node.endpoint.name for node in self._serving if node is not _NOWHERE)
 
-    def master(self, slot: int) -> str:
-        """Return the name of the master that serves the slot now, or "" when none is known."""
+    def endpoint(self, slot: int) -> Endpoint | None:
+        """Return where the slot is served now, None when no master is known."""
         node = self._owners[slot]
-        return "" if node is _NOWHERE else node.endpoint.name
+        return None if node is _NOWHERE else node.endpoint
 
     # -- refusals
 

@@ -45,6 +45,8 @@ class OpenSession(NamedTuple):
     """A session as the store keeps it; times in milliseconds since 1970 (UTC).
 
     ``account`` is the account, and behind a stroke its member, if any. ``indexed_ms`` is where the due index has it: never later than ``due_ms``, when it really ends.
+    Whose last request it was: ``origin_host`` and ``origin_realm`` as it said; ``via`` the worker and the connection on which it came
+    ("<worker>.<number>", "" where that was not told), ``hop`` the Diameter identity at its other end: the same, or a relay's.
     """
 
     session_id: str
@@ -57,6 +59,8 @@ class OpenSession(NamedTuple):
     indexed_ms: int
     origin_host: str
     origin_realm: str
+    via: str
+    hop: str
     services: tuple[SessionService, ...]
     parts: tuple[Part, ...]
 
@@ -131,11 +135,24 @@ def read_session(text: bytes, session_id: str, partition: int) -> OpenSession:
             :13
         ]
         route, _facts, indexed = flat[13:16]
-        host, _, realm = route.partition(" ")
+        host, realm, via, hop = (*route.split(" "), "", "")[:4]
         rows, held = tuple(map(_service, services(flat))), tuple(parts(flat))
         ended = SessionState(state)
     except (ValueError, TypeError, IndexError, OverflowError, struct.error) as fault:
         raise SessionUnreadable(f"no session under {session_id} in partition {partition}: {fault}") from fault
     return OpenSession(
-        session_id, partition, ended, account, tariff, opened, due, indexed, host, realm, rows, held
+        session_id,
+        partition,
+        ended,
+        account,
+        tariff,
+        opened,
+        due,
+        indexed,
+        host,
+        realm,
+        via,
+        hop or host,
+        rows,
+        held,
     )

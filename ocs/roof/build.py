@@ -42,6 +42,7 @@ from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.say import instant, remark
 from ocs.roof.tariff_files import written_tariffs
+from ocs.sessions.reauthorise import Reauthorisation
 from ocs.settings import Settings, SettingsFault, config_folder, load
 from ocs.units import Unit
 
@@ -62,6 +63,7 @@ class Keepers(NamedTuple):
     store: Store
     parts: Parts
     accounts: Accounts
+    reauthorisation: Reauthorisation
 
 
 # -- settings and what follows from them
@@ -322,7 +324,9 @@ async def check_layout(store: Store, partitions: int) -> None:
 def keepers_on(settings: Settings, store: Store, clock: Clock) -> Keepers:
     """Build what works on a store."""
     parts = Parts(store, clock, settings.store.partitions, settings.store.deadline_ms)
-    return Keepers(settings, clock, store, parts, Accounts(parts, clock))
+    accounts, reauthorisation = Accounts(parts, clock), Reauthorisation(parts)
+    accounts.listener = reauthorisation
+    return Keepers(settings, clock, store, parts, accounts, reauthorisation)
 
 
 def store_facts(keepers: Keepers) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ocs.roof.options import (
     KindOption,
     MsisdnArgument,
     Service,
+    SessionArgument,
     SubscriberKind,
     TariffFileArgument,
     TariffOption,
@@ -249,15 +250,37 @@ def product_cancel(
 @session_app.command("end")
 @at_place
 def session_end(
-    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID", help="Its Diameter Session-Id.")],
+    session_id: SessionArgument = None,
+    all_of: Annotated[
+        str | None, typer.Option(metavar="MSISDN", help="End all sessions of this number instead.")
+    ] = None,
     *,
     json: JsonOption = False,
     place: Place,
 ) -> None:
-    """End a session and release what it holds."""
+    """End a session, release what it holds, and tell its client (ASR)."""
     from ocs.roof.sessions import end
 
-    end(place, session_id, as_json=json)
+    end(place, session_id, all_of, as_json=json)
+
+
+@session_app.command("reauthorise")
+@at_place
+def session_reauthorise(
+    session_id: SessionArgument = None,
+    msisdn: Annotated[str | None, typer.Option(metavar="M", help="All sessions of this number.")] = None,
+    tariff: Annotated[str | None, typer.Option(metavar="NAME", help="All sessions on this tariff.")] = None,
+    rating_group: Annotated[
+        int | None, typer.Option(metavar="RG", min=0, max=0xFFFFFFFF, help="Only this rating group.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+    place: Place,
+) -> None:
+    """Let the clients of sessions ask anew (RAR): each gets what is right now."""
+    from ocs.roof.sessions import reauthorise
+
+    reauthorise(place, session_id, msisdn, tariff, rating_group, as_json=json)
 
 
 @app.command()

@@ -20,9 +20,11 @@ from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
+from ocs.rating.versions import Tariffs
 from ocs.roof.build import Keepers, store_facts
 from ocs.server.counters import JOB_PASSED, Counters
 from ocs.sessions.sweep import Sweeper
+from ocs.sessions.switching import Switching
 
 ARCHIVER_LOOK_S: Final = 10.0
 """Pause before a folder that another archiver has is asked for again."""
@@ -96,9 +98,26 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
             finally:
                 told("ocs_agenda_tended_total", tended.tended)
                 told("ocs_agenda_faults_total", tended.faults)
+                told("ocs_reauthorise_faults_total", keepers.reauthorisation.faults)
             await asyncio.sleep(settings.charging.sweep_s)
 
     return {"archive": archive, "sweep": sweep, "epochs": learn_epochs, "agenda": agenda}
+
+
+def switch_job(keepers: Keepers, tariffs: Tariffs) -> Job:
+    """Give the keeper the job that asks the clients of sessions anew which a version takes along."""
+    per_s = keepers.settings.diameter.reauthorise_per_s
+    switching = Switching(keepers.parts, tariffs, keepers.reauthorisation, keepers.clock, per_s)
+
+    async def switch() -> None:
+        while True:
+            with suppress(StoreFault):  # asked again in a second
+                for key, said in (await switching.once()).items():
+                    log = structlog.get_logger()
+                    log.info("sessions are asked anew", tariff=key, sessions=said.sessions, told=said.told)
+            await asyncio.sleep(keepers.settings.charging.sweep_s)
+
+    return switch
 
 
 def _bonuses_not_given(holdings: Holdings, told: int) -> int:

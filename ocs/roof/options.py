@@ -54,6 +54,9 @@ class Service(StrEnum):
 
 
 KindOption = Annotated[SubscriberKind, typer.Option("--kind", help="prepaid or postpaid.")]
+SessionArgument = Annotated[
+    str | None, typer.Argument(metavar="SESSION_ID", help="Its Diameter Session-Id.", show_default=False)
+]
 
 
 _OF_PLACE = {"store": StoreOption, "data_dir": DataDirOption, "config": ConfigOption}

@@ -26,6 +26,7 @@ from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
 from ocs.balance.spool import Spool
 from ocs.balance.store import Store
+from ocs.balance.subscription import listen
 from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging.answer import AnswerWriter
 from ocs.clock import SystemClock
@@ -57,8 +58,8 @@ from ocs.roof.tariff_files import written_tariffs
 from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import StartFault
-from ocs.server.connection import Bounds
 from ocs.server.counters import JOB_FAULTS, JOB_PASSED, JOBS, Counters
+from ocs.server.desk import Bounds
 from ocs.server.keeper import KeeperConfig, KeeperParts
 from ocs.server.origin_state import origin_state_id
 from ocs.server.secure import TlsFiles
@@ -243,9 +244,11 @@ def configuration(settings: Settings, address: Address, folder: Path) -> ServeCo
             inflight_per_peer_max=diameter.inflight_per_peer_max,
             bounds=Bounds(message_octets_max=diameter.message_octets_max),
             drain_s=settings.server.drain_s,
+            number=number,
+            reauthorise_per_s=diameter.reauthorise_per_s,
             roof=inside,
         )
-        for name in names
+        for number, name in enumerate(names)
     )
     return ServeConfig(
         host=diameter.host,
@@ -383,6 +386,9 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         store_events=lambda: book.counts | spool.counts,
         spooled=lambda: spool.entries,
         store_retried=lambda: keepers.store.retried,
+        listen=lambda channel, receive: listen(
+            keepers.store, inside.address, channel, receive, f"{config.name}-orders"
+        ),
     )
 
 
@@ -404,7 +410,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
-    from ocs.roof.jobs import jobs_of  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import jobs_of, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = config.roof
@@ -432,7 +438,8 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     async def learn_tariffs() -> None:
         await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
 
-    return KeeperParts(app=app, log=logger, jobs={**jobs, "tariffs": learn_tariffs}, close=parts.store.close)
+    jobs |= {"tariffs": learn_tariffs, "switch": switch_job(keepers, tariffs)}
+    return KeeperParts(app=app, log=logger, jobs=jobs, close=parts.store.close)
 
 
 def version() -> str:

@@ -1,28 +1,31 @@
-"""Open sessions at the command line: list them, and end one at an operator's word."""
+"""Open sessions at the command line: list them, end some, let their clients ask anew."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocs.balance.stored_session import OpenSession
+from ocs.diameter.server_initiated import ABORT_SESSION
 from ocs.money import format_amount
+from ocs.records import SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
-from ocs.roof.build import Keepers, run
+from ocs.roof.build import Keepers, known_tariffs, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
-from ocs.sessions.search import find_session, open_sessions
+from ocs.sessions.reauthorise import Said
+from ocs.sessions.search import find_session, open_sessions, sessions_of
 from ocs.sessions.sweep import Sweeper
 
 
 def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
-    """List open sessions: of one number, or of all."""
+    """List open sessions: of one number and of who shares its account, or of all."""
     identity = read_msisdn(msisdn) if msisdn is not None else None
 
     async def work(keepers: Keepers) -> list[OpenSession]:
         if identity is None:
             return [each async for each in open_sessions(keepers.parts)]
         profile = (await found(keepers, identity)).profile
-        return [each async for each in open_sessions(keepers.parts, profile.partition, profile.account)]
+        return await sessions_of(keepers.parts, profile.partition, profile.path)
 
     sessions = sorted(run(place, work), key=lambda each: (each.opened_ms, each.session_id))
     if as_json:
@@ -78,23 +81,109 @@ def _rows(session: OpenSession) -> list[tuple[str, ...]]:
     return rows or [head + ("",) * 6]
 
 
-def end(place: Place, session_id: str, *, as_json: bool) -> None:
-    """End a session: its holds are released at once, its client learns it with its next request."""
+class _Ended(NamedTuple):
+    """A session that was ended: what that released, and whether its worker has heard that it is to tell the client."""
 
-    async def work(keepers: Keepers) -> tuple[OpenSession, int | None]:
-        session = await find_session(keepers.parts, session_id)
-        if session is None:
-            raise Ended(Exit.NOT_FOUND, f"no session {session_id[:300]!r}")
+    session: OpenSession
+    released_micros: int
+    told: bool
+
+
+def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bool) -> None:
+    """End one session, or all of a number: holds are released at once, and the client is told to end it (ASR).
+
+    Whether or not it does: its next request gets 5002, and what it still reports is posted once.
+    """
+    _name_one(session_id, all_of)
+    identity = read_msisdn(all_of) if all_of is not None else None
+
+    async def work(keepers: Keepers) -> list[_Ended]:
+        if identity is None:
+            sessions = [await _found(keepers, session_id or "")]
+        else:
+            profile = (await found(keepers, identity)).profile
+            sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
         tombstone_ms = keepers.settings.charging.tombstone_s * 1000
         sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
-        return session, await sweeper.expire(session.partition, session_id, forced=True)
+        return [each for session in sessions if (each := await _end(keepers, sweeper, session)) is not None]
 
-    session, released_micros = run(place, work)
-    if released_micros is None:
+    ended = run(place, work)
+    if not ended and identity is None:
         raise Ended(Exit.NOT_FOUND, "the session had ended already; it holds nothing")
-    content = {
-        "session_id": session.session_id,
-        "account": session.account,
-        "released": format_amount(released_micros),
-    }
-    say.as_json(content) if as_json else say.facts(content)
+    content = [
+        {
+            "session_id": each.session.session_id,
+            "account": each.session.account,
+            "released": format_amount(each.released_micros),
+            "client_told": each.told,
+        }
+        for each in ended
+    ]
+    if as_json:
+        say.as_json(content[0] if identity is None else content)
+    elif content:
+        for each in content:
+            say.facts(each | {"client_told": "yes" if each["client_told"] else _NOT_TOLD})
+    else:
+        say.line("no open session")
+
+
+_NOT_TOLD = "no: no server has its connection; its next request gets 5002"
+
+
+async def _end(keepers: Keepers, sweeper: Sweeper, session: OpenSession) -> _Ended | None:
+    """End one session in the store, then at its client; None when it had ended."""
+    released_micros = await sweeper.expire(session.partition, session.session_id, forced=True)
+    if released_micros is None:
+        return None
+    said = await keepers.reauthorisation.of_sessions([session], ABORT_SESSION)
+    return _Ended(session, released_micros, bool(said.told))
+
+
+async def _found(keepers: Keepers, session_id: str) -> OpenSession:
+    session = await find_session(keepers.parts, session_id)
+    if session is None:
+        raise Ended(Exit.NOT_FOUND, f"no session {session_id[:300]!r}")
+    return session
+
+
+def _name_one(*named: str | None) -> None:
+    if sum(each is not None for each in named) != 1:
+        raise Ended(Exit.USAGE, "say once which sessions are meant")
+
+
+def reauthorise(
+    place: Place,
+    session_id: str | None,
+    msisdn: str | None,
+    tariff: str | None,
+    rating_group: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Let the clients of one session, of a number's or of a tariff's ask anew (RAR), for one rating group or for all they have."""
+    _name_one(session_id, msisdn, tariff)
+    if tariff is not None and rating_group is not None:
+        raise Ended(Exit.USAGE, "--rating-group is for the sessions of one number, or for one session")
+    identity = read_msisdn(msisdn) if msisdn is not None else None
+    group = -1 if rating_group is None else rating_group
+
+    async def work(keepers: Keepers) -> Said:
+        speaks = keepers.reauthorisation
+        if tariff is not None:
+            if not (known := await known_tariffs(keepers)).versions(tariff):
+                raise Ended(Exit.NOT_FOUND, f"no tariff {tariff!r}; known are {', '.join(known.names)}")
+            return await speaks.of_tariff(tariff, keepers.settings.diameter.reauthorise_per_s)
+        if identity is not None:
+            profile = (await found(keepers, identity)).profile
+            return await speaks.of_subscriber(profile.partition, profile.path, rating_group=group)
+        session = await _found(keepers, session_id or "")
+        if session.state != SessionState.OPEN:
+            raise Ended(Exit.NOT_FOUND, "the session has ended already")
+        return await speaks.of_sessions([session], rating_group=group)
+
+    said = run(place, work)
+    if as_json:
+        say.as_json(said._asdict())
+    else:
+        say.line(f"{said.sessions} open sessions; {said.told} of them have a server that asks their client")

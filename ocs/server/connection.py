@@ -11,24 +11,22 @@ Laws
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, cast
 
 from ocs import limits
 from ocs.charging.answer import answered_code
 from ocs.charging.ask import Ask
 from ocs.charging.outcome import Outcome
-from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity, Local
-from ocs.diameter.codec import Codec
+from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity
 from ocs.diameter.events import Closing, Event, Notice, Opened, Refused, Suspect
 from ocs.diameter.faults import DecodeFault, ResultCode
 from ocs.diameter.message import REQUEST, Header, Message, header
 from ocs.diameter.peer import Peer
 from ocs.diameter.states import OPEN_STATES, State
 from ocs.diameter.watchdog import WatchdogState
-from ocs.server.admission import Admission, Seat
-from ocs.server.allow import PLAIN, AllowList, Security
-from ocs.server.log import SparingLog
-from ocs.server.tally import Tally
+from ocs.server.admission import Seat
+from ocs.server.allow import PLAIN, Security
+from ocs.server.desk import Desk
 
 CREDIT_CONTROL_COMMAND: Final = 272
 _REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
@@ -47,61 +45,6 @@ _CLOSINGS: Final = (
     ("no answer to the watchdog", "watchdog"),
     ("no answer to the DPR", "disconnect"),
 )
-
-
-class Book(Protocol):
-    """What a connection needs of the book."""
-
-    @property
-    def ready(self) -> bool:
-        """Tell whether the store can be reached."""
-
-    def charge(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
-        """Charge one request; `done` gets its Outcome exactly once, now or later."""
-
-
-class Answers(Protocol):
-    """What a connection needs of the answer writer."""
-
-    def answer(self, message: Message, ask: Ask, outcome: Outcome) -> bytes:
-        """Write the whole answer to a charged request."""
-
-    def refuse(
-        self,
-        request: Header | Message,
-        avps: dict[str, Any],
-        result_code: int,
-        *,
-        failed_avp: bytes = b"",
-        error_message: str = "",
-    ) -> bytes:
-        """Write the whole answer that refuses a request, from what of it could be read."""
-
-
-class Bounds(NamedTuple):
-    """What one connection may take."""
-
-    message_octets_max: int = limits.MESSAGE_OCTETS_MAX
-    unsent_octets_high: int = limits.UNSENT_OCTETS_HIGH
-    unsent_octets_max: int = limits.UNSENT_OCTETS_MAX
-    unsent_ms_max: int = limits.UNSENT_MS_MAX
-
-
-class Desk(NamedTuple):
-    """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds."""
-
-    local: Local
-    codec: Codec
-    ask: Callable[[Message], Ask]
-    book: Book
-    answers: Answers
-    admission: Admission
-    tally: Tally
-    allow: AllowList
-    log: SparingLog
-    now_us: Callable[[], int]
-    jitter_ms: Callable[[], int]
-    bounds: Bounds = Bounds()
 
 
 class Waiting:
@@ -152,7 +95,10 @@ class Connection(asyncio.Protocol):
         "_security",
         "_tally",
         "_transport",
+        "_via",
+        "_via_relay",
         "address",
+        "hop",
     )
 
     def __init__(self, desk: Desk, roll: Roll, loop: asyncio.AbstractEventLoop) -> None:
@@ -178,7 +124,10 @@ class Connection(asyncio.Protocol):
         self._read_octets = 0  # since the last flush
         self._closing_us = 0
         self._reason = ""
+        self._via = self._via_relay = ""
         self.address = ""
+        self.hop = ""
+        """The Diameter identity at the other end, once capabilities are exchanged."""
 
     # ------------------------------------------------------------------ what the transport tells
 
@@ -252,6 +201,7 @@ class Connection(asyncio.Protocol):
         self._gone = True
         self._roll.discard(self)
         self._roll.strangers.pop(self, None)
+        self._desk.requester.leave(self)
         if self._seat is not None:
             self._seat.leave()
         self._tally.closed(self._reason or "other")
@@ -292,6 +242,17 @@ class Connection(asyncio.Protocol):
             self._desk.log.warning("connection cut", reason=reason, why=why, **self._who())
         self._transport.abort()
 
+    def begin(self, write: Callable[[int], bytes]) -> int:
+        """Send a request of ours, written for the hop-by-hop identifier that is returned; -1 where none may go out now.
+
+        None goes to a peer that takes leave, is suspected (RFC 3539 section 3.4), or does not read.
+        """
+        if self._gone or self._paused_us or self.state != "open":
+            return -1
+        hop_by_hop = self._peer.next_hop_by_hop()
+        self._send(write(hop_by_hop))
+        return hop_by_hop
+
     # ------------------------------------------------------------------ a request's way
 
     def _take(self, frame: bytes, now_us: int) -> None:
@@ -319,7 +280,7 @@ class Connection(asyncio.Protocol):
         self._owed += 1
         waiting = Waiting(self, message, ask, now_us)
         try:
-            self._charge(ask, waiting.done)
+            self._charge(ask, waiting.done, self._via if ask.origin_host == self.hop else self._via_relay)
         except Exception as error:  # noqa: BLE001 - law 4
             self._owed -= 1
             seat.release()
@@ -349,10 +310,10 @@ class Connection(asyncio.Protocol):
             self._send(octets)
 
     def _misfit(self, top: Header, avps: dict[str, Any]) -> None:
-        """Answer a request of another command with 3001, the connection stays (CLIENTS 17); drop a stray answer."""
+        """Answer a request of another command with 3001, the connection stays (CLIENTS 17); an answer may be one to us, else it is dropped."""
         if top.flags & REQUEST:
             self._refuse(top, avps, ResultCode.COMMAND_UNSUPPORTED, b"", "command not supported here")
-        else:
+        elif not self._desk.requester.answered(self, top, avps):
             self._tally.stray()
 
     def _faulty(self, frame: bytes, fault: DecodeFault) -> None:
@@ -451,7 +412,10 @@ class Connection(asyncio.Protocol):
                 if self._desk.admission.is_crowded(event.identity.origin_host):
                     self.cut("crowded", "this peer has as many connections as it may have")
                     continue
-                self._seat = self._desk.admission.seat(event.identity.origin_host)
+                self.hop = event.identity.origin_host
+                self._seat = self._desk.admission.seat(self.hop)
+                self._via = self._desk.requester.enter(self)
+                self._via_relay = f"{self._via} {self.hop}"
                 self._tally.exchanged(ResultCode.SUCCESS)
                 log.info("peer open", product=event.capabilities.product_name[:64], **self._who())
             elif isinstance(event, Refused):

@@ -83,6 +83,13 @@ _STORE_BOUNDS: Final = (
 )  # fmt: skip
 
 
+SERVER_REQUESTS: Final = ("RAR", "ASR")
+SERVER_REQUEST_EVENTS: Final = (
+    "sent", "success", "unknown_session", "undelivered", "refused", "unreadable", "silent", "lost", "unreachable", "shed",
+)  # fmt: skip
+"""What becomes of a request of ours: sent; then one of the answers, none in time, or its connection lost; or not sent, since no
+connection leads there or too many wait."""
+
 JOB_FAULTS: Final = "ocs_job_faults_total"
 JOB_PASSED: Final = "ocs_job_passed_ms"
 JOBS: Final = ("archive", "sweep", "epochs", "agenda")
@@ -133,6 +140,15 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("ocs_peers_refused_total", COUNTER, "Peers refused, by reason.", ("reason",), _ones(REFUSALS)),
     Family("ocs_answers_dropped_total", COUNTER, "Answers whose connection had gone."),
     Family("ocs_answers_stray_total", COUNTER, "Answers received that belong to no request of ours."),
+    Family(
+        "ocs_server_requests_total",
+        COUNTER,
+        "Requests of ours (RAR, ASR), by what became of them: sent, answered (success, unknown_session, undelivered …), silent …",
+        ("command", "event"),
+        tuple((command, event) for command in SERVER_REQUESTS for event in SERVER_REQUEST_EVENTS),
+    ),
+    Family("ocs_server_requests_waiting", GAUGE, "Requests of ours that wait for their turn."),
+    Family("ocs_order_messages_unread_total", COUNTER, "Messages to a worker that were no orders."),
     Family("ocs_internal_faults_total", COUNTER, "Requests that met a fault of our own (answered 5012)."),
     Family(
         "ocs_ignored_avps_total",
@@ -210,6 +226,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("job",),
         _ones(JOBS),
         fold=GREATEST,
+    ),
+    Family(
+        "ocs_reauthorise_faults_total",
+        COUNTER,
+        "Changes of accounts by background jobs after which the store did not let anybody be told.",
     ),
     Family(
         "ocs_agenda_tended_total", COUNTER, "Subscribers for whom something was due (renewals, ends of life)."

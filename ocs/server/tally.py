@@ -1,7 +1,8 @@
 """What a worker counts, bound to its cells once: one addition per thing that happens."""
 
+from ocs.diameter.server_initiated import NAMES
 from ocs.outcomes import RESULT_CODES, Code, Note
-from ocs.server.counters import CLOSINGS, CODES, TURNED_AWAY, TYPES, Counters
+from ocs.server.counters import CLOSINGS, CODES, SERVER_REQUEST_EVENTS, TURNED_AWAY, TYPES, Counters
 
 _NONE = len(TYPES) - 1
 
@@ -22,9 +23,11 @@ class Tally:
         "_others",
         "_outcomes",
         "_refusals",
+        "_server_requests",
         "_shed",
         "_stray",
         "_turned_away",
+        "_unread",
         "requests",
     )
 
@@ -65,6 +68,12 @@ class Tally:
         self._dropped = at("ocs_answers_dropped_total")
         self._stray = at("ocs_answers_stray_total")
         self._faults = at("ocs_internal_faults_total")
+        self._server_requests = {
+            (command, event): at("ocs_server_requests_total", name, event)
+            for command, name in NAMES.items()
+            for event in SERVER_REQUEST_EVENTS
+        }
+        self._unread = at("ocs_order_messages_unread_total")
 
     def charged(self, kind: int, code: int, notes: int, micros: int, written: int = 0) -> None:
         """Count a request that the book has answered, with the time it took in microseconds.
@@ -119,6 +128,14 @@ class Tally:
     def stray(self) -> None:
         """Count an answer that belongs to no request of ours."""
         self._cells[self._stray] += 1
+
+    def server_request(self, command: int, event: str) -> None:
+        """Count what became of a RAR or ASR: one of counters.SERVER_REQUEST_EVENTS."""
+        self._cells[self._server_requests[command, event]] += 1
+
+    def unread_orders(self) -> None:
+        """Count a message that was no orders."""
+        self._cells[self._unread] += 1
 
     def internal_fault(self) -> None:
         """Count a fault of our own."""

@@ -27,11 +27,14 @@ from ocs.server import child
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList, AllowRow
 from ocs.server.channel import READY, Handed, Load, NotTaken, StartFault, say, take
-from ocs.server.connection import Answers, Book, Bounds, Connection, Desk, Roll
+from ocs.server.connection import Connection, Roll
 from ocs.server.counters import PEER_STATES, STORE_EVENTS, Counters
+from ocs.server.desk import Answers, Book, Bounds, Desk
 from ocs.server.log import Log, SparingLog
+from ocs.server.requester import Requester
 from ocs.server.secure import TlsFiles, context
 from ocs.server.tally import Tally
+from ocs.sessions.orders import channel
 
 _TICK_S: Final = 0.1
 _REPORT_TICKS: Final = 10
@@ -54,6 +57,8 @@ class WorkerConfig:
     strangers_max: int = limits.STRANGERS_PER_WORKER_MAX
     bounds: Bounds = field(default_factory=Bounds)
     drain_s: float = 10.0
+    number: int = 0  # among the server's workers
+    reauthorise_per_s: int = limits.REAUTHORISE_PER_S
     roof: Any = None
 
 
@@ -65,6 +70,10 @@ def _no_counts() -> Mapping[str, int]:
     return {}
 
 
+async def _hear_nothing(_channel: str, _receive: Callable[[bytes], None]) -> None:
+    """Hear of no orders."""
+
+
 def micros() -> int:
     """The machine's steady clock in microseconds."""
     return time.monotonic_ns() // 1_000
@@ -74,7 +83,7 @@ class WorkerParts(NamedTuple):
     """What the roof builds for a worker, inside its process and its event loop.
 
     `store_events` gives the book's running counts by counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many
-    terminations wait on disk for the store.
+    terminations wait on disk for the store. `listen` hears a channel until it is cancelled.
     """
 
     book: Book
@@ -85,6 +94,7 @@ class WorkerParts(NamedTuple):
     store_retried: Callable[[], int] = int
     spooled: Callable[[], int] = int
     now_us: Callable[[], int] = micros
+    listen: Callable[[str, Callable[[bytes], None]], Awaitable[None]] = _hear_nothing
 
 
 BuildWorker = Callable[[WorkerConfig, Counters], Awaitable[WorkerParts]]
@@ -113,6 +123,15 @@ class Worker:
         self._orphaned = asyncio.Event()
         self._connections_max = child.connections_max(config.connections_max)
         self._log = SparingLog(parts.log, lambda: self._now_us() // 1_000)
+        self._requester = Requester(
+            config.local,
+            config.number,
+            self._tally,
+            self._log,
+            self._now_us,
+            lambda: int(time.time()),
+            config.reauthorise_per_s,
+        )
         self._desk = Desk(
             local=config.local,
             codec=self._codec,
@@ -121,6 +140,7 @@ class Worker:
             answers=parts.answers,
             admission=self._admission,
             tally=self._tally,
+            requester=self._requester,
             allow=AllowList(config.allow, counters, parts.log, lambda: self._now_us() // 1_000),
             log=self._log,
             now_us=parts.now_us,
@@ -144,6 +164,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._accept)
         ticking = asyncio.create_task(self._tick())
+        listening = asyncio.ensure_future(
+            self._parts.listen(channel(self._requester.worker), self._requester.take)
+        )
         try:
             self._counters.cells[self._counters.index("ocs_process_starts_total")] += 1
             self._counters.cells[self._ready_cell] = 1
@@ -156,6 +179,7 @@ class Worker:
             await self._drain()
         finally:
             ticking.cancel()
+            listening.cancel()
             loop.remove_reader(self._channel.fileno())
             self._counters.cells[self._ready_cell] = 0
 
@@ -268,6 +292,7 @@ class Worker:
             now_us = self._now_us()
             for connection in tuple(self._roll):
                 connection.tick(now_us)
+            self._requester.tick()
             ticks += 1
             if ticks % _REPORT_TICKS == 0:
                 self._report()
@@ -281,6 +306,7 @@ class Worker:
         for state, count in states.items():
             cells[at("ocs_peers", state)] = count
         cells[at("ocs_requests_in_flight")] = self._admission.inflight
+        cells[at("ocs_server_requests_waiting")] = self._requester.waiting
         cells[at("ocs_process_store_ready")] = int(self._parts.book.ready)
         cells[at("ocs_spool_entries")] = self._parts.spooled()
         self._advance(at("ocs_ignored_avps_total"), self._codec.ignored_in_service_information)
@@ -302,6 +328,7 @@ class Worker:
         """Take leave of every peer, and end when nothing is owed or the time is up."""
         self._counters.cells[self._ready_cell] = 2
         self._admission.draining = True
+        self._requester.stop()
         self._parts.log.info("draining", connections=len(self._roll), inflight=self._admission.inflight)
         for arrival in tuple(self._arriving):
             arrival.cancel()

@@ -1,27 +1,43 @@
-"""Open sessions, read from the store: of one account, or of all."""
+"""Open sessions, read from the store: of one subscriber, or of all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession, read_session
 from ocs.records import SessionState
 
+_AT_ONCE = 500
 
-async def open_sessions(
-    parts: Parts, partition: int | None = None, account: str | None = None
-) -> AsyncIterator[OpenSession]:
-    """Yield open sessions of one partition, or of all; of one account, or of every one."""
-    for keys in parts.keys if partition is None else (parts.keys[partition],):
+
+async def open_sessions(parts: Parts) -> AsyncIterator[OpenSession]:
+    """Yield all open sessions, one partition after the other."""
+    for keys in parts.keys:
         names = await parts.store.execute(keys.slot, "ZRANGE", keys.due, 0, -1)
-        for start in range(0, len(names), 500):
-            chunk = [name.decode() for name in names[start : start + 500]]
-            texts = await parts.store.execute(keys.slot, "MGET", *(keys.session(name) for name in chunk))
-            for name, text in zip(chunk, texts, strict=True):
-                if text is None:
-                    continue
-                session = read_session(text, name, keys.partition)
-                if session.state == SessionState.OPEN and account in {None, session.account}:
-                    yield session
+        for start in range(0, len(names), _AT_ONCE):
+            for session in await _read(parts, keys, names[start : start + _AT_ONCE]):
+                yield session
+
+
+async def sessions_of(parts: Parts, partition: int, path: str) -> list[OpenSession]:
+    """Return the open sessions of a subscriber (profiles.py: its path): of an account those of its members too."""
+    keys = parts.keys[partition]
+    rows = await parts.store.execute(keys.slot, "ZRANGEBYLEX", keys.open, *keys.opened_by(path))
+    return await _read(parts, keys, [row.partition(b" ")[2] for row in rows])
+
+
+async def _read(parts: Parts, keys: Keys, names: Sequence[bytes]) -> list[OpenSession]:
+    """Read sessions by their ids; those that have ended meanwhile are left out."""
+    if not names:
+        return []
+    ids = [name.decode() for name in names]
+    texts = await parts.store.execute(keys.slot, "MGET", *map(keys.session, ids))
+    found = [
+        read_session(text, session_id, keys.partition)
+        for session_id, text in zip(ids, texts, strict=True)
+        if text is not None
+    ]
+    return [each for each in found if each.state == SessionState.OPEN]
 
 
 async def find_session(parts: Parts, session_id: str) -> OpenSession | None:

@@ -137,7 +137,14 @@ class Sweeper:
         keys = self._parts.keys[partition]
         text = await self._parts.store.execute(keys.slot, "GET", keys.session(session_id))
         path = read_session(text, session_id, partition).account if text is not None else ""
-        names = [keys.part, keys.book(payer(path)), keys.session(session_id), keys.due, keys.stream]
+        names = [
+            keys.part,
+            keys.book(payer(path)),
+            keys.session(session_id),
+            keys.due,
+            keys.stream,
+            keys.open,
+        ]
         if "/" in path:
             names.append(keys.book(path))
         reply = await self._parts.call(

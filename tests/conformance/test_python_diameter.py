@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,10 +23,12 @@ from diameter.message.avp.grouped import (
     UsedServiceUnit,
 )
 from diameter.message.commands import (
+    AbortSessionRequest,
     CapabilitiesExchangeRequest,
     CreditControlRequest,
     DeviceWatchdogRequest,
     DisconnectPeerRequest,
+    ReAuthRequest,
 )
 from diameter.message.constants import APP_DIAMETER_CREDIT_CONTROL_APPLICATION, VENDOR_TGPP
 from diameter.node import Node
@@ -92,32 +95,50 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 class Gateway:
     """A packet gateway of python-diameter, with threads of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, handler: Callable[[Any, Any], Any] | None = None) -> None:
         self.node: Any = Node("pgw.example.net", "example.net", vendor_ids=[VENDOR_TGPP])
         uri = f"aaa://ocs.example.org:{port}"
         self.peer: Any = self.node.add_peer(
             uri, "example.org", ip_addresses=["127.0.0.1"], is_persistent=True
         )
         self.application: Any = SimpleThreadingApplication(
-            APP_DIAMETER_CREDIT_CONTROL_APPLICATION, is_auth_application=True, request_handler=_refuse
+            APP_DIAMETER_CREDIT_CONTROL_APPLICATION,
+            is_auth_application=True,
+            request_handler=handler or _refuse,
         )
         self.node.wakeup_interval = 1
-        self.node.add_application(self.application, [self.peer])
+        self.node.add_application(self.application, [self.peer], ["example.org", "example.net"])
         self.node.start()
         self.application.wait_for_ready(20)
 
     def ask(
-        self, kind: int, number: int, session: str, *, used: int | None = None, ends: bool = False
+        self,
+        kind: int,
+        number: int,
+        session: str,
+        *,
+        used: int | None = None,
+        ends: bool = False,
+        msisdn: str = MSISDN,
     ) -> Any:
         """One CCR of rating group 10 and its answer."""
-        return self.application.send_request(ccr(kind, number, session, used=used, ends=ends), timeout=20)
+        request = ccr(kind, number, session, used=used, ends=ends, msisdn=msisdn)
+        return self.application.send_request(request, timeout=20)
 
 
 def _refuse(_application: Any, _message: Any) -> None:
     return None
 
 
-def ccr(kind: int, number: int, session: str, *, used: int | None = None, ends: bool = False) -> Any:
+def ccr(
+    kind: int,
+    number: int,
+    session: str,
+    *,
+    used: int | None = None,
+    ends: bool = False,
+    msisdn: str = MSISDN,
+) -> Any:
     request: Any = CreditControlRequest()
     request.session_id = session
     request.origin_host = b"pgw.example.net"
@@ -127,7 +148,7 @@ def ccr(kind: int, number: int, session: str, *, used: int | None = None, ends: 
     request.service_context_id = "32251@3gpp.org"
     request.cc_request_type = kind
     request.cc_request_number = number
-    request.subscription_id = [SubscriptionId(0, MSISDN)]
+    request.subscription_id = [SubscriptionId(0, msisdn)]
     service: Any = MultipleServicesCreditControl(rating_group=10)
     if used is not None:
         service.used_service_unit = [UsedServiceUnit(cc_total_octets=used)]
@@ -207,6 +228,41 @@ def test_the_node_takes_leave_with_a_dpr_and_gets_its_dpa(server: Server) -> Non
     assert gateway.peer.counters.dpa == 1
 
 
+def test_the_node_is_asked_anew_after_a_top_up_answers_and_is_granted_more(server: Server) -> None:
+    logging.getLogger("diameter").setLevel(logging.CRITICAL)
+    msisdn, session = "491700000077", "pgw.example.net;4;poor"
+    server.ocs("subscriber", "create", msisdn, "--tariff", "flat-data", "--credit", "0.05")
+    asked: Queue[Any] = Queue()
+
+    def obey(application: Any, request: Any) -> Any:
+        asked.put(request)
+        return application.generate_answer(request, result_code=2001)
+
+    gateway = Gateway(server.port, obey)
+    try:
+        (service,) = gateway.ask(1, 0, session, msisdn=msisdn).multiple_services_credit_control
+        assert service.granted_service_unit.cc_total_octets == 5 * MIB
+        assert service.final_unit_indication.final_unit_action == 0
+
+        server.ocs("topup", msisdn, "10.00", "--id", "poor")
+
+        request = asked.get(timeout=20)
+        assert isinstance(request, ReAuthRequest)
+        assert (request.session_id, request.destination_host) == (session, b"pgw.example.net")
+        assert (request.auth_application_id, request.re_auth_request_type) == (4, 0)
+        (service,) = gateway.ask(2, 1, session, used=MIB, msisdn=msisdn).multiple_services_credit_control
+        assert service.granted_service_unit.cc_total_octets == 10 * MIB
+        assert service.final_unit_indication is None
+
+        assert server.ocs("session", "end", session)["client_told"] is True
+
+        assert isinstance(asked.get(timeout=20), AbortSessionRequest)
+        assert gateway.ask(3, 2, session, used=MIB, ends=True, msisdn=msisdn).result_code == 2001
+        assert server.ocs("balance", msisdn)["balance"] == "10.03"
+    finally:
+        gateway.node.stop(wait_timeout=20)
+
+
 # ---------------------------------------------------------------- octet for octet, through its codec alone
 
 
@@ -226,16 +282,22 @@ def capabilities() -> Any:
     return request
 
 
+def heard(connection: socket.socket) -> Any:
+    """Read the next message with python-diameter's codec."""
+    head = connection.recv(20, socket.MSG_WAITALL)
+    return Message.from_bytes(
+        head + connection.recv(int.from_bytes(head[1:4], "big") - 20, socket.MSG_WAITALL)
+    )
+
+
 def say(connection: socket.socket, request: Any, hop_by_hop: int) -> Any:
-    """Send a request and read the answer with python-diameter's codec."""
+    """Send a request and read the answer with python-diameter's codec; requests of the server's are not answered (CLIENTS 24)."""
     request.header.hop_by_hop_identifier = hop_by_hop
     request.header.end_to_end_identifier = hop_by_hop + 1
     connection.sendall(request.as_bytes())
-    head = connection.recv(20, socket.MSG_WAITALL)
-    answer: Any = Message.from_bytes(
-        head + connection.recv(int.from_bytes(head[1:4], "big") - 20, socket.MSG_WAITALL)
-    )
-    assert not answer.header.is_request
+    answer = heard(connection)
+    while answer.header.is_request:
+        answer = heard(connection)
     assert answer.header.hop_by_hop_identifier == hop_by_hop
     assert answer.header.end_to_end_identifier == hop_by_hop + 1
     return answer

@@ -9,7 +9,7 @@ import pytest
 
 from ocs import limits
 from ocs.diameter.message import header
-from ocs.server.connection import Bounds
+from ocs.server.desk import Bounds
 from tests.serving import Client, Served
 
 SMALL = Bounds(unsent_octets_high=16_384, unsent_octets_max=1_048_576, unsent_ms_max=5_000)

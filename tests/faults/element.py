@@ -45,7 +45,7 @@ class _Line:
                     element.disconnects += 1
                     self.usable = False  # what is owed may still come; nothing new goes this way
                     self.writer.write(element.base.dpa(top))
-                else:
+                elif not message.flags & REQUEST:  # a RAR is let be (CLIENTS 24)
                     waiting = self.pending.pop(message.hop_by_hop, None)
                     if waiting is not None and not waiting.done():
                         waiting.set_result(message)

@@ -265,3 +265,33 @@ def test_a_folder_that_cannot_be_used_is_store_unavailable(tmp_path: Path) -> No
     said = Command("--data-dir", str(tmp_path / "file" / "below"))("balance", "491700000001")
     assert (said.code, "Traceback" in said.remarks) == (5, False)
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+# -- sessions
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("end",), 2),
+        (("end", "s;1", "--all-of", "491700000001"), 2),
+        (("end", "s;1"), 4),
+        (("reauthorise",), 2),
+        (("reauthorise", "s;1", "--tariff", "flat"), 2),
+        (("reauthorise", "--tariff", "flat", "--rating-group", "10"), 2),
+        (("reauthorise", "--tariff", "none-such"), 4),
+        (("reauthorise", "--msisdn", "491799999999"), 4),
+        (("reauthorise", "s;1"), 4),
+    ],
+    ids=str,
+)
+def test_which_sessions_are_meant_is_said_once(ocs: Command, words: tuple[str, ...], code: int) -> None:
+    assert ocs("session", *words).code == code
+
+
+def test_who_has_no_session_has_none_to_end_or_to_ask(ocs: Command, number: Number) -> None:
+    msisdn = number()
+    ocs.json("subscriber", "create", msisdn, "--tariff", "flat")
+    assert ocs.json("session", "end", "--all-of", msisdn) == []
+    assert ocs.json("session", "reauthorise", "--msisdn", msisdn) == {"sessions": 0, "told": 0}
+    assert ocs("session", "end", "--all-of", msisdn).out == "no open session\n"

@@ -153,8 +153,9 @@ def on_account(name: str, *arguments: Any) -> "Act":
         }[name]
         book = keys.book("new" if name == "open" else account)
         told = "new" if name == "open" else account
+        behind = (keys.open,) if name == "expire" else ()
         return await pair.charged.parts.call(
-            0, name, (keys.part, book, *middle, keys.stream), told, *arguments
+            0, name, (keys.part, book, *middle, keys.stream, *behind), told, *arguments
         )
 
     return act

@@ -280,14 +280,16 @@ local function swap(keys, args)
   return 1
 end
 
--- snapshot: one instant of a partition, for the audit: the due index, the last id of the stream, and the values of keys.
+-- snapshot: one instant of a partition, for the audit: the due index, the last id of the stream, the values of keys, and the open
+-- sessions by account.
 local function snapshot(keys, _)
   if not call then fetch() end
   local values = {}
-  for i = 3, #keys do
-    values[i - 2] = call('GET', keys[i])
+  for i = 4, #keys do
+    values[i - 3] = call('GET', keys[i])
   end
-  return { call('ZRANGE', keys[1], '0', '-1', 'WITHSCORES'), last_id(keys[2]), values }
+  local due = call('ZRANGE', keys[1], '0', '-1', 'WITHSCORES')
+  return { due, last_id(keys[2]), values, call('ZRANGE', keys[3], '0', '-1') }
 end
 
 -- ladder: the evaluator by itself, for the property tests that hold it equal to its Python twin.

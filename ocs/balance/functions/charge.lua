@@ -294,10 +294,11 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
   return rows, code, notes, late
 end
 
+-- KEYS of a charge: part, book, session, due index, stream, profile, open sessions by account, and a member's own book (if any).
 local function charge(keys, args)
   if not call then fetch() end
   local part, plan = args[1], read_plan(args[2])
-  local kept = keys[7] and call('MGET', keys[1], keys[3], keys[2], keys[7]) or call('MGET', keys[1], keys[3], keys[2])
+  local kept = keys[8] and call('MGET', keys[1], keys[3], keys[2], keys[8]) or call('MGET', keys[1], keys[3], keys[2])
   local now, kind, number, rules = plan[P_NOW], plan[P_KIND], plan[P_NUMBER], array_of(plan[P_RULES])
   local refused = guard(kept[1], part, now, plan[P_OFFSET], plan[P_SKEW])
   if refused then return { refused, '', 0 } end
@@ -305,7 +306,7 @@ local function charge(keys, args)
   if reply then return reply end
 
   local fresh = not session
-  if fresh then session = new_session(plan) end
+  session = session or new_session(plan)
   local record, taken, at = new_record(plan[P_SERVICES]), {}, plan[P_AT]
   if at < session[S_LAST] then at = session[S_LAST] end
   session[S_LAST] = at
@@ -313,11 +314,10 @@ local function charge(keys, args)
   if not rows then return stale(keys[6], book, session) end
   local state, index = session[S_STATE], false
   if state == OPEN then
-    local due = now + rules[RULE_SUPERVISION]
-    session[S_DUE] = due
+    session[S_DUE] = now + rules[RULE_SUPERVISION]
     -- the due index may run early (expire looks again), so it moves only when that is worth a write
-    index = due - session[S_INDEXED] > rules[RULE_SUPERVISION] / 8
-    if index then session[S_INDEXED] = due end
+    index = session[S_DUE] - session[S_INDEXED] > rules[RULE_SUPERVISION] / 8
+    if index then session[S_INDEXED] = session[S_DUE] end
   end
   local outcome = struct_pack(HEAD_FORMAT, kind, number, plan[P_DIGEST], code, notes, plan[P_SERVICES]) .. rows
   remember(session, kind, number, outcome)
@@ -328,15 +328,15 @@ local function charge(keys, args)
     RECORD_VERSION, K_CHARGE, plan[P_PAYER], book[B_SEQUENCE], now, at, plan[P_SID], kind
   record[9], record[10], record[11], record[12], record[13], record[14], record[15], record[16] =
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
-  record[17], record[18], record[19], record[20] = session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING]
-  record[21], record[22] = book[B_UNTIL], plan[P_SERVICES]
+  record[17], record[18], record[19], record[20], record[21], record[22] =
+    session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING], book[B_UNTIL], plan[P_SERVICES]
   for i = 1, #taken do record[#record + 1] = taken[i] end
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local own_text = own ~= book and write_book(own)
   local renewed, profile = session[S_RENEWED] and pack(session[S_RENEWED]), session[S_PROFILE]
-  local first_text = renewed or record_text
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
+  local first_text, row = renewed or record_text, (index or life) and open_row(session, sid)
 
   call('XADD', keys[5], id, 'r', first_text)
   if renewed then
@@ -344,9 +344,12 @@ local function charge(keys, args)
     call('SET', keys[6], profile)
   end
   if state == OPEN then
-    if index then call('ZADD', keys[4], due, sid) end
+    if index then
+      call('ZADD', keys[4], due, sid)
+      call('ZADD', keys[7], '0', row)
+    end
     if own_text then
-      call('MSET', keys[3], session_text, keys[2], book_text, keys[7], own_text)
+      call('MSET', keys[3], session_text, keys[2], book_text, keys[8], own_text)
     else
       call('MSET', keys[3], session_text, keys[2], book_text)
     end
@@ -355,9 +358,10 @@ local function charge(keys, args)
       call('SET', keys[3], session_text, 'KEEPTTL')
     else
       call('ZREM', keys[4], sid)
+      call('ZREM', keys[7], row)
       call('SET', keys[3], session_text, 'PX', life)
     end
-    if own_text then call('MSET', keys[2], book_text, keys[7], own_text) else call('SET', keys[2], book_text) end
+    if own_text then call('MSET', keys[2], book_text, keys[8], own_text) else call('SET', keys[2], book_text) end
   end
   return outcome -- it tells the code and the notes itself; every other reply is a table
 end
@@ -370,14 +374,17 @@ local function expire(keys, args)
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, 0 } end
   local session_text, book_text = call('GET', keys[3]), call('GET', keys[2])
-  local own_before = keys[6] and call('GET', keys[6])
+  local own_before = keys[7] and call('GET', keys[7])
   local session = session_text and read_session(session_text)
   if not session or session[S_STATE] ~= OPEN then
+    local row = session and open_row(session, sid) or sid
+
     call('ZREM', keys[4], sid)
+    call('ZREM', keys[6], row)
     return { UNKNOWN_SESSION, 0 }
   end
   if session[S_ACCOUNT] ~= account then return { CONFLICT, 0 } end
-  if not book_text or (keys[6] and not own_before) then return { UNKNOWN_SUBSCRIBER, 0 } end
+  if not book_text or (keys[7] and not own_before) then return { UNKNOWN_SUBSCRIBER, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
     local due = format('%.0f', session[S_DUE])
@@ -398,11 +405,12 @@ local function expire(keys, args)
   local record = pack({ RECORD_VERSION, K_EXPIRE, payer, book[B_SEQUENCE], now, sid, held, forced,
     member, own[B_POSTED], own[B_PENDING], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
   local kept, book_after, id, life = write_session(session), write_book(book), stream_id(part), life_of(tombstone)
-  local own_after = own ~= book and write_book(own)
+  local own_after, row = own ~= book and write_book(own), open_row(session, sid)
 
   call('XADD', keys[5], id, 'r', record)
   call('ZREM', keys[4], sid)
+  call('ZREM', keys[6], row)
   call('SET', keys[3], kept, 'PX', life)
-  if own_after then call('MSET', keys[2], book_after, keys[6], own_after) else call('SET', keys[2], book_after) end
+  if own_after then call('MSET', keys[2], book_after, keys[7], own_after) else call('SET', keys[2], book_after) end
   return { SUCCESS, held }
 end

@@ -182,6 +182,9 @@ local function remember(session, kind, number, outcome)
   if kind == UPDATE then mark_seen(session, number) end
 end
 
+-- What the index of open sessions by account names a session: whoever looks for an account finds them in a row.
+local function open_row(session, sid) return session[S_ACCOUNT] .. ' ' .. sid end
+
 -- The base of the session's service of this key, or nil.
 local function find_service(session, key)
   local s = S_FIXED

@@ -69,7 +69,7 @@ def test_a_session_that_is_missing_is_seen(net: Network) -> None:
     net.execute("DEL", _keys(net)[1])
 
     subjects = {fault.subject for fault in _audit(net).faults}
-    assert subjects == {"due index", net.account.profile.account}
+    assert subjects == {"due index", "open index", net.account.profile.account}
 
 
 def test_a_session_that_the_due_index_does_not_name_is_seen(net: Network) -> None:
@@ -78,6 +78,22 @@ def test_a_session_that_the_due_index_does_not_name_is_seen(net: Network) -> Non
     net.execute("ZREM", net.charged.parts.keys[net.partition].due, "s;1")
 
     assert [fault.subject for fault in _audit(net).faults] == ["due index"]
+
+
+def test_a_session_that_the_index_by_account_does_not_name_is_seen(net: Network) -> None:
+    net.ask(INITIAL, 0, wants=2 * MIB)
+
+    net.execute("ZREM", net.charged.parts.keys[net.partition].open, f"{net.account.profile.account} s;1")
+
+    assert [fault.what.split(":")[0] for fault in _audit(net).faults] == ["lacks an open session"]
+
+
+def test_a_session_that_ended_and_is_named_by_account_still_is_seen(net: Network) -> None:
+    net.session()
+
+    net.execute("ZADD", net.charged.parts.keys[net.partition].open, 0, f"{net.account.profile.account} s;1")
+
+    assert [fault.what.split(":")[0] for fault in _audit(net).faults] == ["names a session that is not open"]
 
 
 def test_a_record_that_is_missing_is_seen(net: Network) -> None:

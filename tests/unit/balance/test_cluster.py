@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.addresses import parse
+from ocs.balance.addresses import Endpoint, parse
 from ocs.balance.link import StoreError, StoreRefused, pack
 from ocs.balance.store import Store
 from ocs.balance.topology import read_slots
@@ -37,7 +37,7 @@ def test_every_slot_is_served_by_its_master(cluster: Cluster, slot: int) -> None
             where = cluster.client(0).execute_command("CLUSTER KEYSLOT", key)
             assert await store.execute(where, "INCR", key) == 1
             owner = cluster.owner(where)
-            assert store.master(where) == f"127.0.0.1:{cluster.nodes[owner].port}"
+            assert store.endpoint(where) == Endpoint("127.0.0.1", cluster.nodes[owner].port)
             assert store.incarnation(where) == cluster.client(owner).info("server")["run_id"]
         assert store.retried == 0
         await store.close()
@@ -66,10 +66,10 @@ def test_a_new_key_in_a_leaving_slot_goes_where_ask_says(cluster: Cluster, slot:
         to = away(cluster, slot)
         cluster.begin_move(slot, to)
         seen = [await store.execute(slot, "INCR", f"{{{TAG}}}new") for _ in range(3)]
-        at_home = store.master(slot)
+        at_home = store.endpoint(slot)
         cluster.end_move(slot, to)
         seen.append(await store.execute(slot, "INCR", f"{{{TAG}}}new"))
-        moved = store.master(slot)
+        moved = store.endpoint(slot)
         await store.close()
         return [seen, at_home != moved]
 

@@ -41,7 +41,8 @@ class Book:
         self.ready = False
         self.charged: list[tuple[str, int]] = []
 
-    def charge(self, ask: Ask, done: Answered, at_ms: int = 0) -> None:
+    def charge(self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0) -> None:
+        assert not (via and at_ms), "what is charged again comes over no connection"
         self.charged.append((ask.session_id, at_ms))
         asyncio.get_running_loop().call_soon(
             done, self.answers.get(ask.session_id, DONE) if self.ready else AWAY

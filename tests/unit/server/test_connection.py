@@ -11,9 +11,11 @@ from ocs.diameter.base import BaseMessages
 from ocs.diameter.codec import Codec
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
-from ocs.server.connection import Bounds, Connection, Desk, Roll
+from ocs.server.connection import Connection, Roll
 from ocs.server.counters import Counters
+from ocs.server.desk import Bounds, Desk
 from ocs.server.log import SparingLog
+from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 from tests.serving import LOCAL, LOOPBACK, Client, GrantingBook, answer_writer
 
@@ -57,6 +59,7 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
     """A connection whose capabilities are exchanged, and what holds its other end."""
     book, counters = GrantingBook(), Counters()
     log = structlog.wrap_logger(None, processors=[_drop])
+    tally, sparing = Tally(counters), SparingLog(log, lambda: 0)
     desk = Desk(
         local=LOCAL,
         codec=Codec(),
@@ -64,9 +67,10 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         book=book,
         answers=answer_writer(),
         admission=Admission(10_000, 10_000),
-        tally=Tally(counters),
+        tally=tally,
+        requester=Requester(LOCAL, 0, tally, sparing, lambda: 1_000_000, lambda: 1),
         allow=AllowList(LOOPBACK, counters, log, lambda: 0),
-        log=SparingLog(log, lambda: 0),
+        log=sparing,
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
         bounds=bounds or Bounds(),
@@ -145,5 +149,32 @@ def test_a_peer_that_does_not_read_stays_unread_after_its_turns_share() -> None:
         assert "resume" not in wire.done
         connection.resume_writing()
         assert wire.done[-1] == "resume"
+
+    asyncio.run(run())
+
+
+def test_no_request_of_ours_begins_where_it_would_not_be_read() -> None:
+    async def run() -> None:
+        written: list[int] = []
+
+        def write(hop_by_hop: int) -> bytes:
+            written.append(hop_by_hop)
+            return b"request"
+
+        connection, wire, _, _ = await opened()
+        begun = connection.begin(write)
+        await turns()
+        assert (written, wire.written) == ([begun], [b"request"])
+        assert connection.begin(write) == begun + 1  # the next identifier of this connection
+        for way in ("unread", "taking leave", "gone"):
+            connection, wire, _, _ = await opened()
+            if way == "unread":
+                connection.pause_writing()
+            elif way == "taking leave":
+                connection.disconnect(0)
+            else:
+                connection.connection_lost(None)
+            written.clear()
+            assert (connection.begin(write), written) == (-1, []), way
 
     asyncio.run(run())

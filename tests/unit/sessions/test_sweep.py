@@ -12,7 +12,7 @@ from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Un
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
 from ocs.sessions import sweep
-from ocs.sessions.search import find_session, open_sessions
+from ocs.sessions.search import find_session, sessions_of
 from ocs.sessions.sweep import Sweeper
 from tests.charged_store import store_room
 from tests.real_valkey import RealValkey
@@ -89,7 +89,7 @@ def test_sessions_are_found_by_account_and_by_name(net: Network) -> None:
 
     async def found() -> list[str]:
         account = net.account.profile.account
-        return [each.session_id async for each in open_sessions(net.charged.parts, account=account)]
+        return [each.session_id for each in await sessions_of(net.charged.parts, net.partition, account)]
 
     assert net.run(found()) == ["s;1"]
     session = net.run(find_session(net.charged.parts, "s;1"))

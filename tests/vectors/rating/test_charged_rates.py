@@ -363,7 +363,7 @@ def test_what_was_received_earlier_is_priced_as_of_then(room: StoreRoom) -> None
         ask = element.ask_of(TERMINATION, "gw;1", identity, 660, None)
         ask = ask._replace(services=(ask.services[0]._replace(key="10", rating_group=10),))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        charged.book.charge(ask, future.set_result, at_ms)
+        charged.book.charge(ask, future.set_result, at_ms=at_ms)
         assert (await future).code == Code.SUCCESS
         return await element.posted()
 
