@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ocs.balance.charging import Answered, Charging
+from ocs.balance.events import Event
 from ocs.balance.functions import function
 from ocs.balance.parts import Parts, packed
 from ocs.balance.profiles import Profiles
-from ocs.charging.ask import INITIAL, Ask
+from ocs.charging.ask import EVENT, INITIAL, Ask
 from ocs.charging.plan import Known, Profile, QuotaRules, Wallet
 from ocs.clock import Clock
 from ocs.limits import SESSION_SERVICES_MAX, SESSIONS_KNOWN_MAX, SESSIONS_PER_SUBSCRIBER_MAX
@@ -41,6 +42,10 @@ class Stopwatch(NamedTuple):
 
 
 _UNTIMED = Stopwatch(lambda: 0, lambda _micros: None)
+
+
+_WAYS: tuple[type[Charging], ...] = (*[Charging] * EVENT, Event)
+"""How a request goes through the store, by its CC-Request-Type."""
 
 
 class Rules(NamedTuple):
@@ -140,7 +145,7 @@ class Book:
 
         ``at_ms`` is the instant that prices it where that is not now: when it was received, by the wall clock (spool.py).
         """
-        charging = Charging(self, ask, done, at_ms)
+        charging = _WAYS[ask.kind](self, ask, done, at_ms)
         if ask.session_id in self.opening:
             if ask.kind != INITIAL:
                 self.opening[ask.session_id].append(charging)

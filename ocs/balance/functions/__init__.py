@@ -21,6 +21,8 @@ _PARTS = (
     "rows.lua",
     "grants.lua",
     "charge.lua",
+    "event.lua",
+    "refund.lua",
     "account.lua",
 )
 
