@@ -70,6 +70,7 @@ class Book:
         "charge_name",
         "clock",
         "counts",
+        "events",
         "known",
         "now_us",
         "observe",
@@ -119,6 +120,8 @@ class Book:
             0,
         )
         """What went other than straight through, for metrics."""
+        self.events: dict[tuple[int, int], int] = {}
+        """One-time events by Requested-Action and Result-Code, for metrics."""
 
     def ladder_text(self, ladder: Ladder) -> bytes:
         """Return a ladder as the library takes it; packed once, since a tariff's ladders never change."""

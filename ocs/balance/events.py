@@ -24,7 +24,7 @@ from ocs.limits import (
     REFUND_NUMBERS_MAX,
     SKEW_MS_MAX,
 )
-from ocs.outcomes import Code, Note
+from ocs.outcomes import RESULT_CODES, Code, Note
 
 if TYPE_CHECKING:
     from ocs.balance.book import Book
@@ -128,6 +128,11 @@ class Event(Charging):
         self._send()
 
     # -- the end
+
+    def _done_with(self, outcome: Outcome) -> None:
+        counted = self._action, RESULT_CODES[outcome.code]
+        self._book.events[counted] = self._book.events.get(counted, 0) + 1
+        super()._done_with(outcome)
 
     def _finish(self, reply: Any) -> None:
         code, text, notes, *costs = reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -219,5 +220,10 @@ def test_after_all_of_it_the_books_are_right(server: RealOcs) -> None:
     report = server.ocs("audit")
     assert (report["clean"], report["reserved"], report["faults"]) == (True, "0.00", [])
     assert server.count("ocs_requests_total", "CCR", "event", "2001") > 0
+    while not server.count("ocs_events_total", "price", "5030"):  # told once a second
+        time.sleep(0.05)
+    for action in ("debit", "refund", "check", "price"):
+        assert server.count("ocs_events_total", action, "2001") > 0
+        assert server.count("ocs_events_total", action, "5030") == 1
     assert server.count("ocs_internal_faults_total") == 0
     assert server.troubles() == []

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from ocs.charging.ask import NOT_GIVEN, REFUND_ACCOUNT, AskedService, Event
+from ocs.charging.ask import NOT_GIVEN, REFUND_ACCOUNT, Ask, AskedService, Event
 from ocs.charging.event import write_refund_information
 from ocs.names import service_key
 from tests.property.pair import Pair
@@ -75,8 +75,8 @@ near_events = st.builds(
 )  # fmt: skip
 
 
-async def play_event(pair: Pair, step: OneTime) -> None:
-    """Charge an event on both sides."""
+def ask_of(pair: Pair, step: OneTime) -> tuple[int, Ask]:
+    """Return whose event a step is, and the request."""
     index, session_id, (family, about) = step.account, SESSIONS[step.session], step.about
     place = place_of(family)
     services = []
@@ -99,5 +99,9 @@ async def play_event(pair: Pair, step: OneTime) -> None:
             for asked, (_, units) in zip(debit.services, step.wishes, strict=False)
             if asked.key in left
         ] or services
-    ask = pair.event_ask(index, session_id, number, event, tuple(services), family, told(about))
-    await pair.event(index, ask)
+    return index, pair.event_ask(index, session_id, number, event, tuple(services), family, told(about))
+
+
+async def play_event(pair: Pair, step: OneTime) -> None:
+    """Charge an event on both sides."""
+    await pair.event(*ask_of(pair, step))
