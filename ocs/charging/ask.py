@@ -54,7 +54,7 @@ class AskedService(NamedTuple):
 
 class Event(NamedTuple):
     """What makes a request a one-time event (RFC 8506 section 6): its Requested-Action, and of a refund the Refund-Information
-    that the answer to its debit had (TS 32.299 clause 7.2.168), b"" where nobody gives it.
+    that the answer to its debit had (TS 32.299 clause 7.2), b"" where nobody gives it.
     """
 
     action: int

@@ -166,7 +166,7 @@ def assert_services_answered(request: Read, answer: Read) -> None:
 
 
 def assert_message_debited(answer: Read) -> None:
-    """RFC 8506 section 6.3: one message, debited; what a refund of it would name (TS 32.299 clause 7.2.168), and no life of a grant."""
+    """RFC 8506 section 6.3: one message, debited; what a refund of it would name (TS 32.299 clause 7.2), and no life of a grant."""
     (service,) = answer.all_of(SERVICE)
     (units,) = inside(service, GRANTED)
     assert [(avp.code, avp.value) for avp in units.value] == [(417, 1)]

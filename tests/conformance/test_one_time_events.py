@@ -129,7 +129,7 @@ def test_an_event_said_again_is_the_same_event_and_with_other_content_a_conflict
 
 
 def test_a_refund_gives_back_what_its_debit_took_and_no_more(server: RealOcs) -> None:
-    """RFC 8506 section 6.4, TS 32.299 clause 7.2.168."""
+    """RFC 8506 section 6.4, TS 32.299 clause 7.2."""
     with centre(server, 3) as smsc:
         token = only(smsc.ask(DIRECT_DEBITING, 0, 3)).refund_information
         smsc.ask(DIRECT_DEBITING, 0, 1, session="another")
