@@ -147,11 +147,10 @@ class Replay:
 
     def add(self, record: Record) -> None:
         """Take the next record of the partition."""
-        if isinstance(record, Charge):
-            if record.is_event:
-                if self._chosen(record.tariff):
-                    self._event(record)
-                return
+        if isinstance(record, Charge) and record.is_event:
+            if self._chosen(record.tariff):
+                self._event(record)
+        elif isinstance(record, Charge):
             begins = record.kind == INITIAL
             if begins and record.session_id in self._sessions:
                 self._let_go(record.session_id)  # one of the same name, that has ended
