@@ -69,6 +69,18 @@ END_RETRY_MS = 60_000
 AGENDA_AT_ONCE = 50
 """Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
 
+EVENT_KEPT_MS = 24 * 3_600_000
+"""Time for which a one-time event is remembered, so that a repetition gets the same answer (DESIGN law 5)."""
+
+DEBIT_KEPT_MS = 30 * 24 * 3_600_000
+"""Time within which a debit may be refunded (DESIGN law 5); it is remembered as long. Beyond: 5012, nothing is given back."""
+
+DEBITS_LISTED_MAX = 32
+"""Newest debits of a subscriber among which a refund that names none is looked for. Beyond: older ones need Refund-Information."""
+
+REFUND_NUMBERS_MAX = 8
+"""CC-Request-Numbers before a refund's own under which its Session-Id's debit is looked for, listed or not."""
+
 TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 """Time for which a top-up's id is kept in the store (DESIGN law 5); after that the archive knows it."""
 

@@ -14,6 +14,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 VERSION = 4
+EVENT = 4
+"""CC-Request-Type of a one-time event, as a charge's ``kind`` has it."""
 
 
 class Kind(IntEnum):
@@ -84,7 +86,9 @@ class Charge(NamedTuple):
     """One credit-control request that was looked at; ``tariff`` is the version that its session was on when it came; ``facts`` is what its session was priced by (charging/information.py).
 
     ``member`` is the member of a shared account ("" where there is none), with what its own book has posted and holds; ``until_ms``
-    where the life of the account's balance ends.
+    where the life of the account's balance ends. A one-time event is no session's, whatever its Session-Id: it holds nothing, and its
+    ``state`` is CLOSED. Of a refund all figures of what moved are negative, and ``facts`` names the debit: its number, a colon, its
+    Session-Id.
     """
 
     account: str
@@ -108,6 +112,16 @@ class Charge(NamedTuple):
     until_ms: int
     lines: tuple[Line, ...]
     parts: tuple[Taken, ...] = ()
+
+    @property
+    def is_event(self) -> bool:
+        """Tell whether it was a one-time event."""
+        return self.kind == EVENT
+
+    @property
+    def is_refund(self) -> bool:
+        """Tell whether it gave something back."""
+        return self.kind == EVENT and any(line.posted_units < 0 for line in self.lines)
 
 
 class Expire(NamedTuple):

@@ -148,8 +148,10 @@ class Chain:
         return Tail(sequence, came_in, posted, pending)._replace(**_settings(tail, record))
 
     def _hold(self, record: Any) -> tuple[int, int]:
-        """Take over what a record says of its session's holds; the session's sum before and after."""
+        """Take over what a record says of its session's holds; the session's sum before and after. A one-time event has no session."""
         if not isinstance(record, records.Charge | records.Expire):
+            return 0, 0
+        if isinstance(record, records.Charge) and record.is_event:
             return 0, 0
         sessions = self._holds.setdefault(record.account, {})
         held = sessions.setdefault(record.session_id, {})

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ocs.balance.charging import Answered, Charging
+from ocs.balance.events import Event
 from ocs.balance.functions import function
 from ocs.balance.parts import Parts, packed
 from ocs.balance.profiles import Profiles
-from ocs.charging.ask import INITIAL, Ask
+from ocs.charging.ask import EVENT, INITIAL, Ask
 from ocs.charging.plan import Known, Profile, QuotaRules, Wallet
 from ocs.clock import Clock
 from ocs.limits import SESSION_SERVICES_MAX, SESSIONS_KNOWN_MAX, SESSIONS_PER_SUBSCRIBER_MAX
@@ -41,6 +42,10 @@ class Stopwatch(NamedTuple):
 
 
 _UNTIMED = Stopwatch(lambda: 0, lambda _micros: None)
+
+
+_WAYS: tuple[type[Charging], ...] = (*[Charging] * EVENT, Event)
+"""How a request goes through the store, by its CC-Request-Type."""
 
 
 class Rules(NamedTuple):
@@ -65,6 +70,7 @@ class Book:
         "charge_name",
         "clock",
         "counts",
+        "events",
         "known",
         "now_us",
         "observe",
@@ -114,6 +120,8 @@ class Book:
             0,
         )
         """What went other than straight through, for metrics."""
+        self.events: dict[tuple[int, int], int] = {}
+        """One-time events by Requested-Action and Result-Code, for metrics."""
 
     def ladder_text(self, ladder: Ladder) -> bytes:
         """Return a ladder as the library takes it; packed once, since a tariff's ladders never change."""
@@ -141,7 +149,7 @@ class Book:
         ``via`` is the way that the request came, kept in its session for requests of ours (stored_session.py, OpenSession).
         ``at_ms`` is the instant that prices it where that is not now: when it was received, by the wall clock (spool.py).
         """
-        charging = Charging(self, ask, done, via, at_ms)
+        charging = _WAYS[ask.kind](self, ask, done, via, at_ms)
         if ask.session_id in self.opening:
             if ask.kind != INITIAL:
                 self.opening[ask.session_id].append(charging)

@@ -79,6 +79,14 @@ class Keys(NamedTuple):
         """Return the key of a session."""
         return f"{self.prefix}session:{session_id}"
 
+    def event(self, name: str) -> str:
+        """Return the key of a one-time event, by its number and Session-Id (charging/event.py, Debited.name)."""
+        return f"{self.prefix}event:{name}"
+
+    def debits(self, path: str) -> str:
+        """Return the key of the list of a subscriber's newest debits, by the names of their events."""
+        return f"{self.prefix}debits:{path}"
+
     def claim(self, channel: str, topup_id: str) -> str:
         """Return the key of the claim on a top-up's id (in the partition of the id, not of the account)."""
         return f"{self.prefix}claim:{channel}:{topup_id}"

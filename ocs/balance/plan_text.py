@@ -5,7 +5,9 @@ from typing import Any
 
 import msgpack
 
+from ocs.charging.ask import Ask
 from ocs.charging.outcome import ServiceOutcome
+from ocs.charging.plan import Plan, Profile
 
 PLAN_FIXED = 25
 """Values of a plan before its ladders (plan.lua)."""
@@ -22,6 +24,28 @@ _ROW = Struct("<BBqIB")
 def pack_plan(values: list[Any]) -> bytes:
     """Pack a plan; it has 16 values and more, so its header has three octets."""
     return _pack(values)  # type: ignore[no-any-return]
+
+
+def pack_event_plan(
+    ask: Ask,
+    profile: Profile,
+    offset_ms: int,
+    skew_ms: int,
+    now_ms: int,
+    tariff: str,
+    made: Plan,
+    renewed: bytes,
+) -> bytes:
+    """Pack the plan of a one-time event, which has no session and none of its rules."""
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
+    return pack_plan(
+        [
+            PLAN_LAYOUT, now_ms, offset_ms, skew_ms, ask.kind, ask.number, ask.digest, profile.path, profile.version, tariff,
+            now_ms, "", ask.session_id, "", len(ladders), len(ask.services), before, facts, profile.account, profile.member,
+            PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1, first_ms, grace_ms, renewed, "", *ladders, *services,
+            *pieces, *sources,
+        ]
+    )  # fmt: skip
 
 
 def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:

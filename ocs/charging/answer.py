@@ -5,21 +5,21 @@ Laws
    a real gateway silently drops an answer that lacks one of them (CLIENTS 18).
 2. A service that asks gets units, or a Result-Code that refuses: success without a grant is unlimited service to a real
    gateway (CLIENTS 21), so it is never written.
-3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20).
+3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20); events of
+   3GPP services alone have Refund-Information (event_answer.py).
 4. What does not change from answer to answer is encoded once.
 """
 
-from collections.abc import Callable
-from struct import Struct
 from typing import Any, Final
 
 from ocs import limits
+from ocs.charging import event_answer
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
+from ocs.charging.granted import GRANTED
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
 from ocs.outcomes import RESULT_CODES, Code
-from ocs.units import Unit
 
 CREDIT_CONTROL: Final = 4
 """Application id of RFC 8506 section 12.1."""
@@ -55,27 +55,9 @@ _WHY: Final = {
 }
 
 
-def _granted(name: str, shape: str) -> Callable[[int], bytes]:
-    """Bind the writer of a Granted-Service-Unit of one kind: octets that never change, and the number."""
-    pack = Struct(shape).pack
-    head = writer("Granted-Service-Unit")(writer(name)(0)).removesuffix(pack(0))
-
-    def write(units: int) -> bytes:
-        return head + pack(units)
-
-    return write
-
-
-_GRANTED: Final = {
-    Unit.OCTETS: _granted("CC-Total-Octets", ">Q"),
-    Unit.SECONDS: _granted("CC-Time", ">I"),
-    Unit.EVENTS: _granted("CC-Service-Specific-Units", ">Q"),
-}
-
-
 def answered_code(ask: Ask, outcome: Outcome) -> Code:
     """Return the code that a request is answered with: the command's, which at message level speaks for its only service (law 2)."""
-    code, _, decided = outcome
+    code, _, decided, _ = outcome
     if ask.multiple or code != _SUCCESS or not decided:
         return code
     refused = decided[0].granted <= 0 and ask.services[0].wanted is not None
@@ -129,7 +111,8 @@ class AnswerWriter:
             # RFC 6733 section 7.2: an answer with the E-bit has a form of its own, in which these are strangers
             parts.append(self._failover)
         if not decided or code < _LEAST_WITH_SERVICES:
-            pass
+            if outcome.event is not None:
+                parts += event_answer.written(ask, code, outcome.event, self._name)
         elif ask.multiple:
             names = self._names
             for asked, one in zip(ask.services, decided, strict=True):
@@ -199,7 +182,7 @@ def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
     if granted > 0:
-        body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        body = GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
         return _service(body + _LAST_UNITS if final else body)
     if code == _SUCCESS and asked.wanted is not None:
         code = Code.CREDIT_LIMIT  # law 2
@@ -209,7 +192,7 @@ def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
 def _units(one: ServiceOutcome) -> bytes:
     """Write the units of the only service at message level (RFC 8506 section 3.2)."""
     _, unit, granted, validity_s, final = one
-    return _GRANTED[unit](granted) + (_LAST_UNITS if final else b"") + _validity_time(validity_s)
+    return GRANTED[unit](granted) + (_LAST_UNITS if final else b"") + _validity_time(validity_s)
 
 
 def _trouble(code: Code, ask: Ask) -> bytes:

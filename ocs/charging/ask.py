@@ -6,7 +6,7 @@ Laws
 3. The reason of a fault never holds a value: values may be personal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
@@ -21,6 +21,9 @@ from ocs.units import UNITS_MAX
 
 INITIAL, UPDATE, TERMINATION, EVENT = 1, 2, 3, 4
 """CC-Request-Type (RFC 8506 section 8.3)."""
+
+DIRECT_DEBITING, REFUND_ACCOUNT, CHECK_BALANCE, PRICE_ENQUIRY = 0, 1, 2, 3
+"""Requested-Action of an event (RFC 8506 section 8.41)."""
 
 NOT_GIVEN = -1
 
@@ -49,6 +52,15 @@ class AskedService(NamedTuple):
     after: Units | None = None
 
 
+class Event(NamedTuple):
+    """What makes a request a one-time event (RFC 8506 section 6): its Requested-Action, and of a refund the Refund-Information
+    that the answer to its debit had (TS 32.299 clause 7.2), b"" where nobody gives it.
+    """
+
+    action: int
+    refund: bytes = b""
+
+
 class Ask(NamedTuple):
     """One credit-control request.
 
@@ -56,6 +68,7 @@ class Ask(NamedTuple):
     services came as MSCC (else at message level); ``family`` is "data", "voice", "sms", "mms" or None. ``services`` are in
     the order of their keys, whatever the request's was: the digest does not know the order, and a kept outcome goes by it.
     ``information`` is the request's Service-Information as it was decoded, read where a tariff looks at it (information.py).
+    ``event`` is what an event is about, None for requests of sessions; each of an event's services asks, and reports nothing.
     """
 
     kind: int
@@ -70,6 +83,7 @@ class Ask(NamedTuple):
     origin_host: str
     origin_realm: str
     information: Mapping[str, Any] | None = None
+    event: Event | None = None
 
 
 class AskFault(DecodeFault):
@@ -115,11 +129,7 @@ def _ask(avps: dict[str, Any]) -> Ask:
     ):
         raise _bad_session_id(session_id)
     if kind == EVENT:
-        raise _fault(
-            ResultCode.UNABLE_TO_COMPLY,
-            encode_avps({"CC-Request-Type": kind}),
-            "one-time events are not charged by this server yet",
-        )
+        return _event(avps)
     ids, named = _subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
     services = _message_level(avps, kind) if groups is None else _several(groups, avps, kind)
@@ -137,6 +147,60 @@ def _ask(avps: dict[str, Any]) -> Ask:
         avps["Origin-Realm"],
         avps.get("Service-Information"),
     )
+
+
+def _event(avps: dict[str, Any]) -> Ask:
+    """Read a one-time event: its services ask as those of an Initial do, and one that names no units lets the server choose.
+
+    RFC 8506 section 6: Requested-Action MUST be there. Units that were used are nothing that an event reports: passing over them
+    would lose usage (law 2).
+    """
+    if "Requested-Action" not in avps:
+        failed = encode_avps({"Requested-Action": DIRECT_DEBITING})
+        raise _fault(ResultCode.MISSING_AVP, failed, "an event without Requested-Action")
+    ids, named = _subscriber_ids(avps)
+    groups = avps.get("Multiple-Services-Credit-Control")
+    chosen: dict[str, Any] = {"Requested-Service-Unit": {}}
+    if groups is None:
+        services = _message_level(chosen | avps, INITIAL)
+    else:
+        services = _several([chosen | group for group in groups], avps, INITIAL)
+    if any(each.used is not None for each in services):
+        reports = [
+            *avps.get("Used-Service-Unit", ()),
+            *(r for g in groups or () for r in g.get("Used-Service-Unit", ())),
+        ]
+        raise _fault(
+            ResultCode.AVP_NOT_ALLOWED,
+            _copy("Used-Service-Unit", reports[0]),
+            "an event that reports used units",
+        )
+    event = Event(avps["Requested-Action"], _refund_information(groups or ()))
+    context = avps["Service-Context-Id"]
+    return Ask(
+        EVENT,
+        avps["Session-Id"],
+        avps["CC-Request-Number"],
+        _family(context) if len(context) <= limits.SERVICE_CONTEXT_OCTETS_MAX else None,
+        context,
+        ids,
+        services,
+        _digest(f"{event.action} {event.refund.hex()}\n{named}", services, avps.get("CC-Sub-Session-Id")),
+        groups is not None,
+        avps["Origin-Host"],
+        avps["Origin-Realm"],
+        avps.get("Service-Information"),
+        event,
+    )
+
+
+def _refund_information(groups: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the Refund-Information of a request; one that names two debits is a fault, since a refund is of one."""
+    found = {group["Refund-Information"]: None for group in groups if "Refund-Information" in group}
+    if len(found) > 1:
+        failed = _service_write(_copy("Refund-Information", list(found)[1]))
+        raise _fault(ResultCode.CONTRADICTING_AVPS, failed, "a refund of two debits")
+    return bytes(next(iter(found), b""))
 
 
 # ---------------------------------------------------------------- who

@@ -77,6 +77,11 @@ def _facts(told: Told, service: str, rating_group: int | None, service_identifie
 NOTHING = Told()
 
 
+def rat_type(access: str) -> bytes:
+    """Return the 3GPP-RAT-Type of an access type by name; raises StopIteration for none."""
+    return bytes([next(number for number, name in _ACCESSES.items() if name == access)])
+
+
 @lru_cache(FACTS_KEPT_MAX)
 def kept(text: str) -> Told:
     """Read what a session keeps; raises TypeError for a text of another layout."""

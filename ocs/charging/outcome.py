@@ -16,9 +16,30 @@ class ServiceOutcome(NamedTuple):
     final: bool
 
 
+class Cost(NamedTuple):
+    """What a service of an enquiry would cost in money, restricted or not, and how many of its units allowances would have."""
+
+    money_micros: int
+    allowance_units: int
+
+
+class Charged(NamedTuple):
+    """What became of a one-time event: its services as those of an Outcome (their ``granted`` is what was debited, given back or
+    asked about), of an enquiry the cost of each, and the account's currency.
+    """
+
+    currency: str
+    services: tuple[ServiceOutcome, ...] = ()
+    costs: tuple[Cost, ...] = ()
+
+
 class Outcome(NamedTuple):
-    """Decision for the whole request; ``services`` may be empty where nothing was looked at (conflict, unknown session)."""
+    """Decision for the whole request; ``services`` may be empty where nothing was looked at (conflict, unknown session).
+
+    They are empty for a one-time event too, whose ``event`` says what became of it.
+    """
 
     code: Code
     notes: Note
     services: tuple[ServiceOutcome, ...]
+    event: Charged | None = None

@@ -6,7 +6,8 @@ Laws
 2. A service of a session is compared as a whole or not at all: fees, minima and caps belong to all of it.
 3. What allowances had is nobody's price: the units beyond them are compared, as if the other tariff's accounts had the same.
 4. A session is compared when the tariff that it began on is; where it went on with a next version (switch.py), so does its own side.
-5. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
+5. A one-time event is whole in its own record, all of it in the window of its instant. What a refund gave back is told apart.
+6. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
 """
 
 from collections import deque
@@ -66,6 +67,8 @@ class _Grant(NamedTuple):
     at_ms: int
     late: bool
     """Whether a request of a lower number made it: the session does not keep what that one told."""
+    whole: bool = False
+    """Whether it is an event's: no edge of a window ends it."""
 
 
 class _On(NamedTuple):
@@ -144,7 +147,10 @@ class Replay:
 
     def add(self, record: Record) -> None:
         """Take the next record of the partition."""
-        if isinstance(record, Charge):
+        if isinstance(record, Charge) and record.is_event:
+            if self._chosen(record.tariff):
+                self._event(record)
+        elif isinstance(record, Charge):
             begins = record.kind == INITIAL
             if begins and record.session_id in self._sessions:
                 self._let_go(record.session_id)  # one of the same name, that has ended
@@ -194,6 +200,22 @@ class Replay:
         session.top = max(session.top, record.number)
         if record.state != SessionState.OPEN:
             self._end(record.session_id, record.now_ms)
+
+    def _event(self, record: Charge) -> None:
+        session = _Session(record.account, begun=True)
+        tariff, is_refund = self._tariffs(record.tariff), record.is_refund
+        for place, line in enumerate(record.lines, 1):
+            service = session.services.setdefault(line.key, _Service())
+            service.paid_micros, service.used = line.amount_micros, line.posted_units
+            if is_refund:
+                service.why = Why.REFUND
+            elif tariff is None:
+                service.why = Why.TARIFF
+            elif line.granted_units:
+                service.unit, service.standing = line.unit, (line.granted_units, 0)
+                service.grant = _Grant(record.facts, record.at_ms, late=False, whole=True)
+                service.why = self._line(service, line, record, _On(tariff, line.rate), _tier(record, place))
+        self._sum(session)
 
     def _line(self, service: _Service, line: Line, record: Charge, on: _On, tier: int | None) -> Why | None:
         """Price one report on both tariffs; why that cannot be done."""
@@ -250,7 +272,9 @@ class Replay:
         service.other.grant(other, other.index_at(grant.at_ms))
         # no grant of the other passes an edge of its windows (plan.py, law 3)
         edge_ms = (
-            other.edge_after(grant.at_ms, grant.at_ms + 1000 * CUT_BACK_S_MAX) if other.cuts_by_time else None
+            other.edge_after(grant.at_ms, grant.at_ms + 1000 * CUT_BACK_S_MAX)
+            if other.cuts_by_time and not grant.whole
+            else None
         )
         service.room = UNITS_MAX if edge_ms is None else max(1, (edge_ms - grant.at_ms) // 1000)
         return None
@@ -267,7 +291,9 @@ class Replay:
             self._ended.append((now_ms, session_id))
 
     def _let_go(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id)
+        self._sum(self._sessions.pop(session_id))
+
+    def _sum(self, session: _Session) -> None:
         found = self.found
         used = [each for each in session.services.values() if each.used or each.paid_micros]
         found.sessions += bool(used)

@@ -32,6 +32,7 @@ class Why(StrEnum):
     NO_RATE = "no rate in the other tariff"
     COUNTERS = "counted by day, month or spend cap in the other tariff"
     ROWS = "paid from restricted money, or free beyond a cap"
+    REFUND = "given back by a refund"
     UNIT = "measured in other units"
     LIMIT = "beyond what a price can count"
     OTHERWISE = "its own tariff gives another amount"

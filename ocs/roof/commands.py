@@ -286,8 +286,14 @@ def session_reauthorise(
 @app.command()
 @at_place
 def price(
-    tariff: TariffOption,
     service: Annotated[Service, typer.Option(help="data, voice or sms.")],
+    tariff: Annotated[str | None, typer.Option(metavar="T", help="Name of a tariff.")] = None,
+    msisdn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MSISDN", help="A subscriber, instead of --tariff: on its account, as it stands."
+        ),
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="NUMBER", help="Number called.")] = None,
     used: Annotated[
         int | None, typer.Option(metavar="N", help="Octets, seconds or events; default one grant.")
@@ -321,9 +327,16 @@ def price(
     """Tell what something would cost, line by line."""
     from ocs.roof.price import Whither
     from ocs.roof.price import price as run
+    from ocs.roof.price_for import price_for
 
     whither = Whither(to, at, until, roaming, rating_group, service_identifier, access, apn, incoming)
-    run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
+    if (tariff is None) == (msisdn is None) or (msisdn is not None and connected):
+        raise typer.BadParameter("give one of --tariff and --msisdn; --connected goes with --tariff")
+    if msisdn is not None:
+        price_for(place, msisdn, service.value, used, whither, as_json=json)
+    else:
+        assert tariff is not None
+        run(place, tariff, service.value, used, whither, as_json=json, connected=connected)
 
 
 @tariff_app.command("check")

@@ -97,12 +97,7 @@ def _facts(tariff: Tariff, service: str, whither: Whither) -> Facts:
     unreadable = destination.party == Party.UNKNOWN if destination is not None else to and e164(to) is None
     if to is not None and unreadable and to not in {"112", "911"}:
         raise Ended(Exit.USAGE, f"--to: not a number: {to[:40]!r}; write it as 49301234567")
-    if visited is not None and not re.fullmatch(r"[0-9]{5,6}", visited):
-        raise Ended(Exit.USAGE, f"--roaming: {visited[:40]!r}; write MCC and MNC, such as 26201")
-    if whither.access is not None and whither.access not in ACCESSES:
-        raise Ended(Exit.USAGE, f"--access: {whither.access[:40]!r}; access types are {', '.join(ACCESSES)}")
-    if whither.incoming and service == "data":
-        raise Ended(Exit.USAGE, "--incoming: data has no direction")
+    read_whither(whither, service)
     call: dict[str, object] = {} if to is None else {"Called-Party-Address": to}
     if whither.incoming:
         call["Role-Of-Node"] = TERMINATING
@@ -115,6 +110,16 @@ def _facts(tariff: Tariff, service: str, whither: Whither) -> Facts:
         service, whither.rating_group, whither.service_identifier
     )
     return found._replace(access=whither.access)
+
+
+def read_whither(whither: Whither, service: str) -> None:
+    """Judge what no tariff is needed for; Ended (usage) says what would be right."""
+    if whither.roaming is not None and not re.fullmatch(r"[0-9]{5,6}", whither.roaming):
+        raise Ended(Exit.USAGE, f"--roaming: {whither.roaming[:40]!r}; write MCC and MNC, such as 26201")
+    if whither.access is not None and whither.access not in ACCESSES:
+        raise Ended(Exit.USAGE, f"--access: {whither.access[:40]!r}; access types are {', '.join(ACCESSES)}")
+    if whither.incoming and service == "data":
+        raise Ended(Exit.USAGE, "--incoming: data has no direction")
 
 
 def _instant_ms(name: str, text: str, zone: tzinfo) -> int:

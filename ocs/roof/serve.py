@@ -383,6 +383,7 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         answers=answers,
         log=logger,
         close=close,
+        events=lambda: book.events,
         store_events=lambda: book.counts | spool.counts,
         spooled=lambda: spool.entries,
         store_retried=lambda: keepers.store.retried,

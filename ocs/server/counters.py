@@ -48,6 +48,8 @@ class Family(NamedTuple):
 
 TYPES: Final = ("initial", "update", "termination", "event", "none")
 """Names of CC-Request-Type 1 to 4, and of what has none."""
+ACTIONS: Final = ("debit", "refund", "check", "price")
+"""Names of Requested-Action 0 to 3."""
 CODES: Final = tuple(str(int(code)) for code in ResultCode)
 REFUSALS: Final = ("address", "origin_host", "origin_realm", "tls", "certificate", "capabilities")
 CLOSINGS: Final = (
@@ -108,6 +110,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         tuple(("CCR", kind, code) for kind in TYPES for code in CODES)
         + tuple(("CER", "none", code) for code in CODES)
         + tuple(("other", "none", code) for code in CODES),
+    ),
+    Family(
+        "ocs_events_total",
+        COUNTER,
+        "One-time events that the book has answered, by Requested-Action and Result-Code; ocs_requests_total has them too.",
+        ("action", "result_code"),
+        tuple((action, code) for action in ACTIONS for code in CODES),
     ),
     Family(
         "ocs_request_seconds",

@@ -28,7 +28,7 @@ from ocs.server.admission import Admission
 from ocs.server.allow import AllowList, AllowRow
 from ocs.server.channel import READY, Handed, Load, NotTaken, StartFault, say, take
 from ocs.server.connection import Connection, Roll
-from ocs.server.counters import PEER_STATES, STORE_EVENTS, Counters
+from ocs.server.counters import ACTIONS, PEER_STATES, STORE_EVENTS, Counters
 from ocs.server.desk import Answers, Book, Bounds, Desk
 from ocs.server.log import Log, SparingLog
 from ocs.server.requester import Requester
@@ -82,14 +82,16 @@ def micros() -> int:
 class WorkerParts(NamedTuple):
     """What the roof builds for a worker, inside its process and its event loop.
 
-    `store_events` gives the book's running counts by counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many
-    terminations wait on disk for the store. `listen` hears a channel until it is cancelled.
+    `events` gives the book's running counts of one-time events by Requested-Action and Result-Code, `store_events` those by
+    counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many terminations wait on disk for the store. `listen` hears
+    a channel until it is cancelled.
     """
 
     book: Book
     answers: Answers
     log: Log
     close: Callable[[], Awaitable[None]] = _nothing
+    events: Callable[[], Mapping[tuple[int, int], int]] = dict
     store_events: Callable[[], Mapping[str, int]] = _no_counts
     store_retried: Callable[[], int] = int
     spooled: Callable[[], int] = int
@@ -311,6 +313,8 @@ class Worker:
         cells[at("ocs_spool_entries")] = self._parts.spooled()
         self._advance(at("ocs_ignored_avps_total"), self._codec.ignored_in_service_information)
         self._advance(at("ocs_store_retried_total"), self._parts.store_retried())
+        for (action, code), count in self._parts.events().items():
+            self._advance(at("ocs_events_total", ACTIONS[action], str(code)), count)
         events = self._parts.store_events()
         for event in STORE_EVENTS:
             self._advance(at("ocs_store_events_total", event), events.get(event, 0))

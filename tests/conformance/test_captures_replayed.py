@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -16,15 +18,17 @@ CER, CCR, DWR, DPR = 257, 272, 280, 282
 EVENT = 4
 REQUEST, PROXIABLE, ERROR, REPEATED = 0x80, 0x40, 0x20, 0x10
 RESULT, FAILED, PROXY, SERVICE, GRANTED, FINAL, VALIDITY = 268, 279, 284, 456, 431, 430, 448
+REFUND_INFORMATION = (VENDOR_TGPP, 2022)
+"""In the services of one-time events alone."""
 CREDIT = Decimal("10.00")
 FIRST = 491_700_000_001
 POOR = 491_700_000_901
 
 # What each conversation used, at the prices of INTERFACE: 0.01 per started MiB, 0.10 per started minute, once per
-# service of a session. No event is charged yet.
+# service of a session, 0.09 for a message.
 COSTS = {
-    "freediameter": "0.03",  # 3 x 1,000,000 octets
-    "freediameter_relay_rar": "0.03",  # the same
+    "freediameter": "0.12",  # 3 x 1,000,000 octets, and a message
+    "freediameter_relay_rar": "0.12",  # the same
     "kamailio": "0.20",  # a call of 5 s, and one of 7 + 7 + 5 s
     "kamailio_cer_without_host_ip": "0.00",
     "kamailio_cut_fui": "0.10",  # 6 + 11 s: one second over what was granted
@@ -34,7 +38,7 @@ COSTS = {
     "open5gs_threshold": "0.01",  # 3 x 150,000 + 51,000 octets
     "pydiam_1": "0.03",  # 3 x 1,000,000 octets
     "pydiam_2": "0.30",  # 3 x 60 s
-    "pydiam_3": "0.00",  # a message
+    "pydiam_3": "0.09",  # a message
 }
 SAID = conversations()
 PLACES = {each.name: place for place, each in enumerate(SAID)}
@@ -116,7 +120,7 @@ def assert_head_is_copied(request: Read, answer: Read) -> None:
 def assert_only_standard_avps(avps: list[Any]) -> None:
     """CLIENTS 18 and 20: no AVP that a reader of the RFCs alone does not know, at any depth."""
     for avp in avps:
-        assert avp.vendor_id == 0
+        assert avp.vendor_id == 0 or (avp.vendor_id, avp.code) == REFUND_INFORMATION
         assert avp.name != "Unknown"
         if avp.code != FAILED and isinstance(avp.value, list):
             assert_only_standard_avps(avp.value)
@@ -162,6 +166,16 @@ def assert_services_answered(request: Read, answer: Read) -> None:
             assert [avp.value for avp in inside(decided, VALIDITY)] == [3600]  # never a grant without
 
 
+def assert_message_debited(answer: Read) -> None:
+    """RFC 8506 section 6.3: one message, debited; what a refund of it would name (TS 32.299 clause 7.2), and no life of a grant."""
+    (service,) = answer.all_of(SERVICE)
+    (units,) = inside(service, GRANTED)
+    assert [(avp.code, avp.value) for avp in units.value] == [(417, 1)]
+    assert [avp.value for avp in inside(service, RESULT)] == [2001]
+    assert len(inside(service, REFUND_INFORMATION[1])) == 1
+    assert inside(service, VALIDITY) == []
+
+
 def assert_capabilities(request: Read, answer: Read) -> None:
     """CLIENTS 1 to 4."""
     assert answer.value(RESULT) == 2001
@@ -188,11 +202,10 @@ def test_every_answer_is_what_the_client_that_said_it_needs(server: RealOcs, sai
         assert answer.value(RESULT) == 2001
     for request, answer in of_command(pairs, CCR):
         assert_credit_control_answer(request, answer)
-        if request.value(416) == EVENT:  # a later issue's
-            assert answer.value(RESULT) == 5012
-            assert [avp.value for avp in answer.value(FAILED)] == [EVENT]
+        assert answer.value(RESULT) == 2001
+        if request.value(416) == EVENT:
+            assert_message_debited(answer)
         else:
-            assert answer.value(RESULT) == 2001
             assert_services_answered(request, answer)
     assert server.balance(msisdn(said)) == (str(CREDIT - Decimal(COSTS[said.name])), "0.00")
 
@@ -364,8 +377,10 @@ def test_the_audit_is_clean_no_session_is_left_and_the_server_met_no_fault_of_it
 def test_no_subscriber_is_named_in_the_log(server: RealOcs) -> None:
     """RFC 8506 section 15.1: neither number nor IMSI, whatever was refused."""
     said = next(each for each in SAID if each.name == "pydiam_3").about(str(FIRST))
-    replay(server, said)
-    log = server.log.read_text(encoding="utf-8")
-    assert "request refused" in log
+    kind = re.compile(rb"(\0\0\x01\xa0.\0\0\x0c\0\0\0)\x04", re.DOTALL)  # no CC-Request-Type has the number 5
+    messages = [each._replace(frame=kind.sub(b"\\1\x05", each.frame)) for each in said.messages]
+    replay(server, said._replace(messages=tuple(messages)))
+    while "request refused" not in (log := server.log.read_text(encoding="utf-8")):
+        time.sleep(0.01)  # lines are written beside the loop
     assert "4917" not in log
     assert "2620117" not in log

@@ -146,6 +146,8 @@ class Element:
             "Subscription-Id": [{"Subscription-Id-Type": 0, "Subscription-Id-Data": request.msisdn}],
             "Multiple-Services-Credit-Control": services,
         }
+        if request.action is not None:
+            avps["Requested-Action"] = request.action
         flags = REQUEST | _PROXIABLE | (RETRANSMITTED if repeated else 0)
         return Message(flags, CREDIT_CONTROL, 4, number, number, avps)
 

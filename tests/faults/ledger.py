@@ -12,7 +12,8 @@ MIB = 1_048_576
 PRICE_MICROS = 10_000
 """flat-data: 0.01 per started MiB (INTERFACE, Diameter)."""
 
-INITIAL, UPDATE, TERMINATION = 1, 2, 3
+INITIAL, UPDATE, TERMINATION, EVENT = 1, 2, 3, 4
+DIRECT_DEBITING, REFUND_ACCOUNT = 0, 1
 SUCCESS, CREDIT_LIMIT, TOO_BUSY = 2001, 4012, 3004
 
 
@@ -30,13 +31,14 @@ class Reported(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One credit-control request; session, kind and number are its identity, the services its content."""
+    """One credit-control request; session, kind and number are its identity, the services its content, and of an event the action."""
 
     session: str
     msisdn: str
     kind: int
     number: int
     services: tuple[Reported, ...]
+    action: int | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -100,6 +102,9 @@ class Ledger:
             return
         if request.key in self.acknowledged:
             self.wrong.append(f"{request.key}: acknowledged twice")
+        if request.kind == EVENT:
+            self._take_event(request, answer)
+            return
         self.acknowledged[request.key] = {each.group: each.used or 0 for each in request.services}
         session.is_open = request.kind == UPDATE or (request.kind == INITIAL and answer.code == SUCCESS)
         for group, used, wants in request.services:
@@ -113,6 +118,18 @@ class Ledger:
                 session.standing[group] = octets
         if not session.is_open:
             session.standing.clear()
+
+    def _take_event(self, request: Request, answer: Answer) -> None:
+        """Enter an event: all that it wanted was debited, or nothing; a refund is of all that the debit of its Session-Id took."""
+        book = self.sessions[request.session]
+        self.acknowledged[request.key] = {}
+        for group, _, wants in request.services:
+            code, octets = answer.granted[group]
+            before = book.used[group]
+            if request.action == DIRECT_DEBITING and octets not in {0, wants}:
+                self.wrong.append(f"{request.key}: wanted {wants} of {group}, got {code} with {octets}")
+            book.used[group] = before + octets if request.action == DIRECT_DEBITING else 0
+            self.acknowledged[request.key][group] = book.used[group] - before
 
     # -- what the books have to say
 

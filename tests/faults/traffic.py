@@ -10,8 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tests.faults.ledger import (
     CREDIT_LIMIT,
+    DIRECT_DEBITING,
+    EVENT,
     INITIAL,
     MIB,
+    REFUND_ACCOUNT,
+    SUCCESS,
     TERMINATION,
     TOO_BUSY,
     UPDATE,
@@ -25,6 +29,7 @@ Door = Callable[[Request, bool], Awaitable[Answer | None]]
 """Sends one request, marked as repeated or not; None when no answer came."""
 
 GROUPS = (10, 20)
+_REFUNDED = 0.6
 
 
 class Traffic:
@@ -48,6 +53,12 @@ class Traffic:
                 self._lane(door, f"{name};{self._seed};{lane}", leave=lane < leave_open)
             )
             self._lanes.append(task)
+
+    def start_events(self, door: Door, name: str, lanes: int) -> None:
+        """Begin lanes of one-time events through one door: debits, most of which are refunded."""
+        self._lanes += [
+            asyncio.create_task(self._event_lane(door, f"{name};events;{lane}")) for lane in range(lanes)
+        ]
 
     async def until(self, more: int) -> None:
         """Wait until so many more requests are acknowledged: faults strike at a count, never at a time."""
@@ -88,6 +99,17 @@ class Traffic:
             await self.session(door, name)
         if leave:
             await self.session(door, name, leave=True)
+
+    async def _event_lane(self, door: Door, name: str) -> None:
+        dice = self._random
+        while not self.ending:
+            self._opened += 1
+            session, msisdn = f"{name};{self._opened}", dice.choice(self._msisdns)
+            wish = (Reported(GROUPS[0], None, dice.randint(1, 4 * MIB)),)
+            answer = await self.charge(door, Request(session, msisdn, EVENT, 0, wish, DIRECT_DEBITING))
+            if answer.code == SUCCESS and dice.random() < _REFUNDED:
+                all_of_it = (Reported(GROUPS[0], None, 0),)
+                await self.charge(door, Request(session, msisdn, EVENT, 1, all_of_it, REFUND_ACCOUNT))
 
     async def session(self, door: Door, lane: str, *, leave: bool = False) -> None:
         """One session of a lane: initial, some updates, termination; one or two services."""

@@ -6,7 +6,21 @@ from typing import NamedTuple
 
 from ocs.balance.functions import NAME, VERSION, loadable, source
 
-WRITES = ("XADD", "SET", "MSET", "ZADD", "ZREM", "DEL", "PEXPIRE", "XTRIM", "HSET", "SADD", "SREM")
+WRITES = (
+    "XADD",
+    "SET",
+    "MSET",
+    "ZADD",
+    "ZREM",
+    "DEL",
+    "PEXPIRE",
+    "XTRIM",
+    "HSET",
+    "SADD",
+    "SREM",
+    "LPUSH",
+    "LTRIM",
+)
 _WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'")
 _PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'([^()]*)\)")
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")

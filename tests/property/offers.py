@@ -40,20 +40,23 @@ class Turns:
 TURNS = Turns()
 
 
-def told_by(zones: bool) -> Any:  # noqa: FBT001 - whether its voice rates look at zones
-    """What information tells: the number called or that the call is received (voice), the network visited (data)."""
+def told_by(*families: str) -> Any:
+    """What information tells: the number called or that the call is received (voice), the network visited (data).
+
+    Of families without rates that look at it, only whether it is an emergency or received.
+    """
 
     def place(family: str, information: dict[str, Any] | None) -> Place:
         if not information:
             return NOWHERE
         network = NETWORKS.get(information.get("PS-Information", {}).get("3GPP-SGSN-MCC-MNC", ""), "")
         if family == "data":
-            return Place(network=network) if zones else NOWHERE
+            return Place(network=network) if family in families else NOWHERE
         call = information.get("IMS-Information", {})
         if call.get("Role-Of-Node") == 1:
             return Place(direction="incoming")
         zone = NUMBERS.get(call.get("Called-Party-Address", ""), "")
-        return Place(zone if zones or zone == "emergency" else "")
+        return Place(zone if family in families or zone == "emergency" else "")
 
     return place
 
@@ -67,7 +70,7 @@ FREE = {
 
 def plain(key: str, prices: dict[str, Price]) -> Offer:
     """An offer with one price for each family."""
-    return Offer(key, prices, free=FREE, place=told_by(zones=False))
+    return Offer(key, prices, free=FREE, place=told_by())
 
 
 def rated(key: str, rates: dict[str, tuple[ModelRate, ...]]) -> Offer:
@@ -81,7 +84,7 @@ def rated(key: str, rates: dict[str, tuple[ModelRate, ...]]) -> Offer:
         )
         for family, each in rates.items()
     }
-    return Offer(key, {}, limited, FREE, TURNS.window_at, TURNS.next_edge_ms, told_by(zones=True))
+    return Offer(key, {}, limited, FREE, TURNS.window_at, TURNS.next_edge_ms, told_by(*rates))
 
 
 def with_wallet(offer: Offer) -> Offer:

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 from ocs.balance.book import Rules
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Member, Session, Terms
+from ocs.balance.model_events import Events
 from ocs.balance.model_prices import Offer, Version
 from ocs.balance.model_rows import Part, RowKey
 from ocs.balance.profiles import write_place, write_profile
 from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import fields, parts, services
-from ocs.charging.ask import INITIAL, Ask, AskedService
+from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService, Event
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
 from ocs.names import SubscriberId, e164, imsi
@@ -69,6 +70,7 @@ class Pair:
         self.charged = charged
         self.claims: dict[tuple[str, str], tuple[str, int]] = {}
         self.models = [Model(TERMS, self.claims) for _ in range(partitions)]
+        self.events = [Events(model) for model in self.models]
         self.homes: list[Home] = []
         self.asks: list[tuple[int, Ask]] = []
         self.where: dict[str, int] = {}
@@ -195,6 +197,35 @@ class Pair:
             self.where[ask.session_id] = charged
         self.asks.append((index, ask))
         return expected
+
+    async def event(self, index: int, ask: Ask) -> Outcome:
+        """Charge one one-time event on both sides."""
+        partition, account, member = self.homes[index]
+        actual = await self.charged.charge(ask)
+        expected = self.events[partition].charge(account, ask, self.charged.now_ms, member)
+        assert actual == expected, f"\nstore {actual}\nmodel {expected}"
+        self.asks.append((index, ask))
+        return expected
+
+    def refundable(self, index: int, ask: Ask) -> dict[str, int]:
+        """Return what a debit has left to be refunded, by service; nothing where the request is none."""
+        partition, account, member = self.homes[index]
+        return self.events[partition].left(account, member, ask)
+
+    def event_ask(
+        self,
+        index: int,
+        session_id: str,
+        number: int,
+        event: Event,
+        services: tuple[AskedService, ...],
+        family: str | None,
+        information: dict[str, Any] | None = None,
+    ) -> Ask:
+        """A one-time event of an account, its digest made of its content."""
+        ask = self.ask(index, session_id, EVENT, number, services, family, information=information)
+        digest = zlib.crc32(repr((index, services, family, event)).encode())
+        return ask._replace(digest=digest, event=event)
 
     def _expected(self, index: int, ask: Ask) -> tuple[Outcome, int]:
         """What the model says: of the account named, or, where none is, of the one for which the session was opened."""

@@ -6,19 +6,25 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from ocs.balance.model_books import Service
-from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, AskedService, Units
+from ocs.charging.ask import (
+    EVENT,
+    INITIAL,
+    NOT_GIVEN,
+    TERMINATION,
+    UPDATE,
+    AskedService,
+    Units,
+)
 from ocs.names import service_key
 from ocs.records import Status
 from tests.charged_store import StoreRoom
-from tests.property.offers import NETWORKS, OFFERS
-from tests.property.offers import NUMBERS as CALLED
+from tests.property.event_steps import OneTime, event_steps, near_events, play_event
+from tests.property.offers import OFFERS
 from tests.property.pair import Pair
+from tests.property.script_words import ABOUT, KEYS, SESSIONS, accounts, place_of, told, units_of
 from tests.property.wallets import BUCKETS, LONG_MS, SHORT_MS, period
 
 PARTITIONS = 2
-SESSIONS = ("gw;1", "gw;2", "gw;3", "gw;4")
-"""One of each account, and one of the member of the first."""
-KEYS = ((10, None), (20, None), (10, 5), (None, 7), (None, None))
 
 
 class Wish(NamedTuple):
@@ -105,13 +111,6 @@ USED = (
 )  # fmt: skip
 OUT_OF_THE_BLUE = frozenset({"absurd", "zero", "mixed"})
 NUMBERS = ("next", "next", "next", "next", "next", "next", "same", "back", "far back", "jump", "zero")
-ABOUT: tuple[tuple[str | None, str], ...] = (
-    *[("data", "")] * 8, *[("data", network) for network in NETWORKS] * 2, ("data", "112"),
-    *[("voice", number) for number in CALLED], ("voice", "112"), ("voice", "received"), ("voice", ""), ("voice", "26201"),
-    ("sms", ""), ("sms", "112"), (None, ""),
-)  # fmt: skip
-"""A request's family, and what its information tells of."""
-accounts = st.integers(0, len(SESSIONS) - 1)
 wishes = st.builds(
     Wish,
     st.sampled_from((*[0] * 5, 1, 1, 2, 3, 4)),
@@ -151,6 +150,7 @@ opened_rows = st.builds(
 STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "nothing": (1, st.just(Wait(0))),
     "request": (20, request_steps),
+    "event": (6, event_steps),
     "repeat": (3, st.builds(Repeat, st.integers(0, 12), st.sampled_from((True, True, False)))),
     "top up": (
         3,
@@ -190,6 +190,7 @@ class Player:
         self.about: dict[str, tuple[str | None, str]] = {}
         self.does: dict[type, Callable[[Any], Awaitable[None]]] = {
             Request: self.request,
+            OneTime: lambda step: play_event(self.pair, step),
             Repeat: self.repeat,
             TopUp: self.top_up,
             OpenRows: self.open_rows,
@@ -225,7 +226,7 @@ class Player:
             services,
             about[0],
             named=step.named,
-            information=_told(about[1]),
+            information=told(about[1]),
         )
         await self.pair.charge(index, ask)
 
@@ -237,8 +238,8 @@ class Player:
         group, identifier = keys[wish.key]
         key = service_key(group, identifier)
         known = services.get(key)
-        place = {"voice": 1, "sms": 2}.get(family or "", 0)
-        wanted = None if wish.wanted is None else _units(place, wish.wanted)
+        place = place_of(family)
+        wanted = None if wish.wanted is None else units_of(place, wish.wanted)
         return AskedService(key, group, identifier, _report(wish, known, place), wanted)
 
     async def repeat(self, step: Repeat) -> None:
@@ -246,7 +247,8 @@ class Player:
         if step.back >= len(asks):
             return
         index, ask = asks[-1 - step.back]
-        await self.pair.charge(index, ask if step.same else ask._replace(digest=ask.digest ^ 1))
+        again = ask if step.same else ask._replace(digest=ask.digest ^ 1)
+        await (self.pair.event if ask.kind == EVENT else self.pair.charge)(index, again)
 
     async def top_up(self, step: TopUp) -> None:
         await self.pair.credit(step.account, f"id-{step.name}", step.amount_micros, step.extend_ms)
@@ -281,33 +283,13 @@ class Player:
         await self.pair.charged.move_time(step.ms)
 
 
-def _told(what: str) -> dict[str, Any] | None:
-    """Service-Information that tells of a number called, of a call received, or of a network visited."""
-    if not what:
-        return None
-    if what in NETWORKS:
-        return {"PS-Information": {"3GPP-SGSN-MCC-MNC": what}}
-    call = (
-        {"Role-Of-Node": 1, "Called-Party-Address": "+4930999"}
-        if what == "received"
-        else {"Called-Party-Address": what}
-    )
-    return {"IMS-Information": call}
-
-
-def _units(place: int, count: int) -> Units:
-    fields = [NOT_GIVEN] * 3
-    fields[place] = count
-    return Units(*fields)
-
-
 def _report(wish: Wish, known: Service | None, place: int) -> Units | None:
     """What a gateway reports: nearly always on what it was granted, now and then out of the blue."""
     if wish.used == "none" or (known is None and wish.used not in OUT_OF_THE_BLUE):
         return None
     grant = known.grant if known is not None else 0
     if wish.used == "other":
-        return _units((place + 1) % 3, wish.other)
+        return units_of((place + 1) % 3, wish.other)
     counts = {
         "below": min(wish.other, grant),
         "at": grant,
@@ -318,7 +300,7 @@ def _report(wish: Wish, known: Service | None, place: int) -> Units | None:
         "mixed": wish.other,
         "huge": 2**45 + wish.other,
     }
-    units = _units(place, counts[wish.used])
+    units = units_of(place, counts[wish.used])
     return units if wish.used != "mixed" else Units(*[each if each >= 0 else 777 for each in units])
 
 
@@ -438,6 +420,7 @@ _near_requests = st.builds(
 _NEAR_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "nothing": (1, st.just(Wait(0))),
     "request": (24, _near_requests),
+    "event": (12, near_events),
     "open rows": (3, opened_rows),
     "wait": (3, st.builds(Wait, st.sampled_from((1, 1_000, 10_000, 31_000, SHORT_MS)))),
     "release": (
@@ -447,6 +430,18 @@ _NEAR_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "expire": (1, STEPS["expire"][1]),
     "top up": (1, STEPS["top up"][1]),
 }
+
+
+def event_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
+    """Scripts of so many steps, most of which are one-time events."""
+    weights = {"request": 6, "event": 24, "repeat": 3, "amend": 1, "wait": 1}
+    return st.lists(
+        drawn(
+            STEPS | {name: (weights.get(name, weight), each) for name, (weight, each) in _NEAR_STEPS.items()}
+        ),
+        min_size=least,
+        max_size=most,
+    )
 
 
 def wallet_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:

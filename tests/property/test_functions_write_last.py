@@ -6,11 +6,22 @@ from typing import Any
 
 import pytest
 
+import ocs.balance.events
 import ocs.balance.parts
 from ocs.balance.functions import source
 from ocs.balance.link import StoreError, StoreFault
 from ocs.balance.parts import packed
-from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, AskedService, Units
+from ocs.charging.ask import (
+    DIRECT_DEBITING,
+    INITIAL,
+    REFUND_ACCOUNT,
+    TERMINATION,
+    UPDATE,
+    Ask,
+    AskedService,
+    Event,
+    Units,
+)
 from ocs.outcomes import Code
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import (
@@ -119,6 +130,33 @@ async def rows(pair: Pair, _version: int) -> Any:
     )
 
 
+async def debited(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await pair.event(0, one_time(pair, DIRECT_DEBITING, 0))
+    return pair
+
+
+async def debited_by_member(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await pair.join(0, OFFERS[0])
+    await pair.event(1, one_time(pair, DIRECT_DEBITING, 0, index=1))
+    return pair
+
+
+def one_time(pair: Pair, action: int, number: int, index: int = 0) -> Ask:
+    return pair.event_ask(index, "gw;1", number, Event(action), (SERVICE,), "data")
+
+
+def event(action: int, index: int = 0) -> "Act":
+    async def act(pair: Pair, _version: int) -> Any:
+        outcome = await pair.charged.charge(one_time(pair, action, 1, index))
+        if outcome.code == Code.LIMIT:
+            raise StoreFault("the script ended in an error")
+        return outcome
+
+    return act
+
+
 async def listed(room: StoreRoom) -> Pair:
     pair = await opened(room)
     keys = pair.charged.parts.keys[0]
@@ -208,6 +246,10 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "charge: a termination": (in_session, charge(TERMINATION, REPORT)),
     "charge: an initial that is refused": (opened, charge(INITIAL, SERVICE._replace(wanted=Units(0, 0, 0)))),
     "charge: an update after expiry": (expired, charge(UPDATE, REPORT)),
+    "debit": (opened, event(DIRECT_DEBITING)),
+    "debit: of a member": (debited_by_member, event(DIRECT_DEBITING, 1)),
+    "refund": (debited, event(REFUND_ACCOUNT)),
+    "refund: of a member": (debited_by_member, event(REFUND_ACCOUNT, 1)),
     "expire: a session": (in_session, on_account("expire", "gw;1", TERMS.tombstone_ms, 1)),
     "expire: a session that is gone": (
         orphaned,
@@ -246,11 +288,13 @@ def test_an_error_before_the_first_write_leaves_no_trace(
     setting, act = ACTS[name]
     pair = room.run(setting(room))
     before = room.run(everything(pair))
-    monkeypatch.setattr(ocs.balance.parts, "function", lambda each: f"{each}_{BROKEN}")
+    for module in (ocs.balance.parts, ocs.balance.events):
+        monkeypatch.setattr(module, "function", lambda each: f"{each}_{BROKEN}")
     with pytest.raises(StoreFault):
         room.run(act(pair, BROKEN))
     assert room.run(everything(pair)) == before
-    monkeypatch.setattr(ocs.balance.parts, "function", lambda each: f"{each}_{WHOLE}")
+    for module in (ocs.balance.parts, ocs.balance.events):
+        monkeypatch.setattr(module, "function", lambda each: f"{each}_{WHOLE}")
     room.run(act(pair, WHOLE))
     assert room.run(everything(pair)) != before, (
         "the error stood where nothing is written: this test cannot fail"

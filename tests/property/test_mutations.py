@@ -3,11 +3,13 @@
 import pytest
 from hypothesis import Phase, given, settings
 
+import ocs.balance.events
 from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import mutated
 from tests.property.scripts import (
     Opening,
+    event_scripts,
     openings,
     play,
     rated_openings,
@@ -117,6 +119,57 @@ ROW_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("    if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end\n", ""),
     ),
 }
+EVENT_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "a repetition debits again": (
+        ("  if kept[2] then\n    local before", "  if false then\n    local before"),
+    ),
+    "an event of other content is a repetition": (
+        ("if before[E_DIGEST] ~= plan[P_DIGEST] or before[E_PATH] ~= plan[P_ACCOUNT] then", "if false then"),
+    ),
+    "a debit is given in part": (
+        (
+            "whole = afford_tiers(session, nil, plan, a, left, budget, mine, book, own) == left",
+            "whole = true",
+        ),
+    ),
+    "what an event is looked at with stays held": (
+        ("  release(session, 1, book, own)\n  return whole", "  return whole"),
+    ),
+    "a price counts credit": (
+        ("if not credit or (room and room <= budget) then", "if room and room <= budget then"),
+    ),
+    "a refund is not bounded": (
+        ("return units > 0 and units <= line[D_LEFT] and units or nil", "return units > 0 and units or nil"),
+    ),
+    "a refund forgets what it gave back": (("  line[D_LEFT] = line[D_LEFT] - units\n", ""),),
+    "a refund gives nothing back to rows": (
+        ("      home[w + R_USED] = home[w + R_USED] - amount\n      for _, value", "      for _, value"),
+    ),
+    "a refund gives restricted money to the account": (("      rest = rest - after[m]\n", ""),),
+    "tiers forget where a debit stood": (("if kind == TIER then shift = taken[t + 7] - amount end", ""),),
+    "a refund is of any service's debit": (
+        (
+            "debit[E_PATH] == plan[P_ACCOUNT] and debit[E_FAMILY] == family",
+            "debit[E_PATH] == plan[P_ACCOUNT]",
+        ),
+    ),
+    "allowances come back before money": (
+        (
+            "local moves, on, priced, drawn, after = line[D_MOVES], line[D_LADDER], left, 0, {}",
+            "local moves, on, priced, drawn, after = line[D_MOVES], line[D_LADDER], least(left, 0), 0, {}",
+        ),
+    ),
+    "an event begins no life": (
+        (
+            "  if begins and book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and plan[P_AT] +",
+            "  if false then book[B_UNTIL] = plan[P_FIRST] > 0 and plan[P_AT] +",
+        ),
+    ),
+    "a barred account is debited": (("  if denied(book, own, plan, a, at) then return BARRED end\n", ""),),
+    "a member's book forgets a refund": (
+        ("    if own ~= book then own[B_POSTED] = own[B_POSTED] - amount end\n", ""),
+    ),
+}
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
     "a minimum for nothing": (
@@ -152,6 +205,22 @@ def test_a_library_with_wounded_rows_is_caught(room: StoreRoom, wound: str) -> N
     @given(wallet_openings, wallet_scripts(10, 30))
     def property_holds(opening: Opening, script: list[object]) -> None:
         room.run(play(room, opening, script, charge_name=f"charge_{WOUNDED}"))
+
+    with pytest.raises(AssertionError):
+        property_holds()
+
+
+@pytest.mark.parametrize("wound", EVENT_WOUNDS)
+def test_a_library_with_wounded_events_is_caught(
+    room: StoreRoom, wound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.run(room.load(mutated(WOUNDED, *EVENT_WOUNDS[wound])))
+    monkeypatch.setattr(ocs.balance.events, "function", lambda name: f"{name}_{WOUNDED}")
+
+    @settings(max_examples=1_000, phases=[Phase.generate])
+    @given(wallet_openings, event_scripts(10, 30))
+    def property_holds(opening: Opening, script: list[object]) -> None:
+        room.run(play(room, opening, script))
 
     with pytest.raises(AssertionError):
         property_holds()

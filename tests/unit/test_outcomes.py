@@ -4,9 +4,9 @@ from enum import IntEnum, IntFlag
 
 import pytest
 
-from ocs import limits
+from ocs import limits, records
 from ocs.balance.functions import constants, source
-from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
+from ocs.charging.ask import EVENT, INITIAL, TERMINATION, UPDATE
 from ocs.money import EXACT_MAX
 from ocs.outcomes import RESULT_CODES, Code, Note
 from ocs.rating.ladder import Rounding
@@ -29,6 +29,7 @@ def test_statuses_are_the_same_where_lua_has_another_word_for_one() -> None:
 def test_records_are_of_the_same_kinds_and_version() -> None:
     assert {each.name: LUA[f"K_{each.name}"] for each in Kind} == {each.name: each.value for each in Kind}
     assert LUA["RECORD_VERSION"] == VERSION
+    assert records.EVENT == EVENT
 
 
 def test_limits_that_the_library_keeps_itself_are_those_of_the_house() -> None:

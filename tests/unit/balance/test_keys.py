@@ -26,14 +26,20 @@ def test_every_key_of_an_account_lies_in_its_partitions_slot() -> None:
     for keys in layout(256):
         names = [keys.part, keys.run, keys.due, keys.stream, keys.claims]
         names += [keys.book("a"), keys.profile("a"), keys.session("gw;1;{evil}"), keys.credit("c", "{x}")]
-        names += [keys.claim("c", "{x}")]
+        names += [keys.claim("c", "{x}"), keys.event("0:gw;1;{evil}"), keys.debits("a/m")]
         assert {slot_of(name) for name in names} == {keys.slot}
 
 
 def test_no_two_keys_of_a_partition_have_one_name() -> None:
     keys = layout(4)[0]
     names = [keys.part, keys.run, keys.due, keys.stream, keys.claims, keys.book("a"), keys.profile("a")]
-    names += [keys.session("a"), keys.claim("a", "b"), keys.credit("a", "b")]
+    names += [
+        keys.session("a"),
+        keys.claim("a", "b"),
+        keys.credit("a", "b"),
+        keys.event("a"),
+        keys.debits("a"),
+    ]
     assert len(set(names)) == len(names)
 
 

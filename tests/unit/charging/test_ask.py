@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from ocs import limits
 from ocs.charging.ask import (
-    EVENT,
     INITIAL,
     NOT_GIVEN,
     TERMINATION,
@@ -91,16 +90,6 @@ def test_a_captured_open5gs_session_reports_input_plus_output() -> None:
 def test_a_captured_report_of_garbage_time_is_passed_on_and_judged_by_the_store() -> None:
     last = [ask(one.message) for one in CHARGED if one.capture == "open5gs_no_grant_garbage_time"][-1]
     assert last.services[0].used == Units(0, 1_795_376_831, NOT_GIVEN)
-
-
-@pytest.mark.parametrize("capture", ["pydiam", "freediameter"])
-def test_a_captured_one_time_event_is_refused_and_says_why(capture: str) -> None:
-    (event,) = [one for one in captured() if one.capture == capture and one.name == "CCR-E"]
-    with pytest.raises(AskFault) as caught:
-        ask(event.message)
-    assert caught.value.result_code == 5012
-    assert "one-time events" in caught.value.reason
-    assert caught.value.failed_avp == encode_avps({"CC-Request-Type": EVENT})
 
 
 # ---------------------------------------------------------------- who

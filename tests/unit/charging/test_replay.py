@@ -11,7 +11,7 @@ from ocs.rating.tariff import Tariff, read_tariff
 from ocs.records import Charge, Expire, Line, Record, SessionState
 from ocs.units import Unit
 
-INITIAL, UPDATE, TERMINATION = 1, 2, 3
+INITIAL, UPDATE, TERMINATION, EVENT = 1, 2, 3, 4
 OPEN, CLOSED = SessionState.OPEN, SessionState.CLOSED
 DAWN_MS = 1_795_000_000_000
 LATE_MS = 300_000
@@ -115,6 +115,39 @@ def test_a_session_is_priced_on_both_tariffs_by_account_and_service() -> None:
     assert found.accounts == {"a": Sum(2, 300_000, 1_100_000), "b": Sum(1, 10_000, 130_000)}
     assert found.services == {"voice": Sum(3, 310_000, 1_230_000)}
     assert (found.sessions, found.apart, found.quarantined) == (3, {}, 0)
+
+
+def one_time(on: Tariff, units: int, micros: int, *, name: str = "s") -> Session:
+    """An event as the store records it; a refund has fewer than no units."""
+    session = Session(on, name=name)
+    session.add(EVENT, units, micros, max(0, units), state=CLOSED)
+    return session
+
+
+def test_an_event_is_compared_by_itself_and_ends_no_session_of_its_name() -> None:
+    dearer = flat("voice", "seconds", "0.03", 2)
+    session, event = Session(CALLS).add(INITIAL, 0, 0), one_time(CALLS, 7, 70_000)
+    session.records += event.records
+    session.add(UPDATE, 10, 100_000, pass_s=10).add(TERMINATION, 0, 0, 0, state=CLOSED)
+    found = replay(dearer, session)
+    assert found.accounts == {"a": Sum(2, 170_000, 510_000)}
+    assert (found.sessions, found.apart) == (2, {})
+
+
+def test_an_event_is_whole_in_the_other_tariffs_window() -> None:
+    windowed = tariff(
+        "calendar:\n  zone: UTC\n  default: night\n  windows: {day: [{days: [mon, tue, wed, thu, fri, sat, sun], from: '06:00', to: '18:00'}]}\n"
+        "rates:\n  - name: r\n    service: voice\n    windows:\n"
+        '      day: {steps: [{block: 1, price: "1.00", per: 1}]}\n      night: {steps: [{block: 1, price: "0.10", per: 1}]}\n',
+        2,
+    )
+    found = replay(windowed, one_time(CALLS, 86_400, 864_000_000))
+    assert found.accounts["a"].would_micros in {86_400_000_000, 8_640_000_000}
+
+
+def test_what_a_refund_gave_back_is_told_apart() -> None:
+    found = replay(flat("voice", "seconds", "0.03", 2), one_time(CALLS, -7, -70_000))
+    assert apart(found) == {Why.REFUND: -70_000}
 
 
 def test_interims_are_rounded_once_on_the_other_tariff_too() -> None:
