@@ -175,7 +175,7 @@ class Charging:
         if tariff is not None and (
             tariff.name in book.tariffs.taking or (self._known is not None and self._known.mixed)
         ):
-            course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.quota.validity_s)
+            course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.longest_s)
             tariff = course.tariff if not course.lost else None
         if tariff is None and book.tariffs.seek(part, self._learned):
             return  # another worker may know a version that we do not
@@ -189,8 +189,9 @@ class Charging:
         account, session_id = profile.account, ask.session_id
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
+        own = book.rules.sizes and book.rules.sizes.get(ask.family or "")
         made = self._plan = plan(
-            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course
+            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own or None
         )
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(

@@ -5,17 +5,19 @@ Laws
    a real gateway silently drops an answer that lacks one of them (CLIENTS 18).
 2. A service that asks gets units, or a Result-Code that refuses: success without a grant is unlimited service to a real
    gateway (CLIENTS 21), so it is never written.
-3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20).
+3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20); where config
+   says more of a family, 3GPP's own go with it (quota.py).
 4. What does not change from answer to answer is encoded once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Final
 
 from ocs import limits
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
 from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.quota import ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
 from ocs.outcomes import RESULT_CODES, Code
@@ -49,6 +51,7 @@ _SUCCESS_WRITTEN: Final = _RESULTS[Code.SUCCESS]
 _PROTOCOL_ERRORS: Final = frozenset(code for code, result in RESULT_CODES.items() if 3000 <= result < 4000)
 """The outcomes that are answered with the E-bit (RFC 6733 section 7.1.3)."""
 _LAST_UNITS: Final = writer("Final-Unit-Indication")(writer("Final-Unit-Action")(_TERMINATE))
+_NO_EXTRAS: Final[Mapping[str, ByGroup[Extras]]] = {}
 _WHY: Final = {
     Code.CONFLICT: "this CC-Request-Number was used before, with other content",
     Code.SEEN: "this CC-Request-Number was used before, and its answer is no longer kept",
@@ -86,10 +89,10 @@ class AnswerWriter:
     """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
 
     They are the values of Credit-Control-Failure-Handling (RFC 8506 section 8.14) and CC-Session-Failover (section 8.4); None
-    leaves the AVP out.
+    leaves the AVP out. ``extras`` are what goes with the grants of families, where config says so.
     """
 
-    __slots__ = ("_failover", "_heads", "_names", "_origin", "_origin_and_application")
+    __slots__ = ("_extras", "_failover", "_heads", "_names", "_origin", "_origin_and_application")
 
     def __init__(
         self,
@@ -98,7 +101,9 @@ class AnswerWriter:
         *,
         failure_handling: int | None,
         session_failover: int | None,
+        extras: Mapping[str, ByGroup[Extras]] = _NO_EXTRAS,
     ) -> None:
+        self._extras = extras
         self._origin = writer("Origin-Host")(origin_host) + writer("Origin-Realm")(origin_realm)
         application = writer("Auth-Application-Id")(CREDIT_CONTROL)
         self._origin_and_application = self._origin + application
@@ -132,9 +137,12 @@ class AnswerWriter:
             pass
         elif ask.multiple:
             names = self._names
+            own = self._extras and self._extras.get(ask.family or "")
             for asked, one in zip(ask.services, decided, strict=True):
                 name = names.get(asked.key)
-                parts.append(_decided(asked, one, self._name(asked) if name is None else name))
+                if name is None:
+                    name = self._name(asked)
+                parts.append(_decided(asked, one, name, own[asked.rating_group] if own else None))
         elif decided[0].granted > 0:
             parts.append(_units(decided[0]))
         parts[1] = self._heads[kind, code]
@@ -195,12 +203,14 @@ class AnswerWriter:
         return named
 
 
-def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
+def _decided(asked: AskedService, one: ServiceOutcome, name: bytes, extras: Extras | None) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
     if granted > 0:
         body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
-        return _service(body + _LAST_UNITS if final else body)
+        if final:
+            body += _LAST_UNITS
+        return _service(body if extras is None else body + extras(unit, granted, final=final))
     if code == _SUCCESS and asked.wanted is not None:
         code = Code.CREDIT_LIMIT  # law 2
     return _service(name + _RESULTS[code])
