@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
-from ocs.balance.parts import Part
+from ocs.balance.parts import Part, packed
 from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
+from ocs.charging.quota import limits
 from ocs.charging.switch import course as course_of
 from ocs.limits import PLANS_PER_REQUEST_MAX, SKEW_MS_MAX
 from ocs.outcomes import Code, Note
@@ -189,9 +190,9 @@ class Charging:
         account, session_id = profile.account, ask.session_id
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
-        own = book.rules.sizes and book.rules.sizes.get(ask.family or "")
+        own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = self._plan = plan(
-            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own or None
+            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
         body = pack_plan(
@@ -199,7 +200,8 @@ class Charging:
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
                 at_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
-                first_ms, grace_ms, renewed, following, *ladders, *services, *pieces, *sources,
+                first_ms, grace_ms, renewed, following,
+                packed(*limits(own, ask.services)) if own is not None else b"", *ladders, *services, *pieces, *sources,
             ]
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]

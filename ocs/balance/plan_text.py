@@ -7,9 +7,9 @@ import msgpack
 
 from ocs.charging.outcome import ServiceOutcome
 
-PLAN_FIXED = 25
+PLAN_FIXED = 26
 """Values of a plan before its ladders (plan.lua)."""
-PLAN_LAYOUT = 4
+PLAN_LAYOUT = 5
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
 
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack

@@ -4,7 +4,7 @@ Laws
 1. Session-Id first; Result-Code, Origin-Host, Origin-Realm, Auth-Application-Id, CC-Request-Type and CC-Request-Number always:
    a real gateway silently drops an answer that lacks one of them (CLIENTS 18).
 2. A service that asks gets units, or a Result-Code that refuses: success without a grant is unlimited service to a real
-   gateway (CLIENTS 21), so it is never written.
+   gateway (CLIENTS 21), so it is never written. Zero units with what to do instead of them are a grant (quota.py, law 4).
 3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20); where config
    says more of a family, 3GPP's own go with it (quota.py).
 4. What does not change from answer to answer is encoded once.
@@ -81,7 +81,7 @@ def answered_code(ask: Ask, outcome: Outcome) -> Code:
     code, _, decided = outcome
     if ask.multiple or code != _SUCCESS or not decided:
         return code
-    refused = decided[0].granted <= 0 and ask.services[0].wanted is not None
+    refused = decided[0].granted <= 0 and not decided[0].final and ask.services[0].wanted is not None
     return Code.CREDIT_LIMIT if refused else code
 
 
@@ -143,8 +143,9 @@ class AnswerWriter:
                 if name is None:
                     name = self._name(asked)
                 parts.append(_decided(asked, one, name, own[asked.rating_group] if own else None))
-        elif decided[0].granted > 0:
-            parts.append(_units(decided[0]))
+        elif decided[0].granted > 0 or decided[0].final:
+            own = self._extras and self._extras.get(ask.family or "")
+            parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS))
         parts[1] = self._heads[kind, code]
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]
@@ -206,20 +207,20 @@ class AnswerWriter:
 def _decided(asked: AskedService, one: ServiceOutcome, name: bytes, extras: Extras | None) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
-    if granted > 0:
+    if granted > 0 or final:
         body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
-        if final:
-            body += _LAST_UNITS
-        return _service(body if extras is None else body + extras(unit, granted, final=final))
+        if extras is not None:
+            return _service(body + extras(unit, granted, final=final))
+        return _service(body + _LAST_UNITS if final else body)
     if code == _SUCCESS and asked.wanted is not None:
         code = Code.CREDIT_LIMIT  # law 2
     return _service(name + _RESULTS[code])
 
 
-def _units(one: ServiceOutcome) -> bytes:
+def _units(one: ServiceOutcome, last_units: bytes) -> bytes:
     """Write the units of the only service at message level (RFC 8506 section 3.2)."""
     _, unit, granted, validity_s, final = one
-    return _GRANTED[unit](granted) + (_LAST_UNITS if final else b"") + _validity_time(validity_s)
+    return _GRANTED[unit](granted) + (last_units if final else b"") + _validity_time(validity_s)
 
 
 def _trouble(code: Code, ask: Ask) -> bytes:

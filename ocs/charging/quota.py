@@ -6,18 +6,23 @@ Laws
    so no other context gets them (CLIENTS 20). TS 32.299 clause 7.2 demands their M-bit.
 3. Quota-Consumption-Time goes with seconds only (TS 32.299 clause 7.2, Quota-Consumption-Time); a threshold goes with the kind of unit that is granted, is
    never above the grant, and is not sent with the last units: who asks before their end would get nothing for it.
-4. What does not change from answer to answer is encoded once.
+4. REDIRECT and RESTRICT_ACCESS act at once where a service gets nothing for want of credit: it is granted zero units, with the action
+   beside them (RFC 8506 section 8.34, TS 32.299 clause 6.4.2), and its session goes on. With TERMINATE it is refused.
+5. What does not change from answer to answer is encoded once.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from ocs.charging.quota_text import NUMBER_MAX, OWN_UNIT, QuotaText, ServiceText, threshold
+from ocs.charging.ask import AskedService
+from ocs.charging.final_units import indication
+from ocs.charging.quota_text import NUMBER_MAX, OWN_UNIT, FamilyText, QuotaText, ServiceText, threshold
 from ocs.diameter.codec import writer
 from ocs.units import Unit
 
 T = TypeVar("T")
 
+_TERMINATES: Final = indication(FamilyText())
 _holding = writer("Quota-Holding-Time")
 _consumption = writer("Quota-Consumption-Time")
 _THRESHOLDS: Final[Mapping[Unit, Callable[[int], bytes]]] = {
@@ -36,17 +41,28 @@ class ByGroup(dict[int | None, T]):
 
 
 class Sizes(NamedTuple):
-    """How much a service gets and for how long: ``chosen`` where nothing is asked, at most ``most``; by unit, in the order of Unit."""
+    """How much a service gets and for how long: ``chosen`` where nothing is asked, at most ``most``; by unit, in the order of Unit.
+
+    ``restricts`` tells that the end of credit is no refusal (law 4).
+    """
 
     chosen: tuple[int, int, int]
     most: tuple[int, int, int]
     validity_s: int
+    restricts: bool = False
+
+
+def _restricts(text: ServiceText) -> bool:
+    return text.final_action != "TERMINATE"
 
 
 class Extras:
-    """The AVPs that go with a grant of one service: ``extras(unit, units, final)`` are their octets."""
+    """The AVPs that go with a grant of one service: ``extras(unit, units, final)`` are their octets.
 
-    __slots__ = ("_own_unit", "_per_cent", "_standing", "_units")
+    ``last_units`` says alone that the units are the last.
+    """
+
+    __slots__ = ("_own_unit", "_per_cent", "_standing", "_units", "last_units")
 
     def __init__(self, text: ServiceText, own_unit: Unit) -> None:
         holding = _holding(text.holding_s) if text.holding_s >= 0 else b""
@@ -54,16 +70,21 @@ class Extras:
         self._standing = {unit: holding + (consumption if unit is Unit.SECONDS else b"") for unit in Unit}
         self._per_cent, self._units = threshold(text.threshold)
         self._own_unit = own_unit
+        self.last_units = indication(text)
 
     def __bool__(self) -> bool:
-        """Tell whether anything goes with a grant."""
-        return bool(any(self._standing.values()) or self._per_cent or self._units)
+        """Tell whether anything is otherwise than without a word in config."""
+        return bool(
+            any(self._standing.values()) or self._per_cent or self._units or self.last_units != _TERMINATES
+        )
 
     def __call__(self, unit: Unit, units: int, *, final: bool) -> bytes:
-        """Encode what goes with a grant of so many units."""
+        """Encode what goes with a grant of so many units; with none of them only that they are the last."""
+        if not units:
+            return self.last_units
         standing = self._standing[unit]
         if final:
-            return standing
+            return self.last_units + standing
         if self._per_cent:
             left = units * self._per_cent // 100
         elif self._units and unit == self._own_unit:
@@ -89,12 +110,19 @@ def _sizes(text: ServiceText, unit: Unit, usual: tuple[int, int, int], validity_
     place = unit - 1
     most = text.most or usual[place]
     chosen = text.grant or min(usual[place], most)
-    return Sizes(_with(usual, unit, chosen), _with(usual, unit, most), text.validity_s or validity_s)
+    return Sizes(
+        _with(usual, unit, chosen), _with(usual, unit, most), text.validity_s or validity_s, _restricts(text)
+    )
 
 
 def _with(usual: tuple[int, int, int], unit: Unit, size: int) -> tuple[int, int, int]:
     octets, seconds, events = (size if each is unit else usual[each - 1] for each in Unit)
     return octets, seconds, events
+
+
+def limits(own: ByGroup[Sizes], services: tuple[AskedService, ...]) -> list[int]:
+    """Return what the store is told of the services of a request beside its plan (plan.lua, Q_FIXED): one value for each."""
+    return [int(own[asked.rating_group].restricts) for asked in services]
 
 
 def extras(text: QuotaText) -> dict[str, ByGroup[Extras]]:

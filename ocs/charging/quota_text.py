@@ -7,10 +7,11 @@ Laws
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ocs.charging.final_units import a_filter, a_rule, an_address, faults
 from ocs.units import Unit
 
 FAMILIES = ("data", "voice", "sms", "mms")
@@ -70,6 +71,11 @@ class ServiceText(_Section):
     holding_s: Seconds = -1
     consumption_s: Seconds = -1
     threshold: Annotated[str, AfterValidator(_a_threshold)] = ""
+    final_action: Literal["TERMINATE", "REDIRECT", "RESTRICT_ACCESS"] = "TERMINATE"
+    redirect_to: Annotated[str, AfterValidator(an_address)] = ""
+    filter_rules: Annotated[tuple[Annotated[str, AfterValidator(a_rule)], ...], Field(max_length=20)] = ()
+    filter_ids: Annotated[tuple[Annotated[str, AfterValidator(a_filter)], ...], Field(max_length=20)] = ()
+    final_qos: bool = False
 
 
 class GroupText(ServiceText):
@@ -84,10 +90,18 @@ class FamilyText(ServiceText):
     rating_groups: Annotated[tuple[GroupText, ...], Field(max_length=1_000)] = ()
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _holds_together(self) -> Self:
         numbers = [each.rating_group for each in self.rating_groups]
-        if twice := sorted({str(number) for number in numbers if numbers.count(number) > 1}):
-            raise ValueError(f"rating group {', '.join(twice)} stands there twice; join the two")
+        found = [
+            f"rating group {number} stands there twice"
+            for number in sorted(set(numbers))
+            if numbers.count(number) > 1
+        ]
+        for group, text in self.services():
+            where = "" if group is None else f"rating group {group}: "
+            found += [f"{where}{fault}" for fault in faults(text)]
+        if found:
+            raise ValueError(f"{', '.join(found)}; change the one or the other")
         return self
 
     def of(self, group: GroupText) -> ServiceText:

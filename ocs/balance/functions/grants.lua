@@ -88,16 +88,20 @@ local function within_life(book, plan, a, wants, validity, at)
 end
 
 -- One service that asks: its code and grant, final, life, notes; the hold goes into session and books. `first` is the place of
--- its sources.
-local function serve(session, book, own, plan, a, first, services_max, now, at)
+-- its sources, `quota` what config says of quota and `q` the service's base in it (nil: nothing).
+local function serve(session, book, own, plan, a, first, services_max, now, at, quota, q)
   local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
+  local restricts = quota and quota[q + Q_RESTRICTS] == 1
   if s then
     if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
     if number < session[s + V_NUMBER] then
       if refusal ~= 0 then return refusal, 0, 0, 0, 0 end
       -- success without units would be leave to use without measure (CLIENTS 21)
       -- and a grant of another rate or window is not this request's to prolong
-      if session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK] then return CREDIT_LIMIT, 0, 0, 0, STANDING end
+      local restricted = restricts and session[s + V_GRANT] == 0 and session[s + V_FINAL] == 1
+      if not restricted and (session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK]) then
+        return CREDIT_LIMIT, 0, 0, 0, STANDING
+      end
       local _, life = within_life(book, plan, a, 0, plan[a + A_VALIDITY], at)
       local seconds = seconds_to_edge(parts_for(session, place_of(s), plan, first, plan[a + A_SOURCES]), book, own, at)
       return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], seconds and least(life, seconds) or life, STANDING
@@ -122,11 +126,11 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
         units, wants, life, hold, mine = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
         validity = least(validity, life)
       end
-      if units == 0 then code = CREDIT_LIMIT elseif units < wants then final = 1 end
+      if units == 0 and not restricts then code = CREDIT_LIMIT elseif units < wants then final = 1 end
     end
   end
   if not s then
-    if code ~= SUCCESS then return code, 0, 0, 0, 0 end
+    if units == 0 then return code, 0, final, validity, 0 end
     s = new_service(session, plan, a)
   end
   if units > 0 then
@@ -149,7 +153,7 @@ end
 -- plan's order; notes; and the command's code.
 local function grant_all(session, book, own, plan, record, services_max, now, at)
   local rows, notes, worst, refusals, begins = {}, 0, SUCCESS, 0, false
-  local services, firsts = PLAN_FIXED + plan[P_LADDERS], {}
+  local services, firsts, quota = PLAN_FIXED + plan[P_LADDERS], {}, plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])
   local first = plan[P_SOURCES] - 1
   for place = 1, plan[P_SERVICES] do
     firsts[place] = first
@@ -160,7 +164,8 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
     local a = services + (place - 1) * A_WIDTH
     local code, units, final, validity, note = SUCCESS, 0, 0, 0, 0
     if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
-      code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at)
+      code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at,
+        quota, (place - 1) * Q_WIDTH)
       if note > 0 then notes = bor(notes, note) end
     end
     record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_CODE] = code
@@ -169,7 +174,7 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
       if code < worst then worst = code end
     end
     if units > 0 and plan[a + A_ALWAYS] ~= EMERGENCY then begins = true end
-    rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and validity or 0, final)
+    rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, (units > 0 or final > 0) and validity or 0, final)
   end
   if refusals < plan[P_SERVICES] then worst = SUCCESS end
   if begins and book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and at + plan[P_FIRST] or 0 end
