@@ -50,7 +50,8 @@ _NO_SIZES: Final[Mapping[str, ByGroup[Sizes]]] = {}
 class Rules(NamedTuple):
     """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
 
-    ``sizes`` are those of the families that have some of their own (charging/quota.py).
+    ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells`` says whether answers tell more than
+    the decision.
     """
 
     quota: QuotaRules
@@ -58,6 +59,7 @@ class Rules(NamedTuple):
     tombstone_ms: int
     deadline_ms: int
     sizes: Mapping[str, ByGroup[Sizes]] = _NO_SIZES
+    tells: bool = False
 
     @property
     def longest_s(self) -> int:

@@ -11,7 +11,7 @@ from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, 
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import More, Outcome, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
 from ocs.charging.quota import limits
 from ocs.charging.switch import course as course_of
@@ -194,7 +194,7 @@ class Charging:
         made = self._plan = plan(
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
-        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
+        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
@@ -341,7 +341,8 @@ class Charging:
             self._say_where()
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
-        self._done_with(Outcome(kept, notes, services))
+        more = More(made.looked_at) if self._book.rules.tells and made is not None else None
+        self._done_with(Outcome(kept, notes, services, more))
 
     def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:
         """Remember what the session is rated by after this request, as the store does; an ended one is forgotten."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ocs import limits
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import More, Outcome, ServiceOutcome
 from ocs.charging.quota import ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
@@ -78,7 +78,7 @@ _GRANTED: Final = {
 
 def answered_code(ask: Ask, outcome: Outcome) -> Code:
     """Return the code that a request is answered with: the command's, which at message level speaks for its only service (law 2)."""
-    code, _, decided = outcome
+    code, decided = outcome.code, outcome.services
     if ask.multiple or code != _SUCCESS or not decided:
         return code
     refused = decided[0].granted <= 0 and not decided[0].final and ask.services[0].wanted is not None
@@ -125,7 +125,7 @@ class AnswerWriter:
         Services come in the order of their keys (see Ask), named as the request named them. Where the outcome has none (conflict, unknown
         session or subscriber, store away), or says that nothing in it was looked at, no service is written.
         """
-        code, decided = answered_code(ask, outcome), outcome.services
+        code, decided, more = answered_code(ask, outcome), outcome.services, outcome.more
         avps, kind = message.avps, ask.kind
         parts = [_session_id(ask.session_id), b"", _request_number(ask.number)]
         if "CC-Sub-Session-Id" in avps:
@@ -142,7 +142,10 @@ class AnswerWriter:
                 name = names.get(asked.key)
                 if name is None:
                     name = self._name(asked)
-                parts.append(_decided(asked, one, name, own[asked.rating_group] if own else None))
+                if own:
+                    parts.append(_with_extras(asked, one, name, own[asked.rating_group], more))
+                else:
+                    parts.append(_decided(asked, one, name))
         elif decided[0].granted > 0 or decided[0].final:
             own = self._extras and self._extras.get(ask.family or "")
             parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS))
@@ -204,17 +207,26 @@ class AnswerWriter:
         return named
 
 
-def _decided(asked: AskedService, one: ServiceOutcome, name: bytes, extras: Extras | None) -> bytes:
+def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
     if granted > 0 or final:
         body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
-        if extras is not None:
-            return _service(body + extras(unit, granted, final=final))
         return _service(body + _LAST_UNITS if final else body)
     if code == _SUCCESS and asked.wanted is not None:
         code = Code.CREDIT_LIMIT  # law 2
     return _service(name + _RESULTS[code])
+
+
+def _with_extras(
+    asked: AskedService, one: ServiceOutcome, name: bytes, extras: Extras, more: More | None
+) -> bytes:
+    """Write the same of a service of which config says more."""
+    _, unit, granted, validity_s, final = one
+    if granted > 0 or final:
+        body = _GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        return _service(body + extras(unit, granted, more, final=final))
+    return _decided(asked, one, name)
 
 
 def _units(one: ServiceOutcome, last_units: bytes) -> bytes:

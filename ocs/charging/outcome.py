@@ -16,9 +16,16 @@ class ServiceOutcome(NamedTuple):
     final: bool
 
 
+class More(NamedTuple):
+    """What the answer tells beside the decision, where config says so: the names of the facts that the rates of the services look at."""
+
+    looked_at: frozenset[str] = frozenset()
+
+
 class Outcome(NamedTuple):
     """Decision for the whole request; ``services`` may be empty where nothing was looked at (conflict, unknown session)."""
 
     code: Code
     notes: Note
     services: tuple[ServiceOutcome, ...]
+    more: More | None = None

@@ -140,6 +140,7 @@ class Plan(NamedTuple):
     which service is served in its turn, and the ladder of what was granted where pieces are cut by time. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
+    ``looked_at`` are the names of the facts that the rates of the family look at.
     """
 
     ladders: list[bytes]
@@ -151,6 +152,7 @@ class Plan(NamedTuple):
     sources: list[Any]
     first_ms: int = 0
     grace_ms: int = 0
+    looked_at: frozenset[str] = frozenset()
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
@@ -322,6 +324,7 @@ class _Rated:
         return Plan(
             list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
             told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
+            looked_at,
         )  # fmt: skip
 
     def _take_turns(self) -> None:

@@ -8,19 +8,28 @@ Laws
    never above the grant, and is not sent with the last units: who asks before their end would get nothing for it.
 4. REDIRECT and RESTRICT_ACCESS act at once where a service gets nothing for want of credit: it is granted zero units, with the action
    beside them (RFC 8506 section 8.34, TS 32.299 clause 6.4.2), and its session goes on. With TERMINATE it is refused.
-5. What does not change from answer to answer is encoded once.
+5. Triggers name the changes that a rate, a cap or a product's use looks at, and no other. What nothing looks at asks for no report: an
+   empty Trigger takes back those that the client has by itself (TS 32.299 clause 7.2, Trigger).
+6. What does not change from answer to answer is encoded once.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
 from ocs.charging.ask import AskedService
 from ocs.charging.final_units import indication
+from ocs.charging.outcome import More
 from ocs.charging.quota_text import NUMBER_MAX, OWN_UNIT, FamilyText, QuotaText, ServiceText, threshold
 from ocs.diameter.codec import writer
+from ocs.diameter.writers import encode_avps
 from ocs.units import Unit
 
 T = TypeVar("T")
+
+_TRIGGERS: Final[Mapping[str, tuple[int, ...]]] = {"access": (4,), "roaming": (30, 31)}
+"""Trigger-Types (TS 32.299 clause 7.2) of what rates look at: CHANGE_IN_RAT; CHANGEINLOCATION_MCC and _MNC. The rest does not change
+in a session."""
 
 _TERMINATES: Final = indication(FamilyText())
 _holding = writer("Quota-Holding-Time")
@@ -56,33 +65,45 @@ def _restricts(text: ServiceText) -> bool:
     return text.final_action != "TERMINATE"
 
 
+@cache
+def _trigger(looked_at: frozenset[str]) -> bytes:
+    kinds = [kind for name, kinds in _TRIGGERS.items() if name in looked_at for kind in kinds]
+    return encode_avps({"Trigger": {"Trigger-Type": kinds}})
+
+
 class Extras:
-    """The AVPs that go with a grant of one service: ``extras(unit, units, final)`` are their octets.
+    """The AVPs that go with a grant of one service: ``extras(unit, units, more, final=…)`` are their octets.
 
     ``last_units`` says alone that the units are the last.
     """
 
-    __slots__ = ("_own_unit", "_per_cent", "_standing", "_units", "last_units")
+    __slots__ = ("_own_unit", "_per_cent", "_standing", "_triggers", "_units", "last_units")
 
     def __init__(self, text: ServiceText, own_unit: Unit) -> None:
         holding = _holding(text.holding_s) if text.holding_s >= 0 else b""
         consumption = _consumption(text.consumption_s) if text.consumption_s >= 0 else b""
         self._standing = {unit: holding + (consumption if unit is Unit.SECONDS else b"") for unit in Unit}
         self._per_cent, self._units = threshold(text.threshold)
-        self._own_unit = own_unit
+        self._own_unit, self._triggers = own_unit, text.triggers
         self.last_units = indication(text)
 
     def __bool__(self) -> bool:
         """Tell whether anything is otherwise than without a word in config."""
         return bool(
-            any(self._standing.values()) or self._per_cent or self._units or self.last_units != _TERMINATES
+            any(self._standing.values())
+            or self._per_cent
+            or self._units
+            or self._triggers
+            or self.last_units != _TERMINATES
         )
 
-    def __call__(self, unit: Unit, units: int, *, final: bool) -> bytes:
+    def __call__(self, unit: Unit, units: int, more: More | None, *, final: bool) -> bytes:
         """Encode what goes with a grant of so many units; with none of them only that they are the last."""
         if not units:
             return self.last_units
         standing = self._standing[unit]
+        if self._triggers and more is not None:
+            standing += _trigger(more.looked_at)
         if final:
             return self.last_units + standing
         if self._per_cent:

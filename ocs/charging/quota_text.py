@@ -76,6 +76,7 @@ class ServiceText(_Section):
     filter_rules: Annotated[tuple[Annotated[str, AfterValidator(a_rule)], ...], Field(max_length=20)] = ()
     filter_ids: Annotated[tuple[Annotated[str, AfterValidator(a_filter)], ...], Field(max_length=20)] = ()
     final_qos: bool = False
+    triggers: bool = False
 
 
 class GroupText(ServiceText):
@@ -140,6 +141,11 @@ class QuotaText(_Section):
                     where = f"quota.{name}" if group is None else f"quota.{name}, rating group {group}"
                     found.append(f"{where}: grant is {text.grant}, above the most, {most}")
         return found
+
+    @property
+    def tells_triggers(self) -> bool:
+        """Tell whether any service is told when to ask again."""
+        return any(text.triggers for _, family in self.families() for _, text in family.services())
 
     @property
     def longest_s(self) -> int:

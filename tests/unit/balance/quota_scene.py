@@ -35,10 +35,15 @@ class Gateway:
     """Says the requests of one subscriber's session."""
 
     def __init__(
-        self, room: StoreRoom, settings: Settings, tariff: str = "flat", credit_micros: int = 0
+        self,
+        room: StoreRoom,
+        settings: Settings,
+        tariff: str = "flat",
+        credit_micros: int = 0,
+        tariffs: dict[str, Tariff] = TARIFFS,
     ) -> None:
         self.room = room
-        self.charged: ChargedStore = room.run(room.charged(TARIFFS, rules_of(settings)))
+        self.charged: ChargedStore = room.run(room.charged(tariffs, rules_of(settings)))
         self.answers = answers_of(settings)
         self.account = self.run(
             self.charged.subscriber("491700000001", "001010000000001", tariff, credit_micros=credit_micros)

@@ -23,31 +23,35 @@ def test_nothing_written_is_nothing_at_all() -> None:
 
 def test_a_threshold_is_never_above_the_grant_nor_above_what_32_bits_hold() -> None:
     in_units = extras("data", threshold="1000")
-    assert in_units(Unit.OCTETS, 5_000, final=False) == encode_avps({"Volume-Quota-Threshold": 1_000})
-    assert in_units(Unit.OCTETS, 999, final=False) == encode_avps({"Volume-Quota-Threshold": 999})
+    assert in_units(Unit.OCTETS, 5_000, None, final=False) == encode_avps({"Volume-Quota-Threshold": 1_000})
+    assert in_units(Unit.OCTETS, 999, None, final=False) == encode_avps({"Volume-Quota-Threshold": 999})
     share = extras("data", threshold="50%")
-    assert share(Unit.OCTETS, 1 << 40, final=False) == encode_avps({"Volume-Quota-Threshold": (1 << 32) - 1})
-    assert share(Unit.OCTETS, 5, final=False) == encode_avps({"Volume-Quota-Threshold": 2})
+    assert share(Unit.OCTETS, 1 << 40, None, final=False) == encode_avps(
+        {"Volume-Quota-Threshold": (1 << 32) - 1}
+    )
+    assert share(Unit.OCTETS, 5, None, final=False) == encode_avps({"Volume-Quota-Threshold": 2})
 
 
 def test_a_threshold_in_units_is_of_the_familys_own_unit_alone() -> None:
     in_units = extras("data", threshold="1000", consumption_s=3)
-    assert in_units(Unit.SECONDS, 5_000, final=False) == encode_avps({"Quota-Consumption-Time": 3})
-    assert in_units(Unit.EVENTS, 5_000, final=False) == b""
+    assert in_units(Unit.SECONDS, 5_000, None, final=False) == encode_avps({"Quota-Consumption-Time": 3})
+    assert in_units(Unit.EVENTS, 5_000, None, final=False) == b""
     share = extras("data", threshold="10%")
-    assert share(Unit.SECONDS, 60, final=False) == encode_avps({"Time-Quota-Threshold": 6})
+    assert share(Unit.SECONDS, 60, None, final=False) == encode_avps({"Time-Quota-Threshold": 6})
 
 
 @pytest.mark.parametrize(
     ("unit", "name"), [(Unit.OCTETS, "Volume"), (Unit.SECONDS, "Time"), (Unit.EVENTS, "Unit")]
 )
 def test_every_unit_has_its_threshold(unit: Unit, name: str) -> None:
-    octets = extras("mms", threshold="50%", holding_s=9)(unit, 10, final=False)
+    octets = extras("mms", threshold="50%", holding_s=9)(unit, 10, None, final=False)
     assert octets == encode_avps({f"{name}-Quota-Threshold": 5, "Quota-Holding-Time": 9})
 
 
 def test_every_avp_of_3gpp_has_the_m_bit_and_the_vendor() -> None:
-    octets = extras("voice", threshold="50%", holding_s=9, consumption_s=8)(Unit.SECONDS, 10, final=False)
+    octets = extras("voice", threshold="50%", holding_s=9, consumption_s=8)(
+        Unit.SECONDS, 10, None, final=False
+    )
     assert [octets[at + 4] for at in (0, 16, 32)] == [0xC0] * 3
     assert [int.from_bytes(octets[at : at + 4]) for at in (0, 16, 32)] == [868, 871, 881]
 
