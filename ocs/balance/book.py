@@ -51,7 +51,7 @@ class Rules(NamedTuple):
     """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
 
     ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells`` says whether answers tell more than
-    the decision.
+    the decision, ``tells_balance`` whether that is the balance.
     """
 
     quota: QuotaRules
@@ -60,6 +60,7 @@ class Rules(NamedTuple):
     deadline_ms: int
     sizes: Mapping[str, ByGroup[Sizes]] = _NO_SIZES
     tells: bool = False
+    tells_balance: bool = False
 
     @property
     def longest_s(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, packed
-from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome
+from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome, split_told
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
@@ -195,13 +195,19 @@ class Charging:
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
+        told = b""
+        if own is not None or book.rules.tells_balance:
+            asked = limits(
+                own, ask.services, tells_balance=book.rules.tells_balance and ask.family is not None
+            )
+            told = packed(*asked) if asked is not None else b""
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
                 at_ms, f"{ask.origin_host} {ask.origin_realm}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
                 first_ms, grace_ms, renewed, following,
-                packed(*limits(own, ask.services)) if own is not None else b"", *ladders, *services, *pieces, *sources,
+                told, *ladders, *services, *pieces, *sources,
             ]
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]
@@ -236,7 +242,10 @@ class Charging:
         book = self._book
         book.observe(book.now_us() - self._sent_us)
         if reply.__class__ is bytes:  # charged: an outcome says everything itself
-            self._decided(reply, reply[NOTES_AT])
+            available_micros = None
+            if book.rules.tells_balance:
+                reply, available_micros = split_told(reply)
+            self._decided(reply, reply[NOTES_AT], available_micros)
             return
         code = reply[0]
         if code == Code.SUCCESS or code > Code.STALE:
@@ -322,9 +331,9 @@ class Charging:
         if not text:
             self._end(Code(code), Note(notes))
             return
-        self._decided(text, notes)
+        self._decided(text, notes, reply[3] if len(reply) > 3 else None)
 
-    def _decided(self, text: bytes, notes: Any) -> None:
+    def _decided(self, text: bytes, notes: Any, available_micros: int | None) -> None:
         kept, services = read_outcome(text)
         made = self._plan
         if (
@@ -341,7 +350,9 @@ class Charging:
             self._say_where()
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
-        more = More(made.looked_at) if self._book.rules.tells and made is not None else None
+        more = None
+        if self._book.rules.tells and made is not None and self._profile is not None:
+            more = More(made.looked_at, available_micros, self._profile.currency)
         self._done_with(Outcome(kept, notes, services, more))
 
     def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:

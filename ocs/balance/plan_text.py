@@ -32,6 +32,13 @@ def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:
     return code, tuple(map(_made, _ROW.iter_unpack(memoryview(text)[_HEAD.size :])))
 
 
+def split_told(text: bytes) -> tuple[bytes, int | None]:
+    """Part an outcome from what the library tells behind it, where the plan asks for it: what the account has available (None: nothing)."""
+    end = _HEAD.size + _ROW.size * text[_HEAD.size - 1]
+    return text[:end], int(_AVAILABLE.unpack_from(text, end)[0]) if len(text) > end else None
+
+
+_AVAILABLE = Struct("<d")
 _made = ServiceOutcome._make
 CODE_AT, NOTES_AT = _HEAD.size - 3, _HEAD.size - 2
 """Where an outcome has its code and its notes, one octet each."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 from ocs import limits
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
 from ocs.charging.outcome import More, Outcome, ServiceOutcome
-from ocs.charging.quota import ByGroup, Extras
+from ocs.charging.quota import BalanceText, ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
 from ocs.outcomes import RESULT_CODES, Code
@@ -89,10 +89,10 @@ class AnswerWriter:
     """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
 
     They are the values of Credit-Control-Failure-Handling (RFC 8506 section 8.14) and CC-Session-Failover (section 8.4); None
-    leaves the AVP out. ``extras`` are what goes with the grants of families, where config says so.
+    leaves the AVP out. ``extras`` are what goes with the grants of families, ``balance`` what is told of balances, where config says so.
     """
 
-    __slots__ = ("_extras", "_failover", "_heads", "_names", "_origin", "_origin_and_application")
+    __slots__ = ("_balance", "_extras", "_failover", "_heads", "_names", "_origin", "_origin_and_application")
 
     def __init__(
         self,
@@ -102,8 +102,9 @@ class AnswerWriter:
         failure_handling: int | None,
         session_failover: int | None,
         extras: Mapping[str, ByGroup[Extras]] = _NO_EXTRAS,
+        balance: BalanceText | None = None,
     ) -> None:
-        self._extras = extras
+        self._extras, self._balance = extras, balance
         self._origin = writer("Origin-Host")(origin_host) + writer("Origin-Realm")(origin_realm)
         application = writer("Auth-Application-Id")(CREDIT_CONTROL)
         self._origin_and_application = self._origin + application
@@ -149,6 +150,8 @@ class AnswerWriter:
         elif decided[0].granted > 0 or decided[0].final:
             own = self._extras and self._extras.get(ask.family or "")
             parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS))
+        if more is not None and more.available_micros is not None and self._balance is not None:
+            parts.append(self._balance(more.available_micros, more.currency))
         parts[1] = self._heads[kind, code]
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]

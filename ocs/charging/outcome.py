@@ -17,9 +17,15 @@ class ServiceOutcome(NamedTuple):
 
 
 class More(NamedTuple):
-    """What the answer tells beside the decision, where config says so: the names of the facts that the rates of the services look at."""
+    """What the answer tells beside the decision, where config says so.
+
+    The names of the facts that the rates of the services look at; what the account has available now, in micro-units of its currency
+    (None: not known).
+    """
 
     looked_at: frozenset[str] = frozenset()
+    available_micros: int | None = None
+    currency: str = ""
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,9 @@ Laws
    beside them (RFC 8506 section 8.34, TS 32.299 clause 6.4.2), and its session goes on. With TERMINATE it is refused.
 5. Triggers name the changes that a rate, a cap or a product's use looks at, and no other. What nothing looks at asks for no report: an
    empty Trigger takes back those that the client has by itself (TS 32.299 clause 7.2, Trigger).
-6. What does not change from answer to answer is encoded once.
+6. What is told of the balance is what the account (of a member: its account) has available once the request was charged: balance less
+   what is reserved, less the credit floor. A repeated request gets the same decision, and is told what is available when it is repeated.
+7. What does not change from answer to answer is encoded once.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +25,8 @@ from ocs.charging.outcome import More
 from ocs.charging.quota_text import NUMBER_MAX, OWN_UNIT, FamilyText, QuotaText, ServiceText, threshold
 from ocs.diameter.codec import writer
 from ocs.diameter.writers import encode_avps
+from ocs.money import parse_amount
+from ocs.rating.currencies import numeric
 from ocs.units import Unit
 
 T = TypeVar("T")
@@ -32,6 +36,8 @@ _TRIGGERS: Final[Mapping[str, tuple[int, ...]]] = {"access": (4,), "roaming": (3
 in a session."""
 
 _TERMINATES: Final = indication(FamilyText())
+_LOW: Final = [encode_avps({"Low-Balance-Indication": value}) for value in (0, 1)]
+_MICROS_EXPONENT: Final = -6
 _holding = writer("Quota-Holding-Time")
 _consumption = writer("Quota-Consumption-Time")
 _THRESHOLDS: Final[Mapping[Unit, Callable[[int], bytes]]] = {
@@ -141,9 +147,36 @@ def _with(usual: tuple[int, int, int], unit: Unit, size: int) -> tuple[int, int,
     return octets, seconds, events
 
 
-def limits(own: ByGroup[Sizes], services: tuple[AskedService, ...]) -> list[int]:
-    """Return what the store is told of the services of a request beside its plan (plan.lua, Q_FIXED): one value for each."""
-    return [int(own[asked.rating_group].restricts) for asked in services]
+class BalanceText:
+    """Writes what is told of a balance (TS 32.299 clause 7.2, Low-Balance-Indication and Remaining-Balance)."""
+
+    __slots__ = ("_low_micros", "_remaining")
+
+    def __init__(self, text: QuotaText) -> None:
+        self._low_micros = parse_amount(text.low_balance) if text.low_balance else None
+        self._remaining = text.remaining_balance
+
+    def __call__(self, available_micros: int, currency: str) -> bytes:
+        """Encode it, for a currency in letters (ISO 4217)."""
+        low = b"" if self._low_micros is None else _LOW[available_micros < self._low_micros]
+        if not self._remaining:
+            return low
+        amount = {"Value-Digits": available_micros, "Exponent": _MICROS_EXPONENT}
+        return low + encode_avps(
+            {"Remaining-Balance": {"Unit-Value": amount, "Currency-Code": numeric(currency)}}
+        )
+
+
+def limits(
+    own: ByGroup[Sizes] | None, services: tuple[AskedService, ...], *, tells_balance: bool
+) -> list[int] | None:
+    """Return what the store is told beside a plan (plan.lua, Q_FIXED): whether to tell the balance, and Q_WIDTH values for each service.
+
+    None where there is nothing to tell it.
+    """
+    if own is None:
+        return [1] if tells_balance else None
+    return [int(tells_balance), *[int(own[asked.rating_group].restricts) for asked in services]]
 
 
 def extras(text: QuotaText) -> dict[str, ByGroup[Extras]]:

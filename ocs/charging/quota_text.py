@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ocs.charging.final_units import a_filter, a_rule, an_address, faults
+from ocs.money import AmountError, parse_amount
 from ocs.units import Unit
 
 FAMILIES = ("data", "voice", "sms", "mms")
@@ -49,6 +50,15 @@ def threshold(text: str) -> Threshold:
 
 def _a_threshold(text: str) -> str:
     threshold(text)
+    return text
+
+
+def _an_amount(text: str) -> str:
+    if text:
+        try:
+            parse_amount(text)
+        except AmountError as fault:
+            raise ValueError(str(fault)) from None
     return text
 
 
@@ -121,6 +131,8 @@ class FamilyText(ServiceText):
 class QuotaText(_Section):
     """The whole table."""
 
+    low_balance: Annotated[str, AfterValidator(_an_amount)] = ""
+    remaining_balance: bool = False
     data: FamilyText = FamilyText()
     voice: FamilyText = FamilyText()
     sms: FamilyText = FamilyText()
@@ -146,6 +158,11 @@ class QuotaText(_Section):
     def tells_triggers(self) -> bool:
         """Tell whether any service is told when to ask again."""
         return any(text.triggers for _, family in self.families() for _, text in family.services())
+
+    @property
+    def tells_balance(self) -> bool:
+        """Tell whether answers tell of the balance."""
+        return bool(self.low_balance) or self.remaining_balance
 
     @property
     def longest_s(self) -> int:

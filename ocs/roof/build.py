@@ -206,7 +206,8 @@ def rules_of(settings: Settings) -> Rules:
         charging.tombstone_s * 1000,
         settings.store.deadline_ms,
         quota.sizes(charging.quota, usual[:3], usual.validity_s),
-        charging.quota.tells_triggers,
+        charging.quota.tells_triggers or charging.quota.tells_balance,
+        charging.quota.tells_balance,
     )
 
 
@@ -219,6 +220,7 @@ def answers_of(settings: Settings) -> AnswerWriter:
         failure_handling=FAILURE_HANDLING[diameter.failure_handling],
         session_failover=int(diameter.session_failover),
         extras=quota.extras(settings.charging.quota),
+        balance=quota.BalanceText(settings.charging.quota) if settings.charging.quota.tells_balance else None,
     )
 
 

@@ -294,6 +294,16 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
   return rows, code, notes, late
 end
 
+local function tells(plan)
+  return plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])[Q_TELLS] == 1
+end
+
+-- A repeated request's reply, with what the account has available now where the plan asks for it.
+local function with_available(reply, book_text, plan)
+  if reply[1] == SUCCESS and book_text and tells(plan) then reply[4] = available_of(read_book(book_text)) end
+  return reply
+end
+
 local function charge(keys, args)
   if not call then fetch() end
   local part, plan = args[1], read_plan(args[2])
@@ -302,7 +312,7 @@ local function charge(keys, args)
   local refused = guard(kept[1], part, now, plan[P_OFFSET], plan[P_SKEW])
   if refused then return { refused, '', 0 } end
   local reply, session, book, own = look(keys[6], kept[2], kept[3], kept[4], plan, rules[RULE_SESSIONS_MAX])
-  if reply then return reply end
+  if reply then return with_available(reply, kept[3], plan) end
 
   local fresh = not session
   if fresh then session = new_session(plan) end
@@ -359,6 +369,7 @@ local function charge(keys, args)
     end
     if own_text then call('MSET', keys[2], book_text, keys[7], own_text) else call('SET', keys[2], book_text) end
   end
+  if tells(plan) then return outcome .. struct_pack('<d', available_of(book)) end
   return outcome -- it tells the code and the notes itself; every other reply is a table
 end
 

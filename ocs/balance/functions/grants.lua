@@ -165,7 +165,7 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
     local code, units, final, validity, note = SUCCESS, 0, 0, 0, 0
     if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
       code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at,
-        quota, (place - 1) * Q_WIDTH)
+        quota, Q_FIXED + (place - 1) * Q_WIDTH)
       if note > 0 then notes = bor(notes, note) end
     end
     record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_CODE] = code

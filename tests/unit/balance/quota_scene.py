@@ -41,12 +41,13 @@ class Gateway:
         tariff: str = "flat",
         credit_micros: int = 0,
         tariffs: dict[str, Tariff] = TARIFFS,
+        floor_micros: int = 0,
     ) -> None:
         self.room = room
         self.charged: ChargedStore = room.run(room.charged(tariffs, rules_of(settings)))
         self.answers = answers_of(settings)
         self.account = self.run(
-            self.charged.subscriber("491700000001", "001010000000001", tariff, credit_micros=credit_micros)
+            self.charged.subscriber("491700000001", "001010000000001", tariff, floor_micros, credit_micros)
         )
         self.number = -1
 
