@@ -246,7 +246,7 @@ class Charging(Section):
     def _quota_fits(self) -> Self:
         most = (self.grants.octets, self.grants.seconds, self.grants.events)
         if faults := self.quota.faults({name: most[unit - 1] for name, unit in OWN_UNIT.items()}):
-            raise ValueError(f"{', '.join(faults)}; set most where grant is set")
+            raise ValueError(f"{', '.join(faults)}; set grant and most")
         return self
 
 

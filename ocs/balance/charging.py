@@ -197,10 +197,9 @@ class Charging:
         ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
         told = b""
         if own is not None or book.rules.tells_balance:
-            asked = limits(
-                own, ask.services, tells_balance=book.rules.tells_balance and ask.family is not None
-            )
-            told = packed(*asked) if asked is not None else b""
+            tells = book.rules.tells_balance and ask.family is not None
+            found = limits(own, ask.services, made.units(), tells_balance=tells)
+            told = packed(*found) if found else b""
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,

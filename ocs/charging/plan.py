@@ -158,6 +158,10 @@ class Plan(NamedTuple):
         """Return the mark of each service's grant, in the order of the services."""
         return self.services[12::WIDTH]
 
+    def units(self) -> list[int]:
+        """Return the unit of each service, in the order of the services."""
+        return self.services[2::WIDTH]
+
 
 WIDTH = 18
 _TURN = 16

@@ -12,7 +12,10 @@ Laws
    empty Trigger takes back those that the client has by itself (TS 32.299 clause 7.2, Trigger).
 6. What is told of the balance is what the account (of a member: its account) has available once the request was charged: balance less
    what is reserved, less the credit floor. A repeated request gets the same decision, and is told what is available when it is repeated.
-7. What does not change from answer to answer is encoded once.
+7. Where the server chooses, a grant may follow the speed of use (``adapt_s``): between ``chosen`` and ``most``, so that it lasts about
+   that long. What goes beyond ``chosen`` costs at most ``share`` per cent of what is available, so that no service holds all of a poor
+   account; ``chosen`` itself is granted as ever. Only the store knows the speed: it decides (grants.lua, grown).
+8. What does not change from answer to answer is encoded once.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,13 +61,15 @@ class ByGroup(dict[int | None, T]):
 class Sizes(NamedTuple):
     """How much a service gets and for how long: ``chosen`` where nothing is asked, at most ``most``; by unit, in the order of Unit.
 
-    ``restricts`` tells that the end of credit is no refusal (law 4).
+    ``restricts`` tells that the end of credit is no refusal (law 4); ``adapt_s`` and ``share`` are those of law 7 (0: not so).
     """
 
     chosen: tuple[int, int, int]
     most: tuple[int, int, int]
     validity_s: int
     restricts: bool = False
+    adapt_s: int = 0
+    share: int = 0
 
 
 def _restricts(text: ServiceText) -> bool:
@@ -138,7 +143,12 @@ def _sizes(text: ServiceText, unit: Unit, usual: tuple[int, int, int], validity_
     most = text.most or usual[place]
     chosen = text.grant or min(usual[place], most)
     return Sizes(
-        _with(usual, unit, chosen), _with(usual, unit, most), text.validity_s or validity_s, _restricts(text)
+        _with(usual, unit, chosen),
+        _with(usual, unit, most),
+        text.validity_s or validity_s,
+        _restricts(text),
+        text.adapt_s,
+        text.share if text.adapt_s else 0,
     )
 
 
@@ -168,15 +178,19 @@ class BalanceText:
 
 
 def limits(
-    own: ByGroup[Sizes] | None, services: tuple[AskedService, ...], *, tells_balance: bool
-) -> list[int] | None:
-    """Return what the store is told beside a plan (plan.lua, Q_FIXED): whether to tell the balance, and Q_WIDTH values for each service.
-
-    None where there is nothing to tell it.
+    own: ByGroup[Sizes] | None, services: tuple[AskedService, ...], units: list[int], *, tells_balance: bool
+) -> list[int]:
+    """Return what the store is told beside a plan (plan.lua, Q_FIXED): whether to tell the balance, then of each service whether it
+    restricts, how long a grant is to last, the most of its unit (``units``), and the share. Empty where there is nothing to tell it.
     """
     if own is None:
-        return [1] if tells_balance else None
-    return [int(tells_balance), *[int(own[asked.rating_group].restricts) for asked in services]]
+        return [1] if tells_balance else []
+    told = [int(tells_balance)]
+    for (_, group, _, _, wanted, _), unit in zip(services, units, strict=True):
+        sizes = own[group]
+        chooses = wanted is not None and wanted[unit - 1] <= 0
+        told += (int(sizes.restricts), sizes.adapt_s if chooses else 0, sizes.most[unit - 1], sizes.share)
+    return told
 
 
 def extras(text: QuotaText) -> dict[str, ByGroup[Extras]]:

@@ -87,6 +87,8 @@ class ServiceText(_Section):
     filter_ids: Annotated[tuple[Annotated[str, AfterValidator(a_filter)], ...], Field(max_length=20)] = ()
     final_qos: bool = False
     triggers: bool = False
+    adapt_s: Annotated[int, Field(ge=0, le=3_600)] = 0
+    share: Annotated[int, Field(ge=1, le=100)] = 25
 
 
 class GroupText(ServiceText):
@@ -148,10 +150,12 @@ class QuotaText(_Section):
         found = []
         for name, family in self.families():
             for group, text in family.services():
+                where = f"quota.{name}" if group is None else f"quota.{name}, rating group {group}"
                 most = text.most or usual[name]
                 if text.grant > most:
-                    where = f"quota.{name}" if group is None else f"quota.{name}, rating group {group}"
                     found.append(f"{where}: grant is {text.grant}, above the most, {most}")
+                elif text.adapt_s and (text.grant or usual[name]) >= most:
+                    found.append(f"{where}: adapt_s has no room between grant and the most, {most}")
         return found
 
     @property

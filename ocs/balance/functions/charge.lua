@@ -4,8 +4,6 @@
 -- account's available money -> remember the outcome -> record. No refusal skips posting, except a conflict and an
 -- unknown session.
 
-local NOTHING = {}
-
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
 local function believable(session, s, reported, rate, now)
   if reported <= 4 * session[s + V_GRANT] then return true end

@@ -43,28 +43,51 @@ local function afford_tiers(session, s, plan, a, wants, budget, mine, book, own)
   return afford(session, s, plan, a, wants, budget, nil)
 end
 
--- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts. Holds of allowances, restricted money and counters go into their rows at once.
-local function grant_on(session, s, plan, a, first, wants, available, book, own, at)
+-- The same where more than the usual is wanted: as far as `bounded`, a share of the budget, pays for it; never less than usual, as far
+-- as the budget does.
+local function afford_grown(session, s, plan, a, wants, usual, bounded, budget, mine, book, own)
+  if wants > usual then
+    local units, price = afford_tiers(session, s, plan, a, wants, bounded, mine, book, own)
+    if units >= usual then return units, price end
+  end
+  return afford_tiers(session, s, plan, a, usual, budget, mine, book, own)
+end
+
+-- What is wanted where the server chooses and grants follow the speed of use: `used` since the last grant, over the time since it. The
+-- sizes and times of config keep the product below 2^53 (ocs/charging/quota_text.py).
+local function grown(session, s, plan, a, quota, q, used, now)
+  local wants, adapt = plan[a + A_WANTS], quota and quota[q + Q_ADAPT] or 0
+  if adapt == 0 or not s then return wants end
+  local most, elapsed = quota[q + Q_MOST], now - session[s + V_GRANTED]
+  local seconds = elapsed > 1000 and begun(elapsed, 1000) or 1
+  local fits = least(most, down(least(used, most) * adapt, seconds))
+  if plan[a + A_UNIT] == SECONDS_UNIT then fits = least(fits, plan[a + A_VALIDITY]) end
+  return fits > wants and fits or wants
+end
+
+-- The same from a plan's sources, `first` the place of theirs: units, the usual, life, what the account is to hold, and the parts. Holds of allowances, restricted money and counters go into their rows at once.
+local function grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, at)
   local count = plan[a + A_SOURCES]
   local service = s and place_of(s) or session[S_COUNT] + 1
   local mine = parts_for(session, service, plan, first, count)
   local seconds, validity = seconds_to_edge(mine, book, own, at), plan[a + A_VALIDITY]
   if seconds then
     validity = least(validity, seconds)
-    if plan[a + A_UNIT] == SECONDS_UNIT then wants = least(wants, seconds) end
+    if plan[a + A_UNIT] == SECONDS_UNIT then wants, usual = least(wants, seconds), least(usual, seconds) end
   end
   local left = hold_units(mine, wants, book, own, at)
   local units, hold = 0, 0
   if left > 0 and not blocked(plan, first, count) then
     local budget, room = budget_of(mine, available, book, own, at)
+    local bounded, price = down(budget, 100) * share, nil
     if room and room <= budget then budget = BOOK_MAX end
-    local price
-    units, price = afford_tiers(session, s, plan, a, left, budget, mine, book, own)
+    if room and room <= bounded then bounded = BOOK_MAX end
+    units, price = afford_grown(session, s, plan, a, left, above(usual - wants + left), bounded, budget, mine, book, own)
     if units > 0 then
       hold = hold_money(mine, units, plan[a + A_UNIT], room and least(price, room) or price, book, own, at, plan[P_NOW])
     end
   end
-  return wants - left + units, wants, validity, hold, mine
+  return wants - left + units, usual, validity, hold, mine
 end
 
 -- Whether an account may not be granted a service now: barred, or its balance at its end (MONEY.md, "Life").
@@ -88,8 +111,8 @@ local function within_life(book, plan, a, wants, validity, at)
 end
 
 -- One service that asks: its code and grant, final, life, notes; the hold goes into session and books. `first` is the place of
--- its sources, `quota` what config says of quota and `q` the service's base in it (nil: nothing).
-local function serve(session, book, own, plan, a, first, services_max, now, at, quota, q)
+-- its sources, `quota` what config says of quota (false: nothing) and `q` the service's base in it, `used` what it just reported.
+local function serve(session, book, own, plan, a, first, services_max, now, at, quota, q, used)
   local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
   local restricts = quota and quota[q + Q_RESTRICTS] == 1
   if s then
@@ -116,17 +139,21 @@ local function serve(session, book, own, plan, a, first, services_max, now, at, 
     if (not s and session[S_COUNT] >= services_max) or count_parts(session) + PARTS_MAX > PARTS_TOTAL_MAX then
       code = UNRATED
     else
-      local wants, available = plan[a + A_WANTS], available_of(book)
-      wants, validity = within_life(book, plan, a, wants, validity, at)
+      local available, share, wants = available_of(book), quota and quota[q + Q_SHARE] or 0, nil
+      wants, validity = within_life(book, plan, a, grown(session, s, plan, a, quota, q, used, now), validity, at)
+      local usual = least(plan[a + A_WANTS], wants)
       code = SUCCESS
-      if plan[a + A_SOURCES] == 0 and not session[S_LIST] then
-        units, hold = afford(session, s, plan, a, wants, available, nil)
-      else
+      if plan[a + A_SOURCES] > 0 or session[S_LIST] then
         local life
-        units, wants, life, hold, mine = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
+        units, usual, life, hold, mine =
+          grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, plan[P_AT])
         validity = least(validity, life)
+      elseif wants > usual then
+        units, hold = afford_grown(session, s, plan, a, wants, usual, down(available, 100) * share, available, NOTHING)
+      else
+        units, hold = afford(session, s, plan, a, wants, available, nil)
       end
-      if units == 0 and not restricts then code = CREDIT_LIMIT elseif units < wants then final = 1 end
+      if units == 0 and not restricts then code = CREDIT_LIMIT elseif units < usual then final = 1 end
     end
   end
   if not s then
@@ -165,7 +192,7 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
     local code, units, final, validity, note = SUCCESS, 0, 0, 0, 0
     if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
       code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at,
-        quota, Q_FIXED + (place - 1) * Q_WIDTH)
+        quota, Q_FIXED + (place - 1) * Q_WIDTH, record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_UNITS])
       if note > 0 then notes = bor(notes, note) end
     end
     record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_CODE] = code

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ocs.charging import quota
+from ocs.charging.ask import AskedService, Units
 from ocs.charging.quota_text import QuotaText, threshold
 from ocs.diameter.writers import encode_avps
 from ocs.settings import SettingsFault, load
@@ -100,6 +101,32 @@ def test_a_grant_above_the_most_is_refused_also_in_a_rating_group(tmp_path: Path
     (problem,) = raised.value.problems
     assert "quota.data: grant is 20000000, above the most, 10485760" in problem.wrong
     assert "quota.data, rating group 5: grant is 20000000, above the most, 10" in problem.wrong
+
+
+def test_adapting_without_room_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[charging.quota.data]\nadapt_s = 60\n[charging.quota.voice]\nadapt_s = 60\nmost = 61\n")
+    with pytest.raises(SettingsFault) as raised:
+        load(file)
+    (problem,) = raised.value.problems
+    assert problem.wrong == "quota.data: adapt_s has no room between grant and the most, 10485760"
+
+
+def test_the_store_is_told_to_adapt_only_where_the_server_chooses() -> None:
+    own = quota.sizes(
+        QuotaText.model_validate({"data": {"adapt_s": 60, "grant": 5, "most": 50, "share": 10}}),
+        (10, 20, 30),
+        40,
+    )["data"]
+    asked = [
+        AskedService("", None, None, None, wanted)
+        for wanted in (None, Units(), Units(octets=0), Units(octets=3), Units(seconds=3))
+    ]
+    told = quota.limits(own, tuple(asked), [Unit.OCTETS] * 5, tells_balance=False)
+    assert told[0] == 0
+    assert told[2::4] == [0, 60, 60, 0, 60]
+    assert set(told[3::4]) == {50}
+    assert set(told[4::4]) == {10}
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "100%", "-5", "1.5%", "ten", "4294967296"])
