@@ -317,6 +317,7 @@ class Connection(asyncio.Protocol):
             self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
             return
         self._owed += 1
+        self._tally.reported(message.avps)
         waiting = Waiting(self, message, ask, now_us)
         try:
             self._charge(ask, waiting.done)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from ocs.charging import quota
-from ocs.charging.ask import AskedService, Units
+from ocs.charging.ask import INITIAL, UPDATE, AskedService, Units, ask
 from ocs.charging.quota_text import QuotaText, threshold
 from ocs.diameter.writers import encode_avps
 from ocs.settings import SettingsFault, load
 from ocs.units import Unit
+from tests.unit.charging.ccr import ccr, octets, service, services
 
 
 def extras(family: str, **text: object) -> quota.Extras:
@@ -45,16 +46,16 @@ def test_a_threshold_in_units_is_of_the_familys_own_unit_alone() -> None:
     ("unit", "name"), [(Unit.OCTETS, "Volume"), (Unit.SECONDS, "Time"), (Unit.EVENTS, "Unit")]
 )
 def test_every_unit_has_its_threshold(unit: Unit, name: str) -> None:
-    octets = extras("mms", threshold="50%", holding_s=9)(unit, 10, None, final=False)
-    assert octets == encode_avps({f"{name}-Quota-Threshold": 5, "Quota-Holding-Time": 9})
+    encoded = extras("mms", threshold="50%", holding_s=9)(unit, 10, None, final=False)
+    assert encoded == encode_avps({f"{name}-Quota-Threshold": 5, "Quota-Holding-Time": 9})
 
 
 def test_every_avp_of_3gpp_has_the_m_bit_and_the_vendor() -> None:
-    octets = extras("voice", threshold="50%", holding_s=9, consumption_s=8)(
+    encoded = extras("voice", threshold="50%", holding_s=9, consumption_s=8)(
         Unit.SECONDS, 10, None, final=False
     )
-    assert [octets[at + 4] for at in (0, 16, 32)] == [0xC0] * 3
-    assert [int.from_bytes(octets[at : at + 4]) for at in (0, 16, 32)] == [868, 871, 881]
+    assert [encoded[at + 4] for at in (0, 16, 32)] == [0xC0] * 3
+    assert [int.from_bytes(encoded[at : at + 4]) for at in (0, 16, 32)] == [868, 871, 881]
 
 
 def test_a_rating_group_says_only_what_differs() -> None:
@@ -133,3 +134,19 @@ def test_the_store_is_told_to_adapt_only_where_the_server_chooses() -> None:
 def test_what_is_no_threshold_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no threshold"):
         threshold(text)
+
+
+@pytest.mark.parametrize("reason", [*range(10), 10, 99, -1])
+def test_no_reporting_reason_is_an_error_and_only_final_ends(reason: int) -> None:
+    asked = ask(ccr(UPDATE, 1, **services(service(requested={}, used=octets(5), Reporting_Reason=[reason]))))
+    assert asked.services[0].used == Units(octets=5)
+    assert asked.services[0].wanted == (None if reason == 2 else Units())
+    inside = ask(
+        ccr(UPDATE, 1, **services(service(requested={}, used=octets(5) | {"Reporting-Reason": reason})))
+    )
+    assert inside.services == asked.services
+
+
+def test_a_correlation_id_is_accepted_and_changes_nothing() -> None:
+    one = services(service(requested={}))
+    assert ask(ccr(INITIAL, CC_Correlation_Id=b"\x00any", **one)) == ask(ccr(INITIAL, **one))
