@@ -345,6 +345,7 @@ local function charge(keys, args)
   local first_text = renewed or record_text
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
+  local told = tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
 
   call('XADD', keys[5], id, 'r', first_text)
   if renewed then
@@ -367,8 +368,7 @@ local function charge(keys, args)
     end
     if own_text then call('MSET', keys[2], book_text, keys[7], own_text) else call('SET', keys[2], book_text) end
   end
-  if tells(plan) then return outcome .. struct_pack('<d', available_of(book)) end
-  return outcome -- it tells the code and the notes itself; every other reply is a table
+  return told -- it tells the code and the notes itself; every other reply is a table
 end
 
 -- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.
