@@ -37,6 +37,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from ocs.charging.quota_text import OWN_UNIT, QuotaText
+
 PREFIX = "OCS_"
 LEVEL = "__"
 # Values of these keys are never shown: a password, or an address that may hold one.
@@ -239,6 +241,14 @@ class Charging(Section):
     zones_dir: OptionalPath = None
     grants: Grants = Grants()
     rate_max: RateMax = RateMax()
+    quota: QuotaText = QuotaText()
+
+    @model_validator(mode="after")
+    def _quota_fits(self) -> Self:
+        most = (self.grants.octets, self.grants.seconds, self.grants.events)
+        if faults := self.quota.faults({name: most[unit - 1] for name, unit in OWN_UNIT.items()}):
+            raise ValueError(f"{', '.join(faults)}; set grant and most")
+        return self
 
 
 class Log(Section):

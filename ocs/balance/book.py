@@ -12,8 +12,8 @@ Laws
    and never a cent.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from ocs.balance.charging import Answered, Charging
 from ocs.balance.events import Event
@@ -22,6 +22,7 @@ from ocs.balance.parts import Parts, packed
 from ocs.balance.profiles import Profiles
 from ocs.charging.ask import EVENT, INITIAL, Ask
 from ocs.charging.plan import Known, Profile, QuotaRules, Wallet
+from ocs.charging.quota import ByGroup, Sizes
 from ocs.clock import Clock
 from ocs.limits import SESSION_SERVICES_MAX, SESSIONS_KNOWN_MAX, SESSIONS_PER_SUBSCRIBER_MAX
 from ocs.rating.ladder import Ladder
@@ -44,17 +45,31 @@ class Stopwatch(NamedTuple):
 _UNTIMED = Stopwatch(lambda: 0, lambda _micros: None)
 
 
+_NO_SIZES: Final[Mapping[str, ByGroup[Sizes]]] = {}
 _WAYS: tuple[type[Charging], ...] = (*[Charging] * EVENT, Event)
 """How a request goes through the store, by its CC-Request-Type."""
 
 
 class Rules(NamedTuple):
-    """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call."""
+    """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
+
+    ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells`` says whether answers tell more than
+    the decision, ``tells_balance`` whether that is the balance.
+    """
 
     quota: QuotaRules
     supervision_ms: int
     tombstone_ms: int
     deadline_ms: int
+    sizes: Mapping[str, ByGroup[Sizes]] = _NO_SIZES
+    tells: bool = False
+    tells_balance: bool = False
+
+    @property
+    def longest_s(self) -> int:
+        """Return the longest life of a grant."""
+        own = [each.validity_s for sizes in self.sizes.values() for each in sizes.values()]
+        return max([self.quota.validity_s, *own])
 
     @property
     def where_ms(self) -> int:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
-from ocs.balance.parts import Part
-from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome
+from ocs.balance.parts import Part, packed
+from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome, split_told
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import More, Outcome, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
+from ocs.charging.quota import limits
 from ocs.charging.switch import course as course_of
 from ocs.limits import PLANS_PER_REQUEST_MAX, SKEW_MS_MAX
 from ocs.outcomes import Code, Note
@@ -177,7 +178,7 @@ class Charging:
         if tariff is not None and (
             tariff.name in book.tariffs.taking or (self._known is not None and self._known.mixed)
         ):
-            course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.quota.validity_s)
+            course = course_of(book.tariffs, ask, tariff, self._known, now_ms, book.rules.longest_s)
             tariff = course.tariff if not course.lost else None
         if tariff is None and book.tariffs.seek(part, self._learned):
             return  # another worker may know a version that we do not
@@ -191,16 +192,23 @@ class Charging:
         account, session_id = profile.account, ask.session_id
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
+        own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = self._plan = plan(
-            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course
+            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
-        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
+        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
+        told = b""
+        if own is not None or book.rules.tells_balance:
+            tells = book.rules.tells_balance and ask.family is not None
+            found = limits(own, ask.services, made.units(), tells_balance=tells)
+            told = packed(*found) if found else b""
         body = pack_plan(
             [
                 PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
                 at_ms, f"{ask.origin_host} {ask.origin_realm} {self._via}", session_id, book.rules_text, len(ladders), len(ask.services),
                 before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
-                first_ms, grace_ms, renewed, following, *ladders, *services, *pieces, *sources,
+                first_ms, grace_ms, renewed, following,
+                told, *ladders, *services, *pieces, *sources,
             ]
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]
@@ -236,7 +244,10 @@ class Charging:
         book = self._book
         book.observe(book.now_us() - self._sent_us)
         if reply.__class__ is bytes:  # charged: an outcome says everything itself
-            self._decided(reply, reply[NOTES_AT])
+            available_micros = None
+            if book.rules.tells_balance:
+                reply, available_micros = split_told(reply)
+            self._decided(reply, reply[NOTES_AT], available_micros)
             return
         code = reply[0]
         if code == Code.SUCCESS or code > Code.STALE:
@@ -322,9 +333,9 @@ class Charging:
         if not text:
             self._end(Code(code), Note(notes))
             return
-        self._decided(text, notes)
+        self._decided(text, notes, reply[3] if len(reply) > 3 else None)
 
-    def _decided(self, text: bytes, notes: Any) -> None:
+    def _decided(self, text: bytes, notes: Any, available_micros: int | None) -> None:
         kept, services = read_outcome(text)
         made = self._plan
         if (
@@ -341,7 +352,10 @@ class Charging:
             self._say_where()
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
-        self._done_with(Outcome(kept, notes, services))
+        more = None
+        if self._book.rules.tells and made is not None and self._profile is not None:
+            more = More(made.looked_at, available_micros, self._profile.currency)
+        self._done_with(Outcome(kept, notes, services, more=more))
 
     def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:
         """Remember what the session is rated by after this request, as the store does; an ended one is forgotten."""

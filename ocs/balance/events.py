@@ -142,11 +142,12 @@ class Event(Charging):
             charged = Charged("") if code == Code.LIMIT else None  # what a refund asks back is not there
             self._done_with(Outcome(Code(code), Note(notes), (), charged))
 
-    def _decided(self, text: bytes, notes: Any, costs: Any = ()) -> None:
+    def _decided(self, text: bytes, notes: Any, costs: Any = None) -> None:
         code, services = read_outcome(text)
         if notes & Note.RENEWED:
             self._book.profiles.forget(self._ask.ids)  # it says more by now
         assert self._profile is not None
+        costs = costs or ()  # an enquiry's
         told = tuple(Cost(money, units) for money, units in zip(costs[::2], costs[1::2], strict=True))
         charged = Charged(self._profile.currency, (), told)
         self._done_with(concluded(self._ask, Code(code), Note(notes), services, charged))

@@ -18,13 +18,23 @@ from ocs.units import Unit
 
 
 class Terms(NamedTuple):
-    """What config says: most units of a grant and greatest rate by unit (in the order of Unit), lives in time."""
+    """What config says: most units of a grant and greatest rate by unit (in the order of Unit), lives in time.
+
+    ``chosen`` is what is granted where nothing is asked (None: the most); with ``adapt_s`` such a grant follows the speed of use up to
+    the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal.
+    ``event_units`` are those of a one-time event that asks for none (None: the most).
+    """
 
     most: tuple[int, int, int]
     rate_max: tuple[int, int, int]
     validity_s: int
     supervision_ms: int
     tombstone_ms: int
+    chosen: tuple[int, int, int] | None = None
+    adapt_s: int = 0
+    share: int = 0
+    restricts: bool = False
+    event_units: tuple[int, int, int] | None = None
 
 
 @dataclass(slots=True)

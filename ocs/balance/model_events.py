@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Service, Session
-from ocs.balance.model_paying import Movement, Posted
+from ocs.balance.model_paying import Movement, Posted, Wish
 from ocs.balance.model_prices import UNUSED, Price, posted, use
 from ocs.balance.model_request import Request, _Row
 from ocs.balance.model_rows import Row, RowKey, before_blocker
@@ -259,7 +259,7 @@ class _Debit:
 
     def __init__(self, model: Model, account: Account, ask: Ask, now_ms: int, member: str) -> None:
         self.account, self.ask, self.now_ms, self.member = account, ask, now_ms, member
-        self.most = model.terms.most
+        self.most = model.terms.event_units or model.terms.most
         session = Session(account.name, model.versions.newest(account.own(member).offer, now_ms), member)
         self.request = Request(
             model.terms, account, session, ask._replace(kind=INITIAL), now_ms, model.versions
@@ -291,7 +291,7 @@ class _Debit:
         lent = 0 if credit else _ENDLESS
         self.account.credits_micros += lent
         service = Service(row.unit)
-        made = purse.grant(service, tuple(sources), price, UNUSED, wish)
+        made = purse.grant(service, tuple(sources), price, UNUSED, Wish(wish, wish, 100))
         self.account.credits_micros -= lent
         if made.units < wish:
             return Code.CREDIT_LIMIT

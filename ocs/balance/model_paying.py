@@ -48,6 +48,14 @@ class Granted(NamedTuple):
     parts: list[Part]
 
 
+class Wish(NamedTuple):
+    """Units that are wished for; those beyond ``usual`` for ``share`` per cent of the money at most."""
+
+    units: int
+    usual: int
+    share: int
+
+
 @dataclass(slots=True)
 class Purse:
     """What the services of one subscriber are paid from at an instant."""
@@ -169,11 +177,11 @@ class Purse:
     # ---------------------------------------------------------------- granting
 
     def grant(
-        self, service: Service, sources: tuple[Source, ...], price: Price, used: Used, wants: int
+        self, service: Service, sources: tuple[Source, ...], price: Price, used: Used, wish: Wish
     ) -> Granted:
         """Grant what is wanted, as far as buckets and money go; nothing moves but a counter that comes to be."""
         leftovers, fresh = renewed(service.parts, sources)
-        left = wants - min(wants, sum(part.open for part in leftovers))
+        left = wish.units - min(wish.units, sum(part.open for part in leftovers))
         blocked = False
         for part in fresh:
             if part.source.kind == SourceKind.BLOCK:
@@ -187,11 +195,12 @@ class Purse:
                 left -= min(left, drawn.covers)
         units, hold_micros = 0, 0
         if left and not blocked:
-            units, hold_micros = self._on_money(service, fresh, price, used, left)
-        return Granted(wants - left + units, hold_micros, leftovers + fresh)
+            usual = max(0, wish.usual - (wish.units - left))
+            units, hold_micros = self._on_money(service, fresh, price, used, Wish(left, usual, wish.share))
+        return Granted(wish.units - left + units, hold_micros, leftovers + fresh)
 
     def _on_money(
-        self, service: Service, parts: list[Part], price: Price, used: Used, left: int
+        self, service: Service, parts: list[Part], price: Price, used: Used, wish: Wish
     ) -> tuple[int, int]:
         """Return how many units money pays for, and what of it the account holds."""
         purses = [part for part in parts if part.source.kind == SourceKind.MONEY and self.valid(part.source)]
@@ -203,15 +212,23 @@ class Purse:
             pending = self.account.pending(self.member, part.source.own, part.key)
             budget = min(budget, max(0, part.source.cap_micros - self.counted(part.source) - pending))
         room = min([max(0, each.cap_micros - self.counted(each)) for each in frees], default=inf)
-        most = inf if room <= budget else budget
-        units, cost = left, 0
-        for ahead in self._aheads(
-            parts, used
-        ):  # others' units may come before these or after: the dearer counts
-            units = affordable(price, used, units, service.posted_micros, most, ahead)
+        aheads, cost, units = self._aheads(parts, used), 0, -1
+
+        def paid(units: int, money: int) -> int:
+            """Return the units that money pays for; others' may come before these or after: the dearer counts."""
+            for ahead in aheads:
+                units = affordable(
+                    price, used, units, service.posted_micros, inf if room <= money else money, ahead
+                )
+            return units
+
+        if wish.units > wish.usual:
+            units = paid(wish.units, budget // 100 * wish.share)
+        if units < wish.usual:
+            units = paid(wish.usual, budget)
         if not units:
             return 0, 0
-        for ahead in self._aheads(parts, used):
+        for ahead in aheads:
             cost = max(cost, posted(price, use(price, used, units, ahead)) - service.posted_micros)
         hold = int(min(cost, room))
         for part in parts:

@@ -214,7 +214,13 @@ class Offer(NamedTuple):
 
     def sources(self, rate: Rate, family: str | None, at_ms: int) -> tuple[Source, ...]:
         """Return what a grant on a rate may be paid from, in order."""
-        return () if rate.free or family is None else self.wallet(rate.name, family, at_ms)
+        if rate.free or family is None:
+            return ()
+        # a service may stay on a rate of another family than its request's
+        own = next(
+            (each for each, rates in self.rates.items() if rate.name in {r.name for r in rates}), family
+        )
+        return self.wallet(rate.name, own, at_ms)
 
     def marked(self, family: str | None, mark: str) -> tuple[Rate, int] | None:
         """Return rate and window of a mark."""

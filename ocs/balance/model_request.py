@@ -7,9 +7,10 @@ Laws
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil, floor
 
 from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
-from ocs.balance.model_paying import Posted, Purse
+from ocs.balance.model_paying import Posted, Purse, Wish
 from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces, version
 from ocs.balance.model_rows import before_blocker
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
@@ -65,10 +66,9 @@ class _Row:
         return not self.emergency, self.rate.priority if self.rate is not None else 0
 
     def outcome(self) -> ServiceOutcome:
-        """Return the row as the answer tells it; only a grant has a life."""
-        return ServiceOutcome(
-            self.code, self.unit, self.granted, self.validity_s if self.granted else 0, self.final
-        )
+        """Return the row as the answer tells it; only a grant has a life, be it the last, of nothing."""
+        lives = self.granted or self.final
+        return ServiceOutcome(self.code, self.unit, self.granted, self.validity_s if lives else 0, self.final)
 
 
 class Request:
@@ -214,6 +214,8 @@ class Request:
             self.notes |= Note.STANDING
             if service.grant and service.rate == f"{version(row.offer)}:{self._mark(row)}":
                 row.granted, row.final = service.grant, service.final
+            elif self.terms.restricts and not service.grant and service.final:
+                row.final = True
             else:
                 row.code = Code.CREDIT_LIMIT
             return
@@ -272,25 +274,45 @@ class Request:
             first_ms = self.offer.first_ms
             self.account.until_ms = self.now_ms + first_ms if first_ms else 0
 
+    def _wish(self, row: _Row) -> int:
+        """Return what is wished for, before anything is known of speed, edges and money."""
+        assert row.asked.wanted is not None
+        most, wish = self.terms.most[row.unit - 1], row.asked.wanted[row.unit - 1]
+        return min(wish, most) if wish > 0 else (self.terms.chosen or self.terms.most)[row.unit - 1]
+
+    def _fast(self, row: _Row, service: Service) -> int:
+        """Return what is wished for by the speed of use since the last grant; 0 where that does not matter."""
+        assert row.asked.wanted is not None
+        if (
+            not self.terms.adapt_s
+            or row.asked.wanted[row.unit - 1] > 0
+            or row.asked.key not in self.session.services
+        ):
+            return 0
+        most = self.terms.most[row.unit - 1]
+        seconds = max(1, ceil(Fraction(self.now_ms - service.granted_ms, 1_000)))
+        fast = min(most, floor(Fraction(min(row.posted_units, most) * self.terms.adapt_s, seconds)))
+        return min(fast, row.validity_s) if row.unit is Unit.SECONDS else fast
+
     def _hold(self, row: _Row, service: Service) -> None:
-        most, wanted, rate = self.terms.most[row.unit - 1], row.asked.wanted, row.rate
-        assert wanted is not None
+        rate = row.rate
         assert rate is not None
         offer = self.offer
         window = offer.window(self.now_ms) if len(rate.prices) > 1 else 0
         price, used = rate.prices[window], service.used
-        wish = wanted[row.unit - 1]
-        wish = min(wish, most) if wish > 0 else most
+        usual = self._wish(row)
+        wish = max(usual, self._fast(row, service))
         if row.unit is Unit.SECONDS:
-            wish = min([wish, *self._edges_s(row)])
+            usual, wish = min([usual, *self._edges_s(row)]), min([wish, *self._edges_s(row)])
         left = service.offer is not None and service.offer.key != row.offer.key
         if row.earlier is not None and (left or not follows(price, row.earlier[0].prices[0])):
             used = used._replace(cost=Fraction(service.posted_micros))
-        made = self.purse.grant(service, self._sources(row), price, used, wish)
+        made = self.purse.grant(service, self._sources(row), price, used, Wish(wish, usual, self.terms.share))
         if not made.units:
-            row.code = Code.CREDIT_LIMIT
+            row.final = service.final = self.terms.restricts
+            row.code = Code.SUCCESS if self.terms.restricts else Code.CREDIT_LIMIT
             return
-        row.granted, row.final = made.units, made.units < wish
+        row.granted, row.final = made.units, made.units < usual
         service.used, service.mark, service.offer = used, rate.mark(window), row.offer
         service.grant, service.final = made.units, row.final
         service.number, service.granted_ms = self.ask.number, self.now_ms

@@ -9,9 +9,9 @@ from ocs.charging.ask import Ask
 from ocs.charging.outcome import ServiceOutcome
 from ocs.charging.plan import Plan, Profile
 
-PLAN_FIXED = 25
+PLAN_FIXED = 26
 """Values of a plan before its ladders (plan.lua)."""
-PLAN_LAYOUT = 4
+PLAN_LAYOUT = 5
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
 
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
@@ -37,12 +37,12 @@ def pack_event_plan(
     renewed: bytes,
 ) -> bytes:
     """Pack the plan of a one-time event, which has no session and none of its rules."""
-    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms = made
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
     return pack_plan(
         [
             PLAN_LAYOUT, now_ms, offset_ms, skew_ms, ask.kind, ask.number, ask.digest, profile.path, profile.version, tariff,
             now_ms, "", ask.session_id, "", len(ladders), len(ask.services), before, facts, profile.account, profile.member,
-            PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1, first_ms, grace_ms, renewed, "", *ladders, *services,
+            PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1, first_ms, grace_ms, renewed, "", "", *ladders, *services,
             *pieces, *sources,
         ]
     )  # fmt: skip
@@ -56,6 +56,13 @@ def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:
     return code, tuple(map(_made, _ROW.iter_unpack(memoryview(text)[_HEAD.size :])))
 
 
+def split_told(text: bytes) -> tuple[bytes, int | None]:
+    """Part an outcome from what the library tells behind it, where the plan asks for it: what the account has available (None: nothing)."""
+    end = _HEAD.size + _ROW.size * text[_HEAD.size - 1]
+    return text[:end], int(_AVAILABLE.unpack_from(text, end)[0]) if len(text) > end else None
+
+
+_AVAILABLE = Struct("<d")
 _made = ServiceOutcome._make
 CODE_AT, NOTES_AT = _HEAD.size - 3, _HEAD.size - 2
 """Where an outcome has its code and its notes, one octet each."""

@@ -4,19 +4,21 @@ Laws
 1. Session-Id first; Result-Code, Origin-Host, Origin-Realm, Auth-Application-Id, CC-Request-Type and CC-Request-Number always:
    a real gateway silently drops an answer that lacks one of them (CLIENTS 18).
 2. A service that asks gets units, or a Result-Code that refuses: success without a grant is unlimited service to a real
-   gateway (CLIENTS 21), so it is never written.
+   gateway (CLIENTS 21), so it is never written. Zero units with what to do instead of them are a grant (quota.py, law 4).
 3. Nothing but AVPs of RFC 6733 and RFC 8506 is written, so no reader meets an M-bit that it does not know (CLIENTS 20); events of
-   3GPP services alone have Refund-Information (event_answer.py).
+   3GPP services have Refund-Information (event_answer.py), and where config says more of a family, 3GPP's own go with it (quota.py).
 4. What does not change from answer to answer is encoded once.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ocs import limits
 from ocs.charging import event_answer
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
 from ocs.charging.granted import GRANTED
-from ocs.charging.outcome import Outcome, ServiceOutcome
+from ocs.charging.outcome import More, Outcome, ServiceOutcome
+from ocs.charging.quota import BalanceText, ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
 from ocs.outcomes import RESULT_CODES, Code
@@ -49,6 +51,7 @@ _SUCCESS_WRITTEN: Final = _RESULTS[Code.SUCCESS]
 _PROTOCOL_ERRORS: Final = frozenset(code for code, result in RESULT_CODES.items() if 3000 <= result < 4000)
 """The outcomes that are answered with the E-bit (RFC 6733 section 7.1.3)."""
 _LAST_UNITS: Final = writer("Final-Unit-Indication")(writer("Final-Unit-Action")(_TERMINATE))
+_NO_EXTRAS: Final[Mapping[str, ByGroup[Extras]]] = {}
 _WHY: Final = {
     Code.CONFLICT: "this CC-Request-Number was used before, with other content",
     Code.SEEN: "this CC-Request-Number was used before, and its answer is no longer kept",
@@ -57,10 +60,10 @@ _WHY: Final = {
 
 def answered_code(ask: Ask, outcome: Outcome) -> Code:
     """Return the code that a request is answered with: the command's, which at message level speaks for its only service (law 2)."""
-    code, _, decided, _ = outcome
+    code, decided = outcome.code, outcome.services
     if ask.multiple or code != _SUCCESS or not decided:
         return code
-    refused = decided[0].granted <= 0 and ask.services[0].wanted is not None
+    refused = decided[0].granted <= 0 and not decided[0].final and ask.services[0].wanted is not None
     return Code.CREDIT_LIMIT if refused else code
 
 
@@ -68,10 +71,10 @@ class AnswerWriter:
     """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
 
     They are the values of Credit-Control-Failure-Handling (RFC 8506 section 8.14) and CC-Session-Failover (section 8.4); None
-    leaves the AVP out.
+    leaves the AVP out. ``extras`` are what goes with the grants of families, ``balance`` what is told of balances, where config says so.
     """
 
-    __slots__ = ("_failover", "_heads", "_names", "_origin", "_origin_and_application")
+    __slots__ = ("_balance", "_extras", "_failover", "_heads", "_names", "_origin", "_origin_and_application")
 
     def __init__(
         self,
@@ -80,7 +83,10 @@ class AnswerWriter:
         *,
         failure_handling: int | None,
         session_failover: int | None,
+        extras: Mapping[str, ByGroup[Extras]] = _NO_EXTRAS,
+        balance: BalanceText | None = None,
     ) -> None:
+        self._extras, self._balance = extras, balance
         self._origin = writer("Origin-Host")(origin_host) + writer("Origin-Realm")(origin_realm)
         application = writer("Auth-Application-Id")(CREDIT_CONTROL)
         self._origin_and_application = self._origin + application
@@ -102,7 +108,7 @@ class AnswerWriter:
         Services come in the order of their keys (see Ask), named as the request named them. Where the outcome has none (conflict, unknown
         session or subscriber, store away), or says that nothing in it was looked at, no service is written.
         """
-        code, decided = answered_code(ask, outcome), outcome.services
+        code, decided, more = answered_code(ask, outcome), outcome.services, outcome.more
         avps, kind = message.avps, ask.kind
         parts = [_session_id(ask.session_id), b"", _request_number(ask.number)]
         if "CC-Sub-Session-Id" in avps:
@@ -115,11 +121,20 @@ class AnswerWriter:
                 parts += event_answer.written(ask, code, outcome.event, self._name)
         elif ask.multiple:
             names = self._names
+            own = self._extras and self._extras.get(ask.family or "")
             for asked, one in zip(ask.services, decided, strict=True):
                 name = names.get(asked.key)
-                parts.append(_decided(asked, one, self._name(asked) if name is None else name))
-        elif decided[0].granted > 0:
-            parts.append(_units(decided[0]))
+                if name is None:
+                    name = self._name(asked)
+                if own:
+                    parts.append(_with_extras(asked, one, name, own[asked.rating_group], more))
+                else:
+                    parts.append(_decided(asked, one, name))
+        elif decided[0].granted > 0 or decided[0].final:
+            own = self._extras and self._extras.get(ask.family or "")
+            parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS))
+        if more is not None and more.available_micros is not None and self._balance is not None:
+            parts.append(self._balance(more.available_micros, more.currency))
         parts[1] = self._heads[kind, code]
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]
@@ -181,7 +196,7 @@ class AnswerWriter:
 def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
-    if granted > 0:
+    if granted > 0 or final:
         body = GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
         return _service(body + _LAST_UNITS if final else body)
     if code == _SUCCESS and asked.wanted is not None:
@@ -189,10 +204,21 @@ def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
     return _service(name + _RESULTS[code])
 
 
-def _units(one: ServiceOutcome) -> bytes:
+def _with_extras(
+    asked: AskedService, one: ServiceOutcome, name: bytes, extras: Extras, more: More | None
+) -> bytes:
+    """Write the same of a service of which config says more."""
+    _, unit, granted, validity_s, final = one
+    if granted > 0 or final:
+        body = GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        return _service(body + extras(unit, granted, more, final=final))
+    return _decided(asked, one, name)
+
+
+def _units(one: ServiceOutcome, last_units: bytes) -> bytes:
     """Write the units of the only service at message level (RFC 8506 section 3.2)."""
     _, unit, granted, validity_s, final = one
-    return GRANTED[unit](granted) + (_LAST_UNITS if final else b"") + _validity_time(validity_s)
+    return GRANTED[unit](granted) + (last_units if final else b"") + _validity_time(validity_s)
 
 
 def _trouble(code: Code, ask: Ask) -> bytes:

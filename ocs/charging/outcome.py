@@ -33,6 +33,18 @@ class Charged(NamedTuple):
     costs: tuple[Cost, ...] = ()
 
 
+class More(NamedTuple):
+    """What the answer tells beside the decision, where config says so.
+
+    The names of the facts that the rates of the services look at; what the account has available now, in micro-units of its currency
+    (None: not known).
+    """
+
+    looked_at: frozenset[str] = frozenset()
+    available_micros: int | None = None
+    currency: str = ""
+
+
 class Outcome(NamedTuple):
     """Decision for the whole request; ``services`` may be empty where nothing was looked at (conflict, unknown session).
 
@@ -43,3 +55,4 @@ class Outcome(NamedTuple):
     notes: Note
     services: tuple[ServiceOutcome, ...]
     event: Charged | None = None
+    more: More | None = None

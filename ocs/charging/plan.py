@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
 from ocs.charging.information import NOTHING, kept, merged, told
+from ocs.charging.quota import ByGroup, Sizes
 from ocs.charging.switch import Course, version_of
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
@@ -139,6 +140,7 @@ class Plan(NamedTuple):
     which service is served in its turn, and the ladder of what was granted where pieces are cut by time. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
+    ``looked_at`` are the names of the facts that the rates of the family look at.
     """
 
     ladders: list[bytes]
@@ -150,10 +152,15 @@ class Plan(NamedTuple):
     sources: list[Any]
     first_ms: int = 0
     grace_ms: int = 0
+    looked_at: frozenset[str] = frozenset()
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
         return self.services[12::WIDTH]
+
+    def units(self) -> list[int]:
+        """Return the unit of each service, in the order of the services."""
+        return self.services[2::WIDTH]
 
 
 WIDTH = 18
@@ -172,12 +179,14 @@ def plan(
     known: Known | None = None,
     wallet: Wallet | None = None,
     course: Course | None = None,
+    own: ByGroup[Sizes] | None = None,
 ) -> Plan:
     """Make the plan of a request at an instant, on a tariff; one that is not known (None) refuses every service.
 
     ``known`` is what the store told of the session, None when it is not known here: then the plan is made as if the request told
     all, and the store compares. ``ladder_text`` packs a ladder. ``wallet`` is what the subscriber has beside money, None where
     that is nothing. ``course`` names the versions where the request has to do with more than ``tariff``, which is the last of them.
+    ``own`` are the sizes of the request's family, where it has some of its own (quota.py); else ``rules`` has them.
     """
     family = ask.family
     if tariff is None or family is None:
@@ -193,18 +202,22 @@ def plan(
         looked_at = tariff.looked_at(family)
         if looked_at is None:
             return _unpriced(ask)
-        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet, course).plan(looked_at)
+        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet, course, own).plan(looked_at)
     assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
     at, mark = priced.unit - 1, tariff.plain_mark
-    most, rate = rules[at], rules[at + 4]
-    for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
+    chosen = most = rules[at]
+    rate, validity_s = rules[at + 4], rules.validity_s
+    for place, (key, group, _, used, wanted, _) in enumerate(ask.services, 1):
+        if own is not None:
+            sizes = own[group]
+            chosen, most, validity_s = sizes.chosen[at], sizes.most[at], sizes.validity_s
         octets, seconds, events = reported = _NOTHING if used is None else used
         wants = 0
         if wanted is not None:
             # nothing asked, zero asked, or another kind asked than the tariff measures: the server chooses (INTERFACE, Grants)
-            wants = wanted[at] if 0 < wanted[at] < most else most
+            wants = wanted[at] if 0 < wanted[at] < most else chosen if wanted[at] <= 0 else most
         count = 0
         if reported[at] >= 0:
             pieces += (1, reported[at])
@@ -217,7 +230,7 @@ def plan(
             seconds,
             events,
             wants,
-            rules.validity_s,
+            validity_s,
             rate,
             1,
             count,
@@ -274,9 +287,10 @@ class _Rated:
         known: Known | None,
         wallet: Wallet | None,
         course: Course | None,
+        own: ByGroup[Sizes] | None,
     ) -> None:
         assert ask.family is not None
-        self.course = course
+        self.course, self.own = course, own
         self.ask, self.tariff, self.rules, self.at_ms, self.known = ask, tariff, rules, at_ms, known
         self.wallet = wallet
         self.family = ask.family
@@ -314,6 +328,7 @@ class _Rated:
         return Plan(
             list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
             told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
+            looked_at,
         )  # fmt: skip
 
     def _take_turns(self) -> None:
@@ -339,9 +354,8 @@ class _Rated:
         ):  # a service has one axis, and that one kind of unit
             refusal = _REFUSED
         else:
-            wanted, most = asked.wanted[at], self.rules[at]
-            wants = wanted if 0 < wanted < most else most
-            validity_s = self.rules.validity_s
+            chosen, most, validity_s = self._sizes(asked, at)
+            wants = chosen if asked.wanted[at] <= 0 else min(asked.wanted[at], most)
             edge_ms = self._edge_ms(following.rate, self.at_ms + 1000 * validity_s)
             if edge_ms is not None:
                 validity_s = max(1, (edge_ms - self.at_ms) // 1000)
@@ -371,6 +385,13 @@ class _Rated:
             asked.key, refusal, unit, octets, seconds, events, wants, validity_s, self.rules[at + 4], ladder, len(pieces),
             mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities), granted,
         )  # fmt: skip
+
+    def _sizes(self, asked: AskedService, at: int) -> tuple[int, int, int]:
+        """Return the units where nothing is asked, the most of them, and their life in seconds."""
+        if self.own is None:
+            return self.rules[at], self.rules[at], self.rules.validity_s
+        sizes = self.own[asked.rating_group]
+        return sizes.chosen[at], sizes.most[at], sizes.validity_s
 
     def _edge_ms(self, rate: Rate, until_ms: int) -> int | None:
         """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 4)."""

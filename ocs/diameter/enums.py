@@ -157,6 +157,8 @@ OPEN: Final[dict[str, dict[int, str]]] = {
         3: "CHANGE_IN_LOCATION",
         4: "CHANGE_IN_RAT",
         5: "CHANGE_IN_UE_TIMEZONE",
+        30: "CHANGEINLOCATION_MCC",
+        31: "CHANGEINLOCATION_MNC",
     },
     # TS 32.299 7.2.175
     "Reporting-Reason": {

@@ -30,6 +30,8 @@ from ocs.balance.link import Demands, StoreFault, StoreRefused
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
 from ocs.balance.tariffs import Shelf, StoredTariffs, Told
+from ocs.charging import quota
+from ocs.charging.answer import AnswerWriter
 from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
 from ocs.rating.document import DocumentFault
@@ -48,6 +50,9 @@ from ocs.units import Unit
 
 LAYOUT_KEY = "ocs:layout"
 """Holds "<layout version> <partitions>", in a slot of its own."""
+
+FAILURE_HANDLING = {"TERMINATE": 0, "CONTINUE": 1, "RETRY_AND_TERMINATE": 2}
+"""Credit-Control-Failure-Handling (RFC 8506 section 8.14)."""
 
 _LISTENS_S = 0.5
 """How long a command that can do without the store waits for it."""
@@ -196,11 +201,28 @@ def quota_of(settings: Settings) -> QuotaRules:
 def rules_of(settings: Settings) -> Rules:
     """Build the rules of sessions."""
     charging = settings.charging
+    usual = quota_of(settings)
     return Rules(
-        quota_of(settings),
-        charging.validity_s * charging.supervision_factor * 1000,
+        usual,
+        max(charging.validity_s, charging.quota.longest_s) * charging.supervision_factor * 1000,
         charging.tombstone_s * 1000,
         settings.store.deadline_ms,
+        quota.sizes(charging.quota, usual[:3], usual.validity_s),
+        charging.quota.tells_triggers or charging.quota.tells_balance,
+        charging.quota.tells_balance,
+    )
+
+
+def answers_of(settings: Settings) -> AnswerWriter:
+    """Build the writer of answers."""
+    diameter = settings.diameter
+    return AnswerWriter(
+        diameter.origin_host,
+        diameter.origin_realm,
+        failure_handling=FAILURE_HANDLING[diameter.failure_handling],
+        session_failover=int(diameter.session_failover),
+        extras=quota.extras(settings.charging.quota),
+        balance=quota.BalanceText(settings.charging.quota) if settings.charging.quota.tells_balance else None,
     )
 
 

@@ -28,13 +28,13 @@ from ocs.balance.spool import Spool
 from ocs.balance.store import Store
 from ocs.balance.subscription import listen
 from ocs.balance.tariffs import Shelf, StoredTariffs, Told
-from ocs.charging.answer import AnswerWriter
 from ocs.clock import SystemClock
 from ocs.diameter.base import Local
 from ocs.limits import STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_PATIENCE_MS
 from ocs.roof.build import (
     Keepers,
     address_of,
+    answers_of,
     book_on,
     check_layout,
     embedded_store,
@@ -69,9 +69,6 @@ from ocs.settings import Settings
 
 FIRMWARE_REVISION = 1
 """Told to peers in the CEA (RFC 6733 section 5.3.4); rises with every release."""
-
-FAILURE_HANDLING = {"TERMINATE": 0, "CONTINUE": 1, "RETRY_AND_TERMINATE": 2}
-"""Credit-Control-Failure-Handling (RFC 8506 section 8.14)."""
 
 _LOOK_S = 0.1
 
@@ -372,15 +369,9 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         await asyncio.gather(learning, spooling, return_exceptions=True)
         await keepers.store.close()
 
-    answers = AnswerWriter(
-        settings.diameter.origin_host,
-        settings.diameter.origin_realm,
-        failure_handling=FAILURE_HANDLING[settings.diameter.failure_handling],
-        session_failover=int(settings.diameter.session_failover),
-    )
     return WorkerParts(
         book=spool,
-        answers=answers,
+        answers=answers_of(settings),
         log=logger,
         close=close,
         events=lambda: book.events,

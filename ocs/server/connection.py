@@ -278,6 +278,7 @@ class Connection(asyncio.Protocol):
             self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
             return
         self._owed += 1
+        self._tally.reported(message.avps)
         waiting = Waiting(self, message, ask, now_us)
         try:
             self._charge(ask, waiting.done, self._via if ask.origin_host == self.hop else self._via_relay)

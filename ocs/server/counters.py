@@ -59,6 +59,11 @@ CLOSINGS: Final = (
 TURNED_AWAY: Final = ("full", "drain", "address", "no_tls", "tls_handshake", "gone")
 """Why a connection was never taken over; those are not among the connections counted, nor among those ended."""
 NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "renewed", "conflict", "seen")
+REASONS: Final = (
+    "threshold", "qht", "final", "quota_exhausted", "validity_time", "other_quota_type", "rating_condition_change",
+    "forced_reauthorisation", "pool_exhausted", "unused_quota_timer", "unknown",
+)  # fmt: skip
+"""Reporting-Reason 0 to 9 (TS 32.299 clause 7.2.175), and what is none of them."""
 PEER_STATES: Final = ("exchange", "open", "suspect", "closing")
 STORE_EVENTS: Final = (
     "skew",
@@ -170,6 +175,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Requests that were a replay, used more than was granted (overrun), were set aside (quarantine) …",
         ("note",),
         _ones(NOTES),
+    ),
+    Family(
+        "ocs_reporting_reasons_total",
+        COUNTER,
+        "Reports of services, by Reporting-Reason, where they give one.",
+        ("reason",),
+        _ones(REASONS),
     ),
     Family(
         "ocs_store_round_trip_seconds", HISTOGRAM, "Round trip of a charging call.", (), ((),), _STORE_BOUNDS

@@ -1,8 +1,19 @@
 """What a worker counts, bound to its cells once: one addition per thing that happens."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ocs.diameter.server_initiated import NAMES
 from ocs.outcomes import RESULT_CODES, Code, Note
-from ocs.server.counters import CLOSINGS, CODES, SERVER_REQUEST_EVENTS, TURNED_AWAY, TYPES, Counters
+from ocs.server.counters import (
+    CLOSINGS,
+    CODES,
+    REASONS,
+    SERVER_REQUEST_EVENTS,
+    TURNED_AWAY,
+    TYPES,
+    Counters,
+)
 
 _NONE = len(TYPES) - 1
 
@@ -22,6 +33,7 @@ class Tally:
         "_notes",
         "_others",
         "_outcomes",
+        "_reasons",
         "_refusals",
         "_server_requests",
         "_shed",
@@ -61,6 +73,7 @@ class Tally:
         self._notes = [-1] * (len(Code) + 1)
         self._notes[Code.CONFLICT] = at("ocs_charging_notes_total", "conflict")
         self._notes[Code.SEEN] = at("ocs_charging_notes_total", "seen")
+        self._reasons = [at("ocs_reporting_reasons_total", word) for word in REASONS]
         self._closings = {word: at("ocs_connections_closed_total", word) for word in CLOSINGS}
         self._turned_away = {word: at("ocs_connections_turned_away_total", word) for word in TURNED_AWAY}
         self._shed = {word: at("ocs_requests_shed_total", word) for word in ("peer", "worker", "drain")}
@@ -91,6 +104,25 @@ class Tally:
         at = self._notes[code]
         if at >= 0:
             cells[at] += 1
+
+    def reported(self, avps: Mapping[str, Any]) -> None:
+        """Count why a request reports: the Reporting-Reason of its services and of their used units."""
+        for group in avps.get("Multiple-Services-Credit-Control", ()):
+            if "Reporting-Reason" in group:
+                for reason in group["Reporting-Reason"]:
+                    self._reason(reason)
+            if "Used-Service-Unit" in group:
+                self._of_units(group["Used-Service-Unit"])
+        if "Used-Service-Unit" in avps:
+            self._of_units(avps["Used-Service-Unit"])
+
+    def _of_units(self, reports: list[Mapping[str, Any]]) -> None:
+        for report in reports:
+            if "Reporting-Reason" in report:
+                self._reason(report["Reporting-Reason"])
+
+    def _reason(self, reason: int) -> None:
+        self._cells[self._reasons[reason if 0 <= reason < len(REASONS) - 1 else -1]] += 1
 
     def refused(self, kind: int, result_code: int, *, charging: bool) -> None:
         """Count a request that was refused before the book saw it; kind 0 where it could not be read."""

@@ -16,6 +16,8 @@ from ocs.balance.stored_session import fields, parts, services
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService, Event
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import Profile, QuotaRules
+from ocs.charging.quota import ByGroup, Sizes
+from ocs.charging.quota_text import FAMILIES
 from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
 from ocs.rating.openings import OpenedRow
@@ -29,12 +31,33 @@ from tests.property.wallets import stored_wallet
 TERMS = Terms(
     most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
 )
-RULES = Rules(
-    QuotaRules(*TERMS.most, TERMS.validity_s, *TERMS.rate_max),
-    TERMS.supervision_ms,
-    TERMS.tombstone_ms,
-    1_000,
+ADAPTING = TERMS._replace(
+    most=(4_000, 120, 9),
+    chosen=(200, 20, 1),
+    validity_s=45,
+    adapt_s=20,
+    share=25,
+    restricts=True,
+    event_units=TERMS.most,
 )
+"""Grants that follow the speed of use, and no refusal for want of credit."""
+
+
+def rules_of(terms: Terms) -> Rules:
+    """Return the same as the store's side takes it."""
+    sizes = {}
+    if terms.chosen is not None:
+        one = Sizes(terms.chosen, terms.most, terms.validity_s, terms.restricts, terms.adapt_s, terms.share)
+        sizes = {family: ByGroup({None: one}) for family in FAMILIES}
+    return Rules(
+        QuotaRules(*TERMS.most, TERMS.validity_s, *terms.rate_max),
+        terms.supervision_ms,
+        terms.tombstone_ms,
+        1_000,
+        sizes,
+    )
+
+
 CONTEXTS = {
     "data": "32251@3gpp.org",
     "voice": "32260@3gpp.org",
@@ -65,11 +88,11 @@ class Home(NamedTuple):
 class Pair:
     """One example's world: accounts in the store and in the models, one model per partition."""
 
-    def __init__(self, room: StoreRoom, charged: ChargedStore, partitions: int) -> None:
+    def __init__(self, room: StoreRoom, charged: ChargedStore, partitions: int, terms: Terms = TERMS) -> None:
         self.room = room
         self.charged = charged
         self.claims: dict[tuple[str, str], tuple[str, int]] = {}
-        self.models = [Model(TERMS, self.claims) for _ in range(partitions)]
+        self.models = [Model(terms, self.claims) for _ in range(partitions)]
         self.events = [Events(model) for model in self.models]
         self.homes: list[Home] = []
         self.asks: list[tuple[int, Ask]] = []
@@ -77,8 +100,8 @@ class Pair:
         self.records_seen: dict[str, int] = {}
 
     @classmethod
-    async def made(cls, room: StoreRoom, partitions: int = 2) -> "Pair":
-        pair = cls(room, await room.charged(TARIFFS, RULES, partitions), partitions)
+    async def made(cls, room: StoreRoom, partitions: int = 2, terms: Terms = TERMS) -> "Pair":
+        pair = cls(room, await room.charged(TARIFFS, rules_of(terms), partitions), partitions, terms)
         book: Any = pair.charged.book
         book.wallets = stored_wallet
         return pair

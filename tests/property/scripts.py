@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from ocs.balance.model_books import Service
+from ocs.balance.model_books import Service, Terms
 from ocs.charging.ask import (
     EVENT,
     INITIAL,
@@ -20,7 +20,7 @@ from ocs.records import Status
 from tests.charged_store import StoreRoom
 from tests.property.event_steps import OneTime, event_steps, near_events, play_event
 from tests.property.offers import OFFERS
-from tests.property.pair import Pair
+from tests.property.pair import TERMS, Pair
 from tests.property.script_words import ABOUT, KEYS, SESSIONS, accounts, place_of, told, units_of
 from tests.property.wallets import BUCKETS, LONG_MS, SHORT_MS, period
 
@@ -334,9 +334,9 @@ openings = st.lists(
 )
 
 
-async def opened(room: StoreRoom, opening: Opening, charge_name: str = "") -> Pair:
+async def opened(room: StoreRoom, opening: Opening, charge_name: str = "", terms: Terms = TERMS) -> Pair:
     """Open the accounts of a script; ``charge_name`` is another function than the library's own."""
-    pair = await Pair.made(room, PARTITIONS)
+    pair = await Pair.made(room, PARTITIONS, terms)
     if charge_name:
         pair.charged.book.charge_name = charge_name
     player = Player(pair)
@@ -355,9 +355,11 @@ async def opened(room: StoreRoom, opening: Opening, charge_name: str = "") -> Pa
     return pair
 
 
-async def play(room: StoreRoom, opening: Opening, script: list[Any], charge_name: str = "") -> Pair:
+async def play(
+    room: StoreRoom, opening: Opening, script: list[Any], charge_name: str = "", terms: Terms = TERMS
+) -> Pair:
     """Play a script; an AssertionError tells where store and model part."""
-    pair = await opened(room, opening, charge_name)
+    pair = await opened(room, opening, charge_name, terms)
     player = Player(pair)
     await pair.agree()
     for step in script:
@@ -452,3 +454,16 @@ def wallet_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
 def scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
     """Scripts of so many steps."""
     return st.lists(steps, min_size=least, max_size=most)
+
+
+def where_the_server_chooses(script: list[Any]) -> list[Any]:
+    """Return a script whose requests mostly leave it to the server how much they get."""
+
+    def left_open(wish: Wish) -> Wish:
+        chooses = wish.wanted is not None and wish.other % 4
+        return wish._replace(wanted=NOT_GIVEN) if chooses else wish
+
+    return [
+        each._replace(wishes=tuple(map(left_open, each.wishes))) if isinstance(each, Request) else each
+        for each in script
+    ]

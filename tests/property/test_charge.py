@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 
 from tests.charged_store import StoreRoom
-from tests.property.scripts import Opening, openings, play, scripts, wallet_openings, wallet_scripts
+from tests.property.pair import ADAPTING
+from tests.property.scripts import (
+    Opening,
+    openings,
+    play,
+    scripts,
+    wallet_openings,
+    wallet_scripts,
+    where_the_server_chooses,
+)
 
 
 @settings(max_examples=130)
@@ -21,6 +30,22 @@ def test_the_store_does_what_the_model_says_of_buckets_and_counters(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, script))
+
+
+@settings(max_examples=70)
+@given(openings, scripts(20, 40))
+def test_the_store_does_what_the_model_says_where_grants_follow_the_speed_of_use(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, where_the_server_chooses(script), terms=ADAPTING))
+
+
+@settings(max_examples=70)
+@given(wallet_openings, wallet_scripts(10, 30))
+def test_the_store_does_what_the_model_says_of_buckets_where_grants_follow_the_speed_of_use(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, where_the_server_chooses(script), terms=ADAPTING))
 
 
 @pytest.mark.long
@@ -39,3 +64,12 @@ def test_the_store_does_what_the_model_says_of_buckets_and_counters_for_thousand
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, script))
+
+
+@pytest.mark.long
+@settings(max_examples=5_000, derandomize=False)
+@given(wallet_openings, wallet_scripts(20, 80))
+def test_the_store_does_what_the_model_says_where_grants_follow_the_speed_of_use_for_thousands_of_scripts(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, where_the_server_chooses(script), terms=ADAPTING))

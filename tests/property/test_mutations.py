@@ -7,6 +7,7 @@ import ocs.balance.events
 from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import mutated
+from tests.property.pair import ADAPTING
 from tests.property.scripts import (
     Opening,
     event_scripts,
@@ -16,6 +17,7 @@ from tests.property.scripts import (
     scripts,
     wallet_openings,
     wallet_scripts,
+    where_the_server_chooses,
 )
 from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
@@ -170,6 +172,28 @@ EVENT_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("    if own ~= book then own[B_POSTED] = own[B_POSTED] - amount end\n", ""),
     ),
 }
+QUOTA_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "grants do not follow the speed of use": (
+        ("if adapt == 0 or not s then return wants end", "do return wants end"),
+    ),
+    "the time of use does not count": (("elapsed > 1000 and begun(elapsed, 1000) or 1", "1"),),
+    "one service may hold all of a poor account": (
+        ("local bounded, price = down(budget, 100) * share, nil", "local bounded, price = budget, nil"),
+        ("down(available, 100) * share, available, NOTHING", "available, available, NOTHING"),
+    ),
+    "the usual is cut down to the share": (
+        ("if units >= usual then return units, price end", "do return units, price end"),
+    ),
+    "what was cut down to the share is called the last": (
+        ("elseif units < usual then final = 1 end", "elseif units < wants then final = 1 end"),
+    ),
+    "who has nothing is refused and not restricted": (
+        ("if units == 0 and not restricts then code", "if units == 0 then code"),
+    ),
+    "who is restricted is not told so again": (
+        ("local restricted = restricts and session", "local restricted = false and session"),
+    ),
+}
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
     "a minimum for nothing": (
@@ -221,6 +245,20 @@ def test_a_library_with_wounded_events_is_caught(
     @given(wallet_openings, event_scripts(10, 30))
     def property_holds(opening: Opening, script: list[object]) -> None:
         room.run(play(room, opening, script))
+
+    with pytest.raises(AssertionError):
+        property_holds()
+
+
+@pytest.mark.parametrize("wound", QUOTA_WOUNDS)
+def test_a_library_with_wounded_quota_is_caught(room: StoreRoom, wound: str) -> None:
+    room.run(room.load(mutated(WOUNDED, *QUOTA_WOUNDS[wound])))
+
+    @settings(max_examples=1_000, phases=[Phase.generate])
+    @given(openings, scripts(20, 40))
+    def property_holds(opening: Opening, script: list[object]) -> None:
+        chosen = where_the_server_chooses(script)
+        room.run(play(room, opening, chosen, charge_name=f"charge_{WOUNDED}", terms=ADAPTING))
 
     with pytest.raises(AssertionError):
         property_holds()

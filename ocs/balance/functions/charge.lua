@@ -4,8 +4,6 @@
 -- account's available money -> remember the outcome -> record. No refusal skips posting, except a conflict and an
 -- unknown session.
 
-local NOTHING = {}
-
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
 local function believable(session, s, reported, rate, now)
   if reported <= 4 * session[s + V_GRANT] then return true end
@@ -294,6 +292,25 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
   return rows, code, notes, late
 end
 
+local function tells(plan)
+  return plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])[Q_TELLS] == 1
+end
+
+-- A repeated request's reply, with what the account has available now where the plan asks for it.
+local function with_available(reply, book_text, plan)
+  if reply[1] == SUCCESS and book_text and tells(plan) then reply[4] = available_of(read_book(book_text)) end
+  return reply
+end
+
+-- Move the end of a session's life; whether the due index moves too. It may run early (expire looks again), so that it does only when
+-- that is worth a write.
+local function move_due(session, due, worth)
+  session[S_DUE] = due
+  local index = due - session[S_INDEXED] > worth
+  if index then session[S_INDEXED] = due end
+  return index
+end
+
 -- KEYS of a charge: part, book, session, due index, stream, profile, open sessions by account, and a member's own book (if any).
 local function charge(keys, args)
   if not call then fetch() end
@@ -303,7 +320,7 @@ local function charge(keys, args)
   local refused = guard(kept[1], part, now, plan[P_OFFSET], plan[P_SKEW])
   if refused then return { refused, '', 0 } end
   local reply, session, book, own = look(keys[6], kept[2], kept[3], kept[4], plan, rules[RULE_SESSIONS_MAX])
-  if reply then return reply end
+  if reply then return with_available(reply, kept[3], plan) end
 
   local fresh = not session
   session = session or new_session(plan)
@@ -312,13 +329,8 @@ local function charge(keys, args)
   session[S_LAST] = at
   local rows, code, notes, late = move(session, book, own, plan, record, taken, rules, fresh, at)
   if not rows then return stale(keys[6], book, session) end
-  local state, index = session[S_STATE], false
-  if state == OPEN then
-    session[S_DUE] = now + rules[RULE_SUPERVISION]
-    -- the due index may run early (expire looks again), so it moves only when that is worth a write
-    index = session[S_DUE] - session[S_INDEXED] > rules[RULE_SUPERVISION] / 8
-    if index then session[S_INDEXED] = session[S_DUE] end
-  end
+  local state = session[S_STATE]
+  local index = state == OPEN and move_due(session, now + rules[RULE_SUPERVISION], rules[RULE_SUPERVISION] / 8)
   local outcome = struct_pack(HEAD_FORMAT, kind, number, plan[P_DIGEST], code, notes, plan[P_SERVICES]) .. rows
   remember(session, kind, number, outcome)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
@@ -337,6 +349,7 @@ local function charge(keys, args)
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
   local first_text, row = renewed or record_text, (index or life) and open_row(session, sid)
+  local told = tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
 
   call('XADD', keys[5], id, 'r', first_text)
   if renewed then
@@ -363,7 +376,7 @@ local function charge(keys, args)
     end
     if own_text then call('MSET', keys[2], book_text, keys[8], own_text) else call('SET', keys[2], book_text) end
   end
-  return outcome -- it tells the code and the notes itself; every other reply is a table
+  return told -- it tells the code and the notes itself; every other reply is a table
 end
 
 -- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.

@@ -43,28 +43,51 @@ local function afford_tiers(session, s, plan, a, wants, budget, mine, book, own)
   return afford(session, s, plan, a, wants, budget, nil)
 end
 
--- The same from a plan's sources, `first` the place of theirs: units, what the account is to hold, and the parts. Holds of allowances, restricted money and counters go into their rows at once.
-local function grant_on(session, s, plan, a, first, wants, available, book, own, at)
+-- The same where more than the usual is wanted: as far as `bounded`, a share of the budget, pays for it; never less than usual, as far
+-- as the budget does.
+local function afford_grown(session, s, plan, a, wants, usual, bounded, budget, mine, book, own)
+  if wants > usual then
+    local units, price = afford_tiers(session, s, plan, a, wants, bounded, mine, book, own)
+    if units >= usual then return units, price end
+  end
+  return afford_tiers(session, s, plan, a, usual, budget, mine, book, own)
+end
+
+-- What is wanted where the server chooses and grants follow the speed of use: `used` since the last grant, over the time since it. The
+-- sizes and times of config keep the product below 2^53 (ocs/charging/quota_text.py).
+local function grown(session, s, plan, a, quota, q, used, now)
+  local wants, adapt = plan[a + A_WANTS], quota and quota[q + Q_ADAPT] or 0
+  if adapt == 0 or not s then return wants end
+  local most, elapsed = quota[q + Q_MOST], now - session[s + V_GRANTED]
+  local seconds = elapsed > 1000 and begun(elapsed, 1000) or 1
+  local fits = least(most, down(least(used, most) * adapt, seconds))
+  if plan[a + A_UNIT] == SECONDS_UNIT then fits = least(fits, plan[a + A_VALIDITY]) end
+  return fits > wants and fits or wants
+end
+
+-- The same from a plan's sources, `first` the place of theirs: units, the usual, life, what the account is to hold, and the parts. Holds of allowances, restricted money and counters go into their rows at once.
+local function grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, at)
   local count = plan[a + A_SOURCES]
   local service = s and place_of(s) or session[S_COUNT] + 1
   local mine = parts_for(session, service, plan, first, count)
   local seconds, validity = seconds_to_edge(mine, book, own, at), plan[a + A_VALIDITY]
   if seconds then
     validity = least(validity, seconds)
-    if plan[a + A_UNIT] == SECONDS_UNIT then wants = least(wants, seconds) end
+    if plan[a + A_UNIT] == SECONDS_UNIT then wants, usual = least(wants, seconds), least(usual, seconds) end
   end
   local left = hold_units(mine, wants, book, own, at)
   local units, hold = 0, 0
   if left > 0 and not blocked(plan, first, count) then
     local budget, room = budget_of(mine, available, book, own, at)
+    local bounded, price = down(budget, 100) * share, nil
     if room and room <= budget then budget = BOOK_MAX end
-    local price
-    units, price = afford_tiers(session, s, plan, a, left, budget, mine, book, own)
+    if room and room <= bounded then bounded = BOOK_MAX end
+    units, price = afford_grown(session, s, plan, a, left, above(usual - wants + left), bounded, budget, mine, book, own)
     if units > 0 then
       hold = hold_money(mine, units, plan[a + A_UNIT], room and least(price, room) or price, book, own, at, plan[P_NOW])
     end
   end
-  return wants - left + units, wants, validity, hold, mine
+  return wants - left + units, usual, validity, hold, mine
 end
 
 -- Whether an account may not be granted a service now: barred, or its balance at its end (MONEY.md, "Life").
@@ -88,16 +111,20 @@ local function within_life(book, plan, a, wants, validity, at)
 end
 
 -- One service that asks: its code and grant, final, life, notes; the hold goes into session and books. `first` is the place of
--- its sources.
-local function serve(session, book, own, plan, a, first, services_max, now, at)
+-- its sources, `quota` what config says of quota (false: nothing) and `q` the service's base in it, `used` what it just reported.
+local function serve(session, book, own, plan, a, first, services_max, now, at, quota, q, used)
   local s, refusal, number = find_service(session, plan[a + A_KEY]), plan[a + A_REFUSAL], plan[P_NUMBER]
+  local restricts = quota and quota[q + Q_RESTRICTS] == 1
   if s then
     if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
     if number < session[s + V_NUMBER] then
       if refusal ~= 0 then return refusal, 0, 0, 0, 0 end
       -- success without units would be leave to use without measure (CLIENTS 21)
       -- and a grant of another rate or window is not this request's to prolong
-      if session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK] then return CREDIT_LIMIT, 0, 0, 0, STANDING end
+      local restricted = restricts and session[s + V_GRANT] == 0 and session[s + V_FINAL] == 1
+      if not restricted and (session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK]) then
+        return CREDIT_LIMIT, 0, 0, 0, STANDING
+      end
       local _, life = within_life(book, plan, a, 0, plan[a + A_VALIDITY], at)
       local seconds = seconds_to_edge(parts_for(session, place_of(s), plan, first, plan[a + A_SOURCES]), book, own, at)
       return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], seconds and least(life, seconds) or life, STANDING
@@ -112,21 +139,25 @@ local function serve(session, book, own, plan, a, first, services_max, now, at)
     if (not s and session[S_COUNT] >= services_max) or count_parts(session) + PARTS_MAX > PARTS_TOTAL_MAX then
       code = UNRATED
     else
-      local wants, available = plan[a + A_WANTS], available_of(book)
-      wants, validity = within_life(book, plan, a, wants, validity, at)
+      local available, share, wants = available_of(book), quota and quota[q + Q_SHARE] or 0, nil
+      wants, validity = within_life(book, plan, a, grown(session, s, plan, a, quota, q, used, now), validity, at)
+      local usual = least(plan[a + A_WANTS], wants)
       code = SUCCESS
-      if plan[a + A_SOURCES] == 0 and not session[S_LIST] then
-        units, hold = afford(session, s, plan, a, wants, available, nil)
-      else
+      if plan[a + A_SOURCES] > 0 or session[S_LIST] then
         local life
-        units, wants, life, hold, mine = grant_on(session, s, plan, a, first, wants, available, book, own, plan[P_AT])
+        units, usual, life, hold, mine =
+          grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, plan[P_AT])
         validity = least(validity, life)
+      elseif wants > usual then
+        units, hold = afford_grown(session, s, plan, a, wants, usual, down(available, 100) * share, available, NOTHING)
+      else
+        units, hold = afford(session, s, plan, a, wants, available, nil)
       end
-      if units == 0 then code = CREDIT_LIMIT elseif units < wants then final = 1 end
+      if units == 0 and not restricts then code = CREDIT_LIMIT elseif units < usual then final = 1 end
     end
   end
   if not s then
-    if code ~= SUCCESS then return code, 0, 0, 0, 0 end
+    if units == 0 then return code, 0, final, validity, 0 end
     s = new_service(session, plan, a)
   end
   if units > 0 then
@@ -149,7 +180,7 @@ end
 -- plan's order; notes; and the command's code.
 local function grant_all(session, book, own, plan, record, services_max, now, at)
   local rows, notes, worst, refusals, begins = {}, 0, SUCCESS, 0, false
-  local services, firsts = PLAN_FIXED + plan[P_LADDERS], {}
+  local services, firsts, quota = PLAN_FIXED + plan[P_LADDERS], {}, plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])
   local first = plan[P_SOURCES] - 1
   for place = 1, plan[P_SERVICES] do
     firsts[place] = first
@@ -160,7 +191,8 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
     local a = services + (place - 1) * A_WIDTH
     local code, units, final, validity, note = SUCCESS, 0, 0, 0, 0
     if plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 then
-      code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at)
+      code, units, final, validity, note = serve(session, book, own, plan, a, firsts[place], services_max, now, at,
+        quota, Q_FIXED + (place - 1) * Q_WIDTH, record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_UNITS])
       if note > 0 then notes = bor(notes, note) end
     end
     record[CHARGE_FIXED + (place - 1) * LINE_WIDTH + LINE_CODE] = code
@@ -169,7 +201,7 @@ local function grant_all(session, book, own, plan, record, services_max, now, at
       if code < worst then worst = code end
     end
     if units > 0 and plan[a + A_ALWAYS] ~= EMERGENCY then begins = true end
-    rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, units > 0 and validity or 0, final)
+    rows[place] = struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], units, (units > 0 or final > 0) and validity or 0, final)
   end
   if refusals < plan[P_SERVICES] then worst = SUCCESS end
   if begins and book[B_UNTIL] < 0 then book[B_UNTIL] = plan[P_FIRST] > 0 and at + plan[P_FIRST] or 0 end

@@ -9,6 +9,7 @@ local SOURCE_WIDTH, PARTS_MAX = 8, 12
 -- What a part moved, at the end of a charge's record (ocs/records.py, Taken).
 local TAKEN_WIDTH = 7
 local MONEY_UNIT = 4
+local NOTHING = {}
 
 local function least(a, b) return a < b and a or b end
 local function above(a) return a > 0 and a or 0 end

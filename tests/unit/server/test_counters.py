@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ocs.diameter.enums import OPEN
 from ocs.outcomes import RESULT_CODES, Code, Note
 from ocs.server import counters
 from ocs.server.counters import EACH, FAMILIES, GAUGE, GREATEST, HISTOGRAM, Counters, Family
@@ -127,3 +128,36 @@ def test_notes_and_conflicts_are_counted_apart() -> None:
         "conflict": 1,
         "seen": 0,
     }
+
+
+def test_the_reasons_of_reports_are_counted_wherever_they_stand() -> None:
+    made = Counters()
+    tally = Tally(made)
+    services = [
+        {
+            "Reporting-Reason": [0, 4],
+            "Used-Service-Unit": [{"CC-Time": 1, "Reporting-Reason": 1}, {"CC-Time": 2}],
+        },
+        {"Reporting-Reason": [2]},
+        {},
+    ]
+    tally.reported({"Multiple-Services-Credit-Control": services})
+    tally.reported(
+        {"Used-Service-Unit": [{"Reporting-Reason": 9}, {"Reporting-Reason": 10}, {"Reporting-Reason": -1}]}
+    )
+    tally.reported({})
+    counted = {word: made.cells[made.index("ocs_reporting_reasons_total", word)] for word in counters.REASONS}
+    assert {word: count for word, count in counted.items() if count} == {
+        "threshold": 1,
+        "qht": 1,
+        "final": 1,
+        "validity_time": 1,
+        "unused_quota_timer": 1,
+        "unknown": 2,
+    }
+
+
+def test_a_reason_has_the_name_that_the_standard_gives_it() -> None:
+    assert {number: word.upper() for number, word in enumerate(counters.REASONS[:-1])} == OPEN[
+        "Reporting-Reason"
+    ]

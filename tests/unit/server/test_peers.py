@@ -12,6 +12,7 @@ import pytest
 from ocs import limits
 from ocs.charging.answer import AnswerWriter
 from ocs.diameter.base import BaseMessages
+from ocs.diameter.codec import Codec
 from ocs.server.allow import AllowRow
 from ocs.server.secure import TlsFiles
 from tests.certificates import Authority, Pair
@@ -221,3 +222,15 @@ def test_a_request_that_asked_and_got_nothing_is_counted_as_it_was_answered() ->
             peer.send(peer.ccr(kind, single=single))
             assert peer.answered().avps["Result-Code"] == result
             assert served.count("ocs_requests_total", "CCR", word, str(result)) == before + 1
+
+
+def test_why_a_request_reports_is_counted() -> None:
+    codec = Codec()
+    with Served() as served, served.peer() as peer:
+        peer.ask()
+        message = codec.decode(peer.ccr(2, 1))
+        message.avps["Multiple-Services-Credit-Control"][0]["Reporting-Reason"] = [2]
+        peer.send(codec.encode(message))
+        assert peer.answered().avps["Result-Code"] == 2001
+        assert served.count("ocs_reporting_reasons_total", "final") == 1
+        assert served.count("ocs_reporting_reasons_total", "qht") == 0
