@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from diameter.message import Message
 
@@ -22,6 +22,13 @@ CAPTURED_MSISDN, CAPTURED_IMSI = b"491700000001", b"001010000000001"
 
 READY = re.compile(r"ready diameter=127\.0\.0\.1:(\d+) http=127\.0\.0\.1:(\d+)\n")
 _IDLE_S = 20
+
+
+class Connectable(Protocol):
+    """A server, or what stands before one."""
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
 
 
 class RealOcs:
@@ -59,9 +66,14 @@ class RealOcs:
         self.port, self.http_port = int(ready[1]), int(ready[2])
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def stop(self) -> None:
+        """Ask it to end, and do not wait."""
         assert self._process is not None
         self._process.terminate()
+
+    def __exit__(self, *_exception: object) -> None:
+        assert self._process is not None
+        self.stop()
         self._process.communicate()
         assert self._process.returncode == 0
 
