@@ -45,6 +45,7 @@ class RealOcs:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
+        self.log.parent.mkdir(exist_ok=True)
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [

@@ -25,8 +25,11 @@ COMMANDS: Final = {
 PATIENCE_S = 30.0
 """How long a stranger may take for a step; nothing is judged by it."""
 
-running: dict[str, Path] = {}
-"""Logs of the strangers that run now, by name: shown with every test that fails (conftest.py)."""
+SHOWN_CHARACTERS_MAX = 20_000
+"""How much of a log is shown, from its end."""
+
+shown: list[Stranger] = []
+"""Strangers that run now, or ended with the test that failed: their logs are shown with it (conftest.py)."""
 
 
 def needs(*packages: str) -> list[pytest.MarkDecorator]:
@@ -59,17 +62,13 @@ class Stranger:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call of the C library, resolved before
             )
-        running[self.name] = self.log
+        shown.append(self)
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self.stop()
-        running.pop(self.name, None)
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        if kind is None:  # else it stands there until the report of the test that fails is made
+            shown.remove(self)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for who does not listen."""
@@ -80,6 +79,10 @@ class Stranger:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def finished(self) -> int:
         """Wait for its own end; its exit code."""
@@ -97,8 +100,7 @@ class Stranger:
         """Wait for something that it has to do; it may not die meanwhile."""
 
         def step() -> bool:
-            assert self._process is not None
-            assert self._process.poll() is None, f"{self.name} ended with {self._process.returncode}"
+            assert not self.has_ended, f"{self.name} ended"
             return holds()
 
         await_that(step, what)

@@ -45,6 +45,8 @@ class Tap:
 
     def __init__(self, upstream: int) -> None:
         self.said: list[Said] = []
+        self.swallows = False
+        """What the server says is noted and goes no further."""
         self._upstream = upstream
         self._connections = 0
         self._open: list[socket.socket] = []
@@ -58,8 +60,7 @@ class Tap:
 
     def __exit__(self, *_exception: object) -> None:
         _end(self._listener)
-        for end in list(self._open):
-            _end(end)
+        self.cut()
         for thread in self._threads:
             thread.join(20)
             assert not thread.is_alive()
@@ -67,6 +68,11 @@ class Tap:
     def connect(self) -> socket.socket:
         """A bare connection through the tap."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def cut(self) -> None:
+        """Close every connection on both sides."""
+        for end in list(self._open):
+            _end(end)
 
     def of(self, command: int, *, from_server: bool, request: bool) -> list[Read]:
         """Requests or answers of one command that one side has said so far."""
@@ -106,6 +112,8 @@ class Tap:
             while len(pending) >= 4 and len(pending) >= (length := int.from_bytes(pending[1:4], "big")) > 0:
                 self.said.append(Said(number, from_server, pending[:length]))
                 pending = pending[length:]
+            if from_server and self.swallows:
+                continue
             try:
                 sink.sendall(chunk)
             except OSError:
