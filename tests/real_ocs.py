@@ -15,6 +15,7 @@ from diameter.message import Message
 
 from ocs.server import counters
 from tests.house.source import ROOT
+from tests.strangers import shown
 
 CAPTURES = ROOT / "tests" / "vectors" / "captures"
 CAPTURED_MSISDN, CAPTURED_IMSI = b"491700000001", b"001010000000001"
@@ -35,6 +36,7 @@ class RealOcs:
     """`ocs serve` in a folder of its own; `settings` are variables such as OCS_CHARGING__VALIDITY_S, `options` words."""
 
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
+        self.name = "ocs serve"
         self.folder = folder / "ocs-data"
         self.log = folder / "serve.log"
         self.port = self.http_port = 0
@@ -65,6 +67,7 @@ class RealOcs:
             self._process.communicate()
             raise AssertionError(self.log.read_text(encoding="utf-8"))
         self.port, self.http_port = int(ready[1]), int(ready[2])
+        shown.append(self)
         return self
 
     def stop(self) -> None:
@@ -72,11 +75,17 @@ class RealOcs:
         assert self._process is not None
         self._process.terminate()
 
-    def __exit__(self, *_exception: object) -> None:
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         assert self._process is not None
         self.stop()
         self._process.communicate()
         assert self._process.returncode == 0
+        if kind is None:  # else its log stands there until the report of the test that fails is made
+            shown.remove(self)
 
     def ocs(self, *words: str) -> Any:
         """One command on the server's store, which has to succeed; its JSON."""

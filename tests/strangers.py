@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import pytest
 
@@ -28,8 +28,20 @@ PATIENCE_S = 30.0
 SHOWN_CHARACTERS_MAX = 20_000
 """How much of a log is shown, from its end."""
 
-shown: list[Stranger] = []
-"""Strangers that run now, or ended with the test that failed: their logs are shown with it (conftest.py)."""
+
+class Logged(Protocol):
+    """A process that keeps a log."""
+
+    name: str
+    log: Path
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, however."""
+
+
+shown: list[Logged] = []
+"""Processes that run now, or ended with the test that failed: their logs are shown with it (conftest.py)."""
 
 
 def needs(*packages: str) -> list[pytest.MarkDecorator]:

@@ -1,4 +1,4 @@
-"""What the strangers of a test said is shown with it when it fails."""
+"""What the processes of a test said is shown with it when it fails."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tests.strangers import SHOWN_CHARACTERS_MAX, shown
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        for stranger in list(shown):
-            report.sections.append((f"log of {stranger.name}", stranger.said()[-SHOWN_CHARACTERS_MAX:]))
-            if stranger.has_ended:
-                shown.remove(stranger)
+        for each in list(shown):
+            said = each.log.read_text(encoding="utf-8", errors="replace")
+            report.sections.append((f"log of {each.name}", said[-SHOWN_CHARACTERS_MAX:]))
+            if each.has_ended:
+                shown.remove(each)
     return report
