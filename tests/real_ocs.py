@@ -48,7 +48,7 @@ class RealOcs:
 
     def __enter__(self) -> Self:
         self.log.parent.mkdir(exist_ok=True)
-        with self.log.open("w", encoding="utf-8") as log:
+        with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ocs", "serve", "--data-dir", str(self.folder)),
@@ -74,6 +74,11 @@ class RealOcs:
         """Ask it to end, and do not wait."""
         assert self._process is not None
         self._process.terminate()
+
+    def restart(self) -> None:
+        """End it and start it again with the same settings, on the same folder; its log goes on."""
+        self.__exit__(None, None, None)
+        self.__enter__()
 
     @property
     def has_ended(self) -> bool:

@@ -106,7 +106,7 @@ class Stranger:
 
     def await_line(self, text: str, times: int = 1) -> None:
         """Wait until its log has said something so often."""
-        await_that(lambda: self.said().count(text) >= times, f"{self.name} says {text!r}")
+        self.await_that(lambda: self.said().count(text) >= times, f"{self.name} says {text!r}")
 
     def await_that(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for something that it has to do; it may not die meanwhile."""
