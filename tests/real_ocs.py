@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -15,6 +17,7 @@ from diameter.message import Message
 
 from ocs.server import counters
 from tests.house.source import ROOT
+from tests.real_valkey import _die_with_parent
 from tests.strangers import shown
 
 CAPTURES = ROOT / "tests" / "vectors" / "captures"
@@ -59,6 +62,7 @@ class RealOcs:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=partial(_die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one call of the C library
             )
         assert self._process.stdout is not None
         ready = READY.fullmatch(self._process.stdout.readline())
@@ -89,7 +93,7 @@ class RealOcs:
         self.stop()
         self._process.communicate()
         assert self._process.returncode == 0
-        if kind is None:  # else its log stands there until the report of the test that fails is made
+        if kind is None and self in shown:  # else until the report of the test that fails is made
             shown.remove(self)
 
     def ocs(self, *words: str) -> Any:

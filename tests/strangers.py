@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -72,14 +74,14 @@ class Stranger:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call of the C library, resolved before
+                preexec_fn=partial(_die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - so that it ends its children
             )
         shown.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self.stop()
-        if kind is None:  # else it stands there until the report of the test that fails is made
+        if kind is None and self in shown:  # else until the report of the test that fails is made
             shown.remove(self)
 
     def stop(self) -> None:

@@ -234,6 +234,7 @@ def test_kamailio_cuts_the_call_when_the_money_ends(called: Switch) -> None:
     pairs = [said(*pair) for pair in called.charged(POOR)]
     assert_a_session(pairs)
     *before, last, ended = pairs
+    assert all(each.is_final for each in pairs if each.granted_s is not None and each.granted_s < RESERVE_S)
     # What it reports depends on its timers, of whole seconds; the last grant is always all that is left.
     reported_s = sum(each.used_s for each in (*before, last))
     if last.result == CREDIT_LIMIT_REACHED:
