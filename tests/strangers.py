@@ -106,9 +106,9 @@ class Stranger:
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def await_line(self, text: str, times: int = 1) -> None:
-        """Wait until its log has said something so often."""
-        self.await_that(lambda: self.said().count(text) >= times, f"{self.name} says {text!r}")
+    def await_line(self, text: str) -> None:
+        """Wait until its log has said something."""
+        self.await_that(lambda: text in self.said(), f"{self.name} says {text!r}")
 
     def await_that(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for something that it has to do; it may not die meanwhile."""
