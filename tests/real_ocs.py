@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from diameter.message import Message
 
 from ocs.server import counters
 from tests.house.source import ROOT
+from tests.real_valkey import _die_with_parent
+from tests.strangers import shown
 
 CAPTURES = ROOT / "tests" / "vectors" / "captures"
 CAPTURED_MSISDN, CAPTURED_IMSI = b"491700000001", b"001010000000001"
@@ -24,10 +28,18 @@ READY = re.compile(r"ready diameter=127\.0\.0\.1:(\d+) http=127\.0\.0\.1:(\d+)\n
 _IDLE_S = 20
 
 
+class Connectable(Protocol):
+    """A server, or what stands before one."""
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+
+
 class RealOcs:
     """`ocs serve` in a folder of its own; `settings` are variables such as OCS_CHARGING__VALIDITY_S, `options` words."""
 
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
+        self.name = "ocs serve"
         self.folder = folder / "ocs-data"
         self.log = folder / "serve.log"
         self.port = self.http_port = 0
@@ -38,7 +50,8 @@ class RealOcs:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        with self.log.open("w", encoding="utf-8") as log:
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ocs", "serve", "--data-dir", str(self.folder)),
@@ -49,6 +62,7 @@ class RealOcs:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=partial(_die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one call of the C library
             )
         assert self._process.stdout is not None
         ready = READY.fullmatch(self._process.stdout.readline())
@@ -57,13 +71,30 @@ class RealOcs:
             self._process.communicate()
             raise AssertionError(self.log.read_text(encoding="utf-8"))
         self.port, self.http_port = int(ready[1]), int(ready[2])
+        shown.append(self)
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def stop(self) -> None:
+        """Ask it to end, and do not wait."""
         assert self._process is not None
         self._process.terminate()
+
+    def restart(self) -> None:
+        """End it and start it again with the same settings, on the same folder; its log goes on."""
+        self.__exit__(None, None, None)
+        self.__enter__()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        assert self._process is not None
+        self.stop()
         self._process.communicate()
         assert self._process.returncode == 0
+        if kind is None and self in shown:  # else until the report of the test that fails is made
+            shown.remove(self)
 
     def ocs(self, *words: str) -> Any:
         """One command on the server's store, which has to succeed; its JSON."""

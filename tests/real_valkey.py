@@ -22,10 +22,10 @@ _lent: set[int] = set()
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(number: int = signal.SIGKILL) -> None:
     """A run of the tests that is itself killed leaves no server behind (PR_SET_PDEATHSIG, Linux only)."""
     if _prctl is not None:
-        _prctl(1, signal.SIGKILL)
+        _prctl(1, number)
 
 
 def free_port(distance: int = 0) -> int:

@@ -22,7 +22,7 @@ from diameter.message.commands import (
 )
 
 from tests.conformance.test_python_diameter import capabilities, ccr, origin, say
-from tests.real_ocs import RealOcs
+from tests.real_ocs import Connectable, RealOcs
 
 MIB = 1_048_576
 VALIDITY_S = 77
@@ -73,7 +73,7 @@ class Element:
 
 
 @contextmanager
-def element(server: RealOcs, place: int) -> Iterator[Element]:
+def element(server: Connectable, place: int) -> Iterator[Element]:
     with server.connect() as connection:
         made = Element(connection, place)
         assert made.say(capabilities()).result_code == 2001

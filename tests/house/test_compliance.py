@@ -97,8 +97,44 @@ def holes(page: str) -> list[str]:
     return found
 
 
+def strangers(page: str) -> list[str]:
+    """What is wrong with the programs of others: tests that do not exist, rows that are not claimed."""
+    claimed = {
+        f"{claim.rfc}: {'.'.join(map(str, claim.section))}"
+        for claim in claims(page)
+        if claim.level in {"C", "PC"}
+    }
+    found = []
+    for line in page.partition("## Strangers")[2].partition("## RFC")[0].splitlines():
+        found += [
+            f"there is no test {name}" for name in NAMED.findall(line) if "::" in name and not exists(name)
+        ]
+        for rfc, sections in re.findall(r"(RFC [0-9]+): ([0-9., ]+)", line):
+            found += [
+                f"{rfc}: {section} is not claimed"
+                for section in sections.split(", ")
+                if f"{rfc}: {section.strip()}" not in claimed
+            ]
+    return found
+
+
 def test_the_statement_of_compliance_holds() -> None:
-    assert faults(PAGE.read_text(encoding="utf-8")) == []
+    page = PAGE.read_text(encoding="utf-8")
+    assert faults(page) == []
+    assert strangers(page) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| x | y | RFC 6733: 3 | `conformance/test_gone.py::test_x` |",
+        "| x | y | RFC 6733: 2.7 | |",
+        "| x | y | RFC 6733: 3; RFC 8506: 3.2, 99 | |",
+    ],
+)
+def test_a_stranger_that_proves_nothing_is_found(row: str) -> None:
+    page = PAGE.read_text(encoding="utf-8").replace("## RFC", f"{row}\n## RFC", 1)
+    assert len(strangers(page)) == 1
 
 
 def made_up(row: str) -> str:
