@@ -190,9 +190,6 @@ QUOTA_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "who has nothing is refused and not restricted": (
         ("if units == 0 and not restricts then code", "if units == 0 then code"),
     ),
-    "who is restricted is not told so again": (
-        ("local restricted = restricts and session", "local restricted = false and session"),
-    ),
 }
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
