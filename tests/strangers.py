@@ -110,17 +110,17 @@ class Stranger:
         """Wait until its log has said something."""
         self.await_that(lambda: text in self.said(), f"{self.name} says {text!r}")
 
-    def await_that(self, holds: Callable[[], bool], what: str) -> None:
+    def await_that(self, holds: Callable[[], object], what: str) -> None:
         """Wait for something that it has to do; it may not die meanwhile."""
 
-        def step() -> bool:
+        def step() -> object:
             assert not self.has_ended, f"{self.name} ended"
             return holds()
 
         await_that(step, what)
 
 
-def await_that(holds: Callable[[], bool], what: str) -> None:
+def await_that(holds: Callable[[], object], what: str) -> None:
     """Wait until something holds, and fail by its name where it does not come."""
     give_up = time.monotonic() + PATIENCE_S
     while not holds():

@@ -10,10 +10,12 @@ from contextlib import ExitStack
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from queue import Queue
 from string import Template
 from typing import Any, NamedTuple, Self
 
 import pytest
+from diameter.message.commands import AbortSessionRequest, ReAuthRequest
 from diameter.message.constants import APP_DIAMETER_CREDIT_CONTROL_APPLICATION, VENDOR_TGPP
 from diameter.node import Node
 from diameter.node.application import Application
@@ -31,8 +33,9 @@ pytestmark = needs("freediameter")
 TEMPLATE = Template((ROOT / "tests/conformance/strangers/freediameter.conf").read_text(encoding="utf-8"))
 RELAY, SECURED, BYSTANDER = "relay.example.net", "secured.example.net", "bystander.example.net"
 GATEWAY, OCS, OTHER = "pgw.example.net", "ocs.example.org", "other.example.org"
-CER, CCR, DWR, DPR = 257, 272, 280, 282
+CER, RAR, CCR, ASR, DWR, DPR = 257, 258, 272, 274, 280, 282
 RELAY_APPLICATION = 0xFFFF_FFFF
+SUCCESS = 2001
 REBOOTING = 0
 GRANTED = (2001, [2001])
 COST = Decimal("0.04")
@@ -52,6 +55,18 @@ address = "127.0.0.0/8"
 """
 
 
+class Obedient(Application):  # type: ignore[misc]
+    """Answers what the server asks with success, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__(APP_DIAMETER_CREDIT_CONTROL_APPLICATION, is_auth_application=True)
+        self.asked: Queue[Any] = Queue()
+
+    def handle_request(self, message: Any) -> None:
+        self.asked.put(message)
+        self.send_answer(self.generate_answer(message, result_code=SUCCESS))
+
+
 class Gateway:
     """A packet gateway of python-diameter that the relays dial."""
 
@@ -61,10 +76,9 @@ class Gateway:
         self._node: Any = Node(GATEWAY, "example.net", ["127.0.0.1"], self.port, vendor_ids=[VENDOR_TGPP])
         self._node.wakeup_interval = 0.1
         peers = [self._node.add_peer(f"aaa://{name}", "example.org") for name in (RELAY, SECURED)]
-        self._application: Any = Application(
-            APP_DIAMETER_CREDIT_CONTROL_APPLICATION, is_auth_application=True
-        )
-        self._node.add_application(self._application, peers, realms=["example.org"])
+        self._application: Any = Obedient()
+        self.asked: Queue[Any] = self._application.asked
+        self._node.add_application(self._application, peers, realms=["example.org", "example.net"])
 
     def __enter__(self) -> Self:
         self._node.start()
@@ -255,6 +269,35 @@ def test_a_session_is_charged_through_the_relay(network: Network, relay: Strange
 def test_a_refusal_comes_back_through_the_relay(network: Network, relay: Stranger) -> None:
     answer = network.gateway.ask(2, 1, "pgw.example.net;2;never opened", used=1)
     assert (answer.result_code, answer.origin_host) == (5002, OCS.encode())
+
+
+def test_what_we_ask_first_goes_through_the_relay_and_its_answer_comes_back(
+    network: Network, relay: Stranger
+) -> None:
+    """RFC 6733 sections 8.3 and 8.5, CLIENTS 24: a top-up has the gateway ask anew, an ended session is told."""
+    server, tap, gateway = network.server, network.tap, network.gateway
+    msisdn, session = "491700000077", "pgw.example.net;6;poor"
+    server.ocs("subscriber", "create", msisdn, "--tariff", "flat-data", "--credit", "0.05")
+    assert results([gateway.ask(1, 0, session, msisdn=msisdn)]) == [GRANTED]
+    server.ocs("topup", msisdn, "10.00", "--id", "poor")
+    again = gateway.asked.get(timeout=PATIENCE_S)
+    assert isinstance(again, ReAuthRequest)
+    assert results([gateway.ask(2, 1, session, used=MIB, msisdn=msisdn)]) == [GRANTED]
+    assert server.ocs("session", "end", session)["client_told"] is True
+    ended = gateway.asked.get(timeout=PATIENCE_S)
+    assert isinstance(ended, AbortSessionRequest)
+    for command, request in ((RAR, again), (ASR, ended)):
+        assert (request.session_id, request.destination_host) == (session, GATEWAY.encode())
+        assert request.route_record == [OCS.encode()]
+        await_that(partial(tap.of, command, from_server=False, request=False), "the gateway's answer")
+        (answered,) = tap.of(command, from_server=False, request=False)
+        (asked,) = tap.of(command, from_server=True, request=True)
+        assert (answered.value(268), answered.value(264)) == (SUCCESS, GATEWAY.encode())
+        assert answered.typed.header.hop_by_hop_identifier == asked.typed.header.hop_by_hop_identifier
+        assert request.header.hop_by_hop_identifier != asked.typed.header.hop_by_hop_identifier
+    assert gateway.ask(3, 2, session, used=MIB, ends=True, msisdn=msisdn).result_code == SUCCESS
+    assert server.balance(msisdn) == ("10.03", "0.00")
+    assert server.count("ocs_answers_stray_total") == 0
 
 
 def test_what_a_lost_server_was_asked_is_asked_again_elsewhere_and_counts_once(
