@@ -236,12 +236,34 @@ def identity(frame: Frame) -> bytes:
     return b"|".join(next((avp.payload for avp in avps if avp.code == code), b"") for code in (263, 416, 415))
 
 
+def is_event(frame: Frame) -> bool:
+    """Whether a request is a one-time event."""
+    return any(
+        int.from_bytes(avp.payload, "big") == 4 for avp in everywhere(read_avps(frame.octets[20:]) or (), 416)
+    )
+
+
+def is_refund(frame: Frame) -> bool:
+    """Whether a request is an event that asks for something back."""
+    actions = everywhere(read_avps(frame.octets[20:]) or (), 436)
+    return is_event(frame) and any(int.from_bytes(avp.payload, "big") == 1 for avp in actions)
+
+
 def justified_micros(frame: Frame) -> int:
-    """The most that a request can have debited, at 0.01 per started MiB and 0.10 per started minute."""
-    octets = seconds = 0
-    for report in everywhere(read_avps(frame.octets[20:]) or (), 446):
+    """The most that a request can have debited, at 0.01 per started MiB, 0.10 per started minute and 0.09 a message.
+
+    An event debits what it asks for, and what the server chooses where it asks for nothing: 10 MiB, a minute or a message.
+    """
+    avps = read_avps(frame.octets[20:]) or ()
+    octets = seconds = events = chosen = 0
+    told = list(everywhere(avps, 446))
+    if is_event(frame):
+        told += everywhere(avps, 437)
+        chosen = max(1, len(list(everywhere(avps, 456)))) * 100_000
+    for report in told:
         for avp in report.members or ():
             number = int.from_bytes(avp.payload, "big")
             octets += number if avp.code in {412, 414, 421} else 0
             seconds += number if avp.code == 420 else 0
-    return -(-octets // 1_048_576) * 10_000 + -(-seconds // 60) * 100_000
+            events += number if avp.code == 417 else 0
+    return -(-octets // 1_048_576) * 10_000 + -(-seconds // 60) * 100_000 + events * 90_000 + chosen
