@@ -43,6 +43,7 @@ class Event(Charging):
         self._known = None  # of a session of that name, which is none of ours
 
     def _find(self) -> None:
+        self._debits = None  # they are another account's, if the number has moved
         if self._ask.ids:
             super()._find()
         else:
@@ -64,7 +65,8 @@ class Event(Charging):
         wallet = book.wallets(profile, tariff) if tariff is not None else None
         due = wallet is not None and self._action != REFUND_ACCOUNT and wallet.due(now_ms)
         renewed = renewal(profile, wallet, now_ms) if due and wallet is not None else b""
-        made = event_plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, wallet)
+        own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
+        made = event_plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, wallet, own)
         body = pack_event_plan(ask, profile, part.offset_ms, SKEW_MS_MAX, now_ms, key, made, renewed)
         name, keys, *more = self._call(profile)
         prefix = book.parts.keys[profile.partition]

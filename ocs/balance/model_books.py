@@ -22,7 +22,6 @@ class Terms(NamedTuple):
 
     ``chosen`` is what is granted where nothing is asked (None: the most); with ``adapt_s`` such a grant follows the speed of use up to
     the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal.
-    ``event_units`` are those of a one-time event that asks for none (None: the most).
     """
 
     most: tuple[int, int, int]
@@ -34,7 +33,6 @@ class Terms(NamedTuple):
     adapt_s: int = 0
     share: int = 0
     restricts: bool = False
-    event_units: tuple[int, int, int] | None = None
 
 
 @dataclass(slots=True)

@@ -259,7 +259,7 @@ class _Debit:
 
     def __init__(self, model: Model, account: Account, ask: Ask, now_ms: int, member: str) -> None:
         self.account, self.ask, self.now_ms, self.member = account, ask, now_ms, member
-        self.most = model.terms.event_units or model.terms.most
+        self.most = model.terms.chosen or model.terms.most
         session = Session(account.name, model.versions.newest(account.own(member).offer, now_ms), member)
         self.request = Request(
             model.terms, account, session, ask._replace(kind=INITIAL), now_ms, model.versions

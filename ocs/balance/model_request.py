@@ -166,7 +166,14 @@ class Request:
             return
         service = self.session.services.get(row.asked.key)
         reported = used[row.unit - 1]
-        if service is None or row.earlier is None or service.unit != row.unit or reported == NOT_GIVEN:
+        restricted = service is not None and service.final and not service.grant
+        if (
+            service is None
+            or restricted
+            or row.earlier is None
+            or service.unit != row.unit
+            or reported == NOT_GIVEN
+        ):
             row.quarantined_units = max(0, *used)
         else:
             seconds = (self.now_ms - service.granted_ms) // 1000 + 1

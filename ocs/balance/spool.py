@@ -8,8 +8,10 @@ Laws
 2. An entry is charged under the identity of its request, so that charging it twice (a crash between the charge and the end of its file,
    a client that repeats) counts once; it is priced at the instant at which it was received.
 3. A file ends when all of its entries were decided. What the store refuses by then (the session is long gone) is set aside beside it,
-   for a human, and counted; it is never dropped in silence.
-4. A torn or foreign end of a file was never acknowledged; what stands before it is charged.
+   for a human, and counted; it is never dropped in silence. That human compares with the records: a crash between a charge and the end
+   of its file, and a restart minutes later, leaves there what was charged.
+4. A torn end of a file was never acknowledged; what stands before it is charged. What is whole and cannot be read (another release wrote
+   it) keeps its file, as <file>.unread, and is counted. No file, whatever is in it, keeps another from being charged.
 5. It is bounded (limits.SPOOL_ENTRIES_MAX): beyond, terminations are answered 3004 like everything else.
 
 Files: <folder>/<worker>-<n>.spool, each a row of entries: length and CRC-32 of what follows (8 octets), and a MessagePack array of the
@@ -22,7 +24,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -39,6 +40,14 @@ from ocs.units import Unit
 
 _HEAD: Final = struct.Struct("<II")
 _ENTRY_OCTETS_MAX: Final = 1 << 20
+_FILE_OCTETS_MAX: Final = 8 << 20
+"""A file that is longer is closed although the store is still away: it is read as a whole when its turn comes."""
+_UNDECIDED: Final = frozenset((Code.EPOCH, Code.SKEW, Code.STALE))
+"""Outcomes that decide nothing: the store is away, a clock is wrong, a tariff is not known here yet."""
+
+
+COUNTED: Final = ("spooled", "spool_charged", "spool_refused", "spool_unread", "spool_faults")
+"""What a spool counts, for metrics."""
 
 
 class Charges(Protocol):
@@ -67,22 +76,25 @@ class _Waiting(NamedTuple):
     otherwise: Outcome
 
 
-@dataclass(slots=True)
-class _Closed:
-    """A file that is no longer written to, and its entries that are not decided."""
-
-    path: Path
-    left: list[Entry]
-
-
 class Spool:
     """Stands before the book of one worker; what it does not keep goes straight through."""
 
-    def __init__(self, book: Charges, folder: Path, worker: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        book: Charges,
+        folder: Path,
+        worker: str,
+        clock: Clock,
+        tell: Callable[[str], None] = lambda _why: None,
+    ) -> None:
+        """``tell`` is told why something of the spool could not be done."""
         self._book = book
         self._folder = folder
         self._worker = worker
         self._clock = clock
+        self._tell = tell
+        self._why = ""
+        self._decided: dict[Path, set[int]] = {}
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,7 +103,7 @@ class Spool:
         self._octets = 0
         self.entries = 0
         """Entries on disk that are not decided."""
-        self.counts = dict.fromkeys(("spooled", "spool_charged", "spool_refused", "spool_faults"), 0)
+        self.counts = dict.fromkeys(COUNTED, 0)
 
     @property
     def ready(self) -> bool:
@@ -107,7 +119,7 @@ class Spool:
         self._book.charge(ask, lambda outcome: self._ended(Entry(at_ms, ask), done, outcome), via)
 
     def _ended(self, entry: Entry, done: Answered, outcome: Outcome) -> None:
-        if outcome.code != Code.EPOCH or self.entries + len(self._waiting) >= SPOOL_ENTRIES_MAX:
+        if outcome.code not in _UNDECIDED or self.entries + len(self._waiting) >= SPOOL_ENTRIES_MAX:
             done(outcome)
             return
         self._waiting.append(_Waiting(entry, done, outcome))
@@ -118,22 +130,30 @@ class Spool:
 
     async def _write(self) -> None:
         """Write what waits, all of it with one fsync, until nothing waits."""
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            octets = b"".join([_row(each.entry) for each in batch])
-            try:
-                await asyncio.to_thread(_append, self._path(self._number), self._octets, octets)
-            except OSError:
-                self.counts["spool_faults"] += 1
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                octets = b"".join([_row(each.entry) for each in batch])
+                try:
+                    await asyncio.to_thread(_append, self._path(self._number), self._octets, octets)
+                except OSError as fault:
+                    self._failed(f"terminations cannot be kept: {fault}")
+                    for each in batch:
+                        _say(each.done, each.otherwise)
+                    continue
+                self._octets += len(octets)
+                self.entries += len(batch)
+                self.counts["spooled"] += len(batch)
                 for each in batch:
-                    each.done(each.otherwise)
-                continue
-            self._octets += len(octets)
-            self.entries += len(batch)
-            self.counts["spooled"] += len(batch)
-            for each in batch:
-                each.done(_kept(each.entry.ask))
-        self._writing = None
+                    _say(each.done, _kept(each.entry.ask))
+        finally:
+            self._writing = None
+
+    def _failed(self, why: str) -> None:
+        self.counts["spool_faults"] += 1
+        if why != self._why:  # what is tried again and again is told once
+            self._why = why
+            self._tell(why)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._worker}-{number:08}.spool"
@@ -143,53 +163,69 @@ class Spool:
     async def keep_up(self, others: Callable[[str], bool] = lambda _worker: False) -> None:
         """Charge what is on disk, again and again until cancelled; ``others`` tells which other workers' files are ours by now."""
         closed = [
-            _Closed(path, await asyncio.to_thread(read, path))
+            path
             for path in await asyncio.to_thread(_files, self._folder)
             if path != self._path(self._number) and (_worker(path) == self._worker or others(_worker(path)))
         ]
-        self.entries += sum(len(each.left) for each in closed)
+        for path in closed:
+            try:
+                self.entries += len((await asyncio.to_thread(read, path)).entries)
+            except OSError as fault:
+                self._failed(f"{path.name} cannot be read: {fault}")
         while True:
-            for each in closed if self.ready else ():
+            for path in tuple(closed) if self.ready else ():
                 try:
-                    await self._settle(each)
-                except OSError:
-                    self.counts["spool_faults"] += (
-                        1  # a full disk, for one: nothing is lost, and it is tried again
-                    )
-            closed = [each for each in closed if each.left]
+                    if await self._settle(path):
+                        closed.remove(path)
+                except Exception as fault:  # noqa: BLE001 - law 4: whatever it is, the next file has its turn, and this one again
+                    self._failed(f"{path.name} cannot be charged: {fault!r}")
             await asyncio.sleep(SPOOL_PAUSE_MS / 1000)
-            if self._octets and self._writing is None:
-                path = self._path(self._number)
+            if self._octets and self._writing is None and (self.ready or self._octets > _FILE_OCTETS_MAX):
+                closed.append(self._path(self._number))
                 self._number, self._octets = self._number + 1, 0
-                closed.append(_Closed(path, await asyncio.to_thread(read, path)))
 
-    async def _settle(self, file: "_Closed") -> None:
-        """Charge what is left of a file; what finds no store, or a tariff that is not known here yet, is left for later."""
-        left: list[Entry] = []
+    async def _settle(self, path: Path) -> bool:
+        """Charge what of a file is not decided; True when all of it is."""
+        found = await asyncio.to_thread(read, path)
+        decided = self._decided.setdefault(path, set())
+        left = [(place, entry) for place, entry in enumerate(found.entries) if place not in decided]
         refused: list[Entry] = []
-        for start in range(0, len(file.left), SPOOL_UNDER_WAY_MAX):
-            batch = file.left[start : start + SPOOL_UNDER_WAY_MAX]
-            codes = await asyncio.gather(*[self._again(each) for each in batch])
-            for entry, code in zip(batch, codes, strict=True):
-                if code == Code.EPOCH:
-                    left.append(entry)
-                elif code != Code.SUCCESS and _tells(entry.ask):
+        for start in range(0, len(left), SPOOL_UNDER_WAY_MAX):
+            batch = left[start : start + SPOOL_UNDER_WAY_MAX]
+            codes = await asyncio.gather(*[self._again(entry) for _, entry in batch])
+            for (place, entry), code in zip(batch, codes, strict=True):
+                if code in _UNDECIDED:
+                    continue
+                decided.add(place)
+                if code != Code.SUCCESS and _tells(entry.ask):
                     refused.append(entry)
         if refused:
             octets = b"".join([_row(each) for each in refused])
             await asyncio.to_thread(_append, self._folder / f"{self._worker}.refused", None, octets)
-        decided = len(file.left) - len(left)
-        file.left = left
-        if not left:
-            await asyncio.to_thread(_remove, file.path)
-        self.entries -= decided
-        self.counts["spool_charged"] += decided - len(refused)
+        whole = len(decided) == len(found.entries)
+        if whole:
+            await asyncio.to_thread(_set_aside if found.unread else _remove, path)
+            del self._decided[path]
+            self.counts["spool_unread"] += found.unread
+        now_decided = len(left) - (len(found.entries) - len(decided))
+        self.entries -= now_decided
+        self.counts["spool_charged"] += now_decided - len(refused)
         self.counts["spool_refused"] += len(refused)
+        return whole
 
     async def _again(self, entry: Entry) -> Code:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._book.charge(entry.ask, future.set_result, at_ms=entry.at_ms)
         return Code((await future).code)
+
+
+def _say(done: Answered, outcome: Outcome) -> None:
+    """Tell one client's receiver; a defect in it keeps no other from being told."""
+    try:
+        done(outcome)
+    except Exception as error:  # noqa: BLE001 - told, and the next one's turn
+        told = {"message": "a request met a defect of its receiver", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
 
 
 def _kept(ask: Ask) -> Outcome:
@@ -216,19 +252,34 @@ def _row(entry: Entry) -> bytes:
     return _HEAD.pack(len(packed), zlib.crc32(packed)) + packed
 
 
-def read(path: Path) -> list[Entry]:
-    """Read the entries of a file, up to its end or to what is torn (law 4)."""
-    return list(_entries(path.read_bytes()))
+class Read(NamedTuple):
+    """What a file says: its entries up to its end or to what is torn, and how many whole rows are none that this release can read."""
+
+    entries: list[Entry]
+    unread: int
 
 
-def _entries(octets: bytes) -> Iterator[Entry]:
+def read(path: Path) -> Read:
+    """Read a file; raises OSError."""
+    found, unread = [], 0
+    for packed in _rows(path.read_bytes()):
+        try:
+            fields = msgpack.unpackb(packed, unicode_errors="surrogateescape", strict_map_key=False)
+            found.append(_entry(fields))
+        except (ValueError, TypeError):
+            unread += 1
+    return Read(found, unread)
+
+
+def _rows(octets: bytes) -> Iterator[bytes]:
     at = 0
     while at + _HEAD.size <= len(octets):
         length, checksum = _HEAD.unpack_from(octets, at)
         packed = octets[at + _HEAD.size : at + _HEAD.size + length]
-        if length > _ENTRY_OCTETS_MAX or len(packed) < length or zlib.crc32(packed) != checksum:
+        # zeroes are what a file is full of whose end was not written when the power went
+        if not 0 < length <= _ENTRY_OCTETS_MAX or len(packed) < length or zlib.crc32(packed) != checksum:
             return
-        yield _entry(msgpack.unpackb(packed, unicode_errors="surrogateescape", strict_map_key=False))
+        yield packed
         at += _HEAD.size + length
 
 
@@ -267,6 +318,11 @@ def _append(path: Path, from_octet: int | None, octets: bytes) -> None:
 def _remove(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.unlink()
+    _sync(path.parent)
+
+
+def _set_aside(path: Path) -> None:
+    path.rename(path.with_suffix(".unread"))
     _sync(path.parent)
 
 

@@ -22,6 +22,7 @@ from ocs.charging.ask import (
 )
 from ocs.charging.outcome import Charged, Outcome, ServiceOutcome
 from ocs.charging.plan import LadderText, Plan, QuotaRules, Wallet, plan
+from ocs.charging.quota import ByGroup, Sizes
 from ocs.outcomes import Code, Note
 from ocs.rating.tariff import Tariff
 from ocs.units import UNITS_MAX
@@ -42,14 +43,18 @@ def event_plan(
     ladder_text: LadderText,
     at_ms: int,
     wallet: Wallet | None,
+    own: ByGroup[Sizes] | None = None,
 ) -> Plan:
-    """Make the plan of an event. Of a kind of unit that is not asked for, or 0 of it, the server chooses the usual most."""
+    """Make the plan of an event. Of a kind of unit that is not asked for, or 0 of it, the server chooses the usual: of the family's own
+    sizes where config has any, else the most of a grant.
+    """
     assert ask.event is not None
     if ask.event.action == REFUND_ACCOUNT:
         wished = tuple(each._replace(used=each.wanted, wanted=None) for each in ask.services)
         return plan(ask._replace(services=wished), None, rules, ladder_text, at_ms)
-    usual = rules[:3]
-    whole = tuple(_used_up(each, usual) for each in ask.services)
+    whole = tuple(
+        _used_up(each, rules[:3] if own is None else own[each.rating_group].chosen) for each in ask.services
+    )
     unbounded = rules._replace(octets=_BEYOND_ALL, seconds=_BEYOND_ALL, events=_BEYOND_ALL, validity_s=0)
     opening = ask._replace(kind=INITIAL, services=whole)
     return plan(opening, tariff, unbounded, ladder_text, at_ms, None, wallet)

@@ -58,7 +58,8 @@ def activate(place: Place, path: Path, at: str | None, in_s: int | None, *, as_j
         say.as_json(told)
         return
     how = "stands in the store already" if done.stood else "is in the store"
-    say.line(f"{told['tariff']} {how}; new sessions get it from {told['effective']}")
+    along = ", and running ones go on with it" if new.tariff.takes_along else ""
+    say.line(f"{told['tariff']} {how}; new sessions get it from {told['effective']}{along}")
     say.remark(f"every worker knows it when all of them say ocs_tariff_revision {done.revision}")
 
 

@@ -357,7 +357,13 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         settings, keepers, tariffs, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe)
     )
     equip(book, holdings_on(keepers, tariffs, catalogue_of(settings)))
-    spool = Spool(book, settings.server.data_dir / "spool", config.name, keepers.clock)
+    spool = Spool(
+        book,
+        settings.server.data_dir / "spool",
+        config.name,
+        keepers.clock,
+        lambda why: logger.error("the spool of terminations", why=why),
+    )
     # files of workers that there are no more are the first one's
     workers = {f"worker-{place}" for place in range(settings.server.workers)}
     first = config.name == "worker-0"

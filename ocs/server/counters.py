@@ -77,6 +77,7 @@ STORE_EVENTS: Final = (
     "spooled",
     "spool_charged",
     "spool_refused",
+    "spool_unread",
     "spool_faults",
 )
 """What the Book and its spool count of requests that did not go straight through."""

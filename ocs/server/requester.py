@@ -164,7 +164,11 @@ class Requester:
         for waiting in self._waiting.values():  # aborts first
             while waiting and self._may_send >= 1:
                 _, order = waiting.popitem(last=False)
-                self._may_send -= self._sent_one(order, now_us)
+                try:
+                    self._may_send -= self._sent_one(order, now_us)
+                except Exception as fault:  # noqa: BLE001 - law 4
+                    self._tally.server_request(order.command, "shed")
+                    self._log.warning("a request of ours cannot be written", why=type(fault).__name__)
 
     def _sent_one(self, order: Order, now_us: int) -> float:
         """Send one, or count why not; what it takes of the rate."""

@@ -7,6 +7,7 @@ Laws
 """
 
 import binascii
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,10 +15,11 @@ import msgpack
 
 from ocs.balance.stored_session import OpenSession
 from ocs.diameter.server_initiated import NAMES, Order
-from ocs.limits import ORDERS_PER_MESSAGE_MAX
+from ocs.limits import ORDERS_PER_MESSAGE_MAX, SESSION_ID_OCTETS_MAX
 
 _WIDTH: Final = len(Order._fields)
 _TEXTS: Final = slice(1, 5)
+_IDENTITY: Final = re.compile(r"[!-~]{1,255}")
 _NUMBERS_MAX: Final = 1 << 32
 
 
@@ -68,6 +70,8 @@ def _order(row: Any) -> Order:
         raise ValueError("an order without its numbers")
     if order.command not in NAMES or order.connection < 0:
         raise ValueError(f"an order of command {order.command}")
-    if not all(each.isascii() and each.isprintable() for each in (order.host, order.realm, order.hop)):
+    if not all(_IDENTITY.fullmatch(each) for each in (order.host, order.realm, order.hop)):
         raise ValueError("an order to what is no Diameter identity")
+    if len(order.session_id.encode(errors="surrogateescape")) > SESSION_ID_OCTETS_MAX:
+        raise ValueError("an order about a Session-Id beyond the limit")
     return order

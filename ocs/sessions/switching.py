@@ -4,7 +4,10 @@ A grant that was made before the version was known may reach beyond its instant;
 One server asks, whichever looks first, and once; when it dies meanwhile, the others' grants end by themselves.
 """
 
+from contextlib import suppress
+
 from ocs.balance.keys import slot_of
+from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts
 from ocs.clock import Clock
 from ocs.limits import SWITCH_LATE_MS, SWITCH_TOLD_MS
@@ -38,14 +41,28 @@ class Switching:
             for each in self._tariffs.versions(name)
             if each.takes_along and now_ms - SWITCH_LATE_MS < each.effective_ms <= now_ms
         ]
-        return {
-            each.key: await self._reauthorisation.of_tariff(each.name, self._per_s, but=each.key)
-            for each in begun
-            if await self._is_ours(each)
-        }
+        said = {}
+        for each in begun:
+            if await self._is_ours(each):
+                try:
+                    said[each.key] = await self._reauthorisation.of_tariff(
+                        each.name, self._per_s, but=each.key
+                    )
+                except BaseException:
+                    await self._give_back(each)  # it is done again, by whoever is next
+                    raise
+        return said
 
     async def _is_ours(self, version: Tariff) -> bool:
         """Take it on, unless somebody has."""
-        key = f"reauthorised:{version.key}"
+        key = _mark(version)
         taken = await self._parts.store.execute(slot_of(key), "SET", key, "1", "NX", "PX", SWITCH_TOLD_MS)
         return taken is not None
+
+    async def _give_back(self, version: Tariff) -> None:
+        with suppress(StoreFault):
+            await self._parts.store.execute(slot_of(_mark(version)), "DEL", _mark(version))
+
+
+def _mark(version: Tariff) -> str:
+    return f"reauthorised:{version.key}"

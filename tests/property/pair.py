@@ -38,7 +38,6 @@ ADAPTING = TERMS._replace(
     adapt_s=20,
     share=25,
     restricts=True,
-    event_units=TERMS.most,
 )
 """Grants that follow the speed of use, and no refusal for want of credit."""
 

@@ -71,7 +71,9 @@ end
 local function post(session, s, plan, a, piece, book, own, taken, line, now, voids, at)
   local unit = plan[a + A_UNIT]
   local reported = plan[a + A_USED + unit]
-  if not s or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
+  -- while it is restricted a service has leave to be used elsewhere, where nobody pays (RFC 8506 section 5.6)
+  local restricted = s and session[s + V_FINAL] == 1 and session[s + V_GRANT] == 0
+  if not s or restricted or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
     local foreign = 0
     for i = a + A_USED + 1, a + A_USED + 3 do
       if plan[i] > foreign then foreign = plan[i] end

@@ -91,6 +91,28 @@ def test_usage_while_redirected_is_set_aside_and_not_debited(room: StoreRoom, tm
     assert gateway.book().posted_micros == 0
 
 
+def test_who_was_granted_before_and_is_redirected_now_is_not_debited_either(
+    room: StoreRoom, tmp_path: Path
+) -> None:
+    gateway = Gateway(room, written(tmp_path, REDIRECT), credit_micros=2 * CENT)
+    gateway.begin()
+    assert told(only(gateway.go_on(service(used=octets(2 * MIB), requested={})))) == (2001, 0, 1, PORTAL, 300)
+    for used in (5 * MIB, 500 * MIB):
+        again = only(gateway.go_on(service(used=octets(used), requested={})))
+        assert told(again) == (2001, 0, 1, PORTAL, 300)
+    assert gateway.book().posted_micros == 2 * CENT
+    gateway.top_up(CENT)
+    assert told(only(gateway.go_on(service(used=octets(7 * MIB), requested={})))) == (
+        2001,
+        MIB,
+        1,
+        PORTAL,
+        300,
+    )
+    gateway.end(service(used=octets(MIB)))
+    assert gateway.book().posted_micros == 3 * CENT
+
+
 def test_a_service_without_credit_is_refused_where_the_action_is_to_terminate(
     room: StoreRoom, tmp_path: Path
 ) -> None:

@@ -2,18 +2,22 @@
 
 import asyncio
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from ocs.balance import spool as spooling
 from ocs.balance.charging import Answered
-from ocs.balance.spool import Entry, Spool, read
+from ocs.balance.spool import COUNTED, Entry, Read, Spool, read
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
+from ocs.server.counters import STORE_EVENTS
 from ocs.units import Unit
 
 NOW_MS = 1_800_000_000_000
@@ -75,6 +79,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.spool"))
 
 
+def unread_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.unread"))
+
+
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "SPOOL_PAUSE_MS", 5)
@@ -129,7 +137,7 @@ def test_a_termination_is_on_disk_before_its_client_hears_that_it_is_done(
         row = ServiceOutcome(Code.SUCCESS, Unit.OCTETS, 0, 0, final=False)
         assert outcomes == [Outcome(Code.SUCCESS, Note(0), (row,) * 3)] * 3
         (file,) = files(tmp_path)
-        assert read(file) == [Entry(NOW_MS, ask) for ask in asks]
+        assert read(file) == Read([Entry(NOW_MS, ask) for ask in asks], 0)
         assert (file.stat().st_mode & 0o777, spool.entries, spool.counts["spooled"]) == (0o600, 3, 3)
         assert order[-1] == "told"
         assert order.count("fsync") < 5, "entries that come together share one fsync"
@@ -149,7 +157,7 @@ def test_what_cannot_be_written_is_answered_with_what_the_store_gave(
             assert await told(spool, ended("lost")) == AWAY
         assert (await told(spool, ended("later"))).code == Code.SUCCESS
         (file,) = files(tmp_path)
-        assert [each.ask.session_id for each in read(file)] == ["kept", "later"]
+        assert [each.ask.session_id for each in read(file).entries] == ["kept", "later"]
         assert (spool.entries, spool.counts["spool_faults"]) == (2, 1)
 
     asyncio.run(run())
@@ -205,7 +213,7 @@ def test_a_worker_that_starts_again_charges_what_its_predecessor_kept_and_writes
         work = asyncio.create_task(spool.keep_up(lambda name: name == "worker-3"))
         await until(lambda: len(files(tmp_path)) == 1)
         assert {name for name, _ in book.charged} == {"before", "of one that is no more", "after"}
-        assert [each.ask.session_id for each in read(files(tmp_path)[0])] == ["another's"]
+        assert [each.ask.session_id for each in read(files(tmp_path)[0]).entries] == ["another's"]
         work.cancel()
 
     asyncio.run(run())
@@ -221,9 +229,9 @@ def test_a_torn_end_was_never_acknowledged(tmp_path: Path, cut: int) -> None:
     asyncio.run(run())
     (file,) = files(tmp_path)
     file.write_bytes(file.read_bytes()[:-cut])
-    assert [each.ask.session_id for each in read(file)] == ["whole"]
+    assert [each.ask.session_id for each in read(file).entries] == ["whole"]
     file.write_bytes(b"\xff" * 40)
-    assert read(file) == []
+    assert read(file) == Read([], 0)
 
 
 def test_what_is_refused_by_then_is_set_aside_for_a_human(tmp_path: Path) -> None:
@@ -238,7 +246,7 @@ def test_what_is_refused_by_then_is_set_aside_for_a_human(tmp_path: Path) -> Non
         book.ready = True
         work = asyncio.create_task(spool.keep_up())
         await until(lambda: spool.entries == 0)
-        assert [each.ask.session_id for each in read(tmp_path / "worker-0.refused")] == ["gone"]
+        assert [each.ask.session_id for each in read(tmp_path / "worker-0.refused").entries] == ["gone"]
         assert (spool.counts["spool_charged"], spool.counts["spool_refused"]) == (2, 1)
         work.cancel()
 
@@ -263,3 +271,88 @@ def test_one_that_cannot_be_decided_holds_up_no_other_and_is_not_given_up(tmp_pa
         work.cancel()
 
     asyncio.run(run())
+
+
+def _named(name: bytes) -> bytes:
+    return _row_of(msgpack.packb([1, name.decode()]))
+
+
+def _row_of(packed: bytes) -> bytes:
+    return struct.pack("<II", len(packed), zlib.crc32(packed)) + packed
+
+
+@pytest.mark.parametrize(
+    ("end", "unread"),
+    [
+        (bytes(64), 0),
+        (_named(b"of another release"), 1),
+        (_row_of(b"\xc1"), 1),
+        (_row_of(msgpack.packb(7)), 1),
+    ],
+)
+def test_no_file_whatever_is_in_it_keeps_another_from_being_charged(
+    tmp_path: Path, end: bytes, unread: int
+) -> None:
+    (tmp_path / "worker-0-00000001.spool").mkdir()
+
+    async def run() -> None:
+        told_why: list[str] = []
+        await told(Spool(Book(), tmp_path, "worker-0", Clock()), ended("before"))
+        (file,) = [path for path in files(tmp_path) if path.is_file()]
+        file.write_bytes(file.read_bytes() + end)
+        book = Book()
+        spool = Spool(book, tmp_path, "worker-0", Clock(), told_why.append)
+        await told(spool, ended("after"))
+        book.ready = True
+        book.charged.clear()
+        work = asyncio.create_task(spool.keep_up())
+        await until(lambda: spool.entries == 0)
+        await until(lambda: not [path for path in files(tmp_path) if path.is_file()])
+        assert {name for name, _ in book.charged} == {"before", "after"}
+        assert spool.counts["spool_unread"] == unread
+        assert len(unread_files(tmp_path)) == unread
+        assert told_why
+        assert all("worker-0-00000001.spool" in why for why in told_why)
+        assert not work.done()
+        work.cancel()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("code", [Code.SKEW, Code.STALE])
+def test_a_wrong_clock_decides_nothing(tmp_path: Path, code: Code) -> None:
+    async def run() -> None:
+        undecided = Outcome(code, Note(0), ())
+        book = Book({"a": undecided})
+        book.ready = True
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        assert (await told(spool, ended("a"))).code == Code.SUCCESS
+        work = asyncio.create_task(spool.keep_up())
+        await until(lambda: len(book.charged) > 3)
+        assert spool.entries == 1
+        book.answers.clear()
+        await until(lambda: spool.entries == 0)
+        assert (spool.counts["spool_charged"], spool.counts["spool_refused"]) == (1, 0)
+        work.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_receiver_that_fails_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _told: None)
+        spool = Spool(Book(), tmp_path, "worker-0", Clock())
+
+        def fails(_outcome: Outcome) -> None:
+            raise RuntimeError
+
+        spool.charge(ended("a"), fails)
+        assert (await told(spool, ended("b"))).code == Code.SUCCESS
+        assert (await told(spool, ended("c"))).code == Code.SUCCESS
+        assert spool.entries == 3
+
+    asyncio.run(run())
+
+
+def test_what_a_spool_counts_is_in_the_metrics() -> None:
+    assert set(COUNTED) <= set(STORE_EVENTS)

@@ -19,6 +19,7 @@ from ocs.charging.ask import (
 )
 from ocs.charging.event import Debited, event_plan, read_refund_information, write_refund_information
 from ocs.charging.plan import QuotaRules
+from ocs.charging.quota import ByGroup, Sizes
 from ocs.diameter.faults import DecodeFault
 from ocs.diameter.writers import encode_avps
 from ocs.rating.ladder import Ladder
@@ -149,7 +150,7 @@ rates:
 UNIT, USED, WANTS, PIECES = 2, 3, 6, 10
 
 
-def planned(**wanted: int) -> list[Any]:
+def planned(wanted: dict[str, int], own: ByGroup[Sizes] | None = None) -> list[Any]:
     """The plan's service of a call."""
     units = {"CC-Time": wanted["seconds"]} if wanted else {}
     asked = read(Service_Context_Id="32260@3gpp.org", **services(service(requested=units)))
@@ -158,7 +159,7 @@ def planned(**wanted: int) -> list[Any]:
     def text(ladder: Ladder) -> bytes:
         return str(id(kept.setdefault(id(ladder), ladder))).encode()
 
-    made = event_plan(asked, TARIFF, RULES, text, DAWN_MS, None)
+    made = event_plan(asked, TARIFF, RULES, text, DAWN_MS, None, own)
     assert len(made.ladders) == 1, "one window prices all of it"
     return made.services
 
@@ -167,8 +168,13 @@ def planned(**wanted: int) -> list[Any]:
     ("wanted", "units"), [({}, 60), ({"seconds": 0}, 60), ({"seconds": 7}, 7), ({"seconds": 10**9}, 10**9)]
 )
 def test_all_units_are_wanted_and_used_whatever_a_quota_would_be(wanted: dict[str, int], units: int) -> None:
-    told = planned(**wanted)
+    told = planned(wanted)
     assert (told[UNIT], told[WANTS], told[USED + 1]) == (2, units, units)
+
+
+def test_an_event_that_asks_for_nothing_gets_what_config_says_of_its_family() -> None:
+    told = planned({}, ByGroup({None: Sizes((1, 20, 1), (1, 40, 1), 300)}))
+    assert (told[WANTS], told[USED + 1]) == (20, 20)
 
 
 # ---------------------------------------------------------------- what names a debit

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocs.diameter.server_initiated import ABORT_SESSION, RE_AUTH, Order
-from ocs.limits import ORDERS_PER_MESSAGE_MAX
+from ocs.limits import ORDERS_PER_MESSAGE_MAX, SESSION_ID_OCTETS_MAX
 from ocs.sessions.orders import channel, read_orders, worker_name, write_orders
 
 ORDER = Order(RE_AUTH, "pgw;1;é", "pgw.example.net", "example.net", "dra.example.net", 7, 10)
@@ -39,6 +39,9 @@ def test_what_is_written_is_read() -> None:
         [_changed(1, 5)],
         [_changed(2, "pgw\n.example.net")],
         [_changed(4, "é.example.net")],
+        [_changed(2, "pgw example.net")],
+        [_changed(3, "x" * 256)],
+        [_changed(1, "s" * (SESSION_ID_OCTETS_MAX + 1))],
         [_changed(5, -1)],
         [_changed(5, "7")],
         [_changed(6, -2)],

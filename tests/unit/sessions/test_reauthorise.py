@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocs.balance.link import LinkDown
+from ocs.balance.link import LinkDown, StoreFault
 from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION
 from ocs.diameter.server_initiated import ABORT_SESSION, RE_AUTH, Order
@@ -202,6 +202,26 @@ def test_at_the_instant_of_a_version_that_takes_them_along_its_sessions_are_aske
     assert workers.orders() == [_order("s;1", 7)]
     assert net.run(switching.once()) == net.run(another.once()) == {}
     assert workers.silent()
+
+
+def test_a_version_whose_sessions_could_not_all_be_asked_is_done_again(
+    net: Network, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at(net, INSTANT_MS - 30_000)
+    _open(net, "s;1", f"{FIRST}.7")
+    _at(net, INSTANT_MS + 10_000)
+    switching = _switching(net, "switch")
+
+    async def fails(*_names: object, **_terms: object) -> Said:
+        raise StoreFault("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Reauthorisation, "of_tariff", fails)
+        with pytest.raises(StoreFault):
+            net.run(switching.once())
+
+    assert net.run(switching.once()) == {"flat-data@2": Said(1, 1)}
+    assert workers.orders() == [_order("s;1", 7)]
 
 
 def test_sessions_of_a_version_that_lets_them_be_are_not_asked(net: Network, workers: Workers) -> None:
