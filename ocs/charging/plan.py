@@ -250,7 +250,11 @@ def plan(
 
 def _is_plain(known: Known, tariff: Tariff) -> bool:
     """Tell whether all that is known of a session is that it is on its tariff's plain rates."""
-    return not known.facts and all(mark == tariff.plain_mark for mark in known.marks.values())
+    plain = tariff.plain_mark
+    for mark in known.marks.values():  # a loop, not all(): on the way of every request
+        if mark != plain:
+            return False
+    return not known.facts
 
 
 def _unpriced(ask: Ask) -> Plan:

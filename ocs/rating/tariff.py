@@ -95,6 +95,8 @@ class Tariff:
     effective_ms: int = 0
     takes_along: bool = False
     """Whether sessions that run when it begins to count go on with it (`running_sessions: switch`; versions.py, law 3)."""
+    plain_mark: str = field(default="", init=False, repr=False, compare=False)
+    """The mark of a service that has but one rate with one ladder."""
     _chosen: dict[Facts, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marked: dict[str, tuple[Rate, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _marks: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -103,6 +105,7 @@ class Tariff:
 
     def __post_init__(self) -> None:
         """Note every mark (law 5), and what the rates and spend caps of each service look at."""
+        object.__setattr__(self, "plain_mark", f"{self.version}:")
         for rate in (*self.choice.rates, *self.choice.emergency, *self.choice.incoming):
             marks = tuple(f"{self.version}:{rate.mark(index)}" for index in range(len(rate.ladders)))
             self._marks[rate.name] = marks
@@ -121,11 +124,6 @@ class Tariff:
             self._looked_at[cap.service] = (
                 self._looked_at.get(cap.service, frozenset()) | cap.conditions.named
             )
-
-    @property
-    def plain_mark(self) -> str:
-        """Return the mark of a service that has but one rate with one ladder."""
-        return f"{self.version}:"
 
     def mark(self, rate: Rate, index: int) -> str:
         """Return what a session keeps of the rate and the ladder that a grant was made on (law 5)."""
