@@ -56,6 +56,16 @@ def test_a_session_is_found_from_its_initial_to_its_end(net: Network) -> None:
     assert found() == []
 
 
+def test_a_session_that_cannot_be_read_hides_no_other_of_its_account(net: Network) -> None:
+    for name in ("s;1", "s;2", "s;3"):
+        net.ask(INITIAL, 0, wants=MIB, session=name)
+    keys = net.charged.parts.keys[net.partition]
+    net.execute("SET", keys.session("s;2"), "garbage")
+    path = net.account.profile.account
+    found = net.run(sessions_of(net.charged.parts, net.partition, path))
+    assert [each.session_id for each in found] == ["s;1", "s;3"]
+
+
 @pytest.mark.parametrize(
     ("via", "kept"),
     [
