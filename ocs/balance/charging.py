@@ -46,6 +46,7 @@ class Charging:
         "_give_up_ms",
         "_known",
         "_looked_where",
+        "_offset_ms",
         "_over",
         "_plan",
         "_plans",
@@ -66,7 +67,7 @@ class Charging:
         self._done = done
         self._give_up_ms = book.clock.monotonic_ms() + book.rules.deadline_ms
         self._plans = 0
-        self._sent_us = 0
+        self._sent_us = self._offset_ms = 0
         self._sent_key = self._sent_next = ""
         # an Initial opens a session anew: what is known of one of that name has ended
         self._known = book.known.get(ask.session_id) if ask.kind != INITIAL else None
@@ -171,6 +172,7 @@ class Charging:
         path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
+        self._offset_ms = part.offset_ms
         now_ms = book.clock.now_ms() + part.offset_ms
         at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
         key, tariff = self._tariff(profile, now_ms)
@@ -196,7 +198,7 @@ class Charging:
         made = self._plan = plan(
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
-        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
+        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
         told = b""
         if own is not None or book.rules.tells_balance:
             tells = book.rules.tells_balance and ask.family is not None
@@ -354,7 +356,9 @@ class Charging:
             self._let_where_go()
         more = None
         if self._book.rules.tells and made is not None and self._profile is not None:
-            more = More(made.looked_at, available_micros, self._profile.currency)
+            # the calendar of a test is ahead of the client's clock
+            edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
+            more = More(made.looked_at, available_micros, self._profile.currency, edges_s)
         self._done_with(Outcome(kept, notes, services, more=more))
 
     def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:

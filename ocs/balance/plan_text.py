@@ -37,7 +37,7 @@ def pack_event_plan(
     renewed: bytes,
 ) -> bytes:
     """Pack the plan of a one-time event, which has no session and none of its rules."""
-    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _ = made
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
     return pack_plan(
         [
             PLAN_LAYOUT, now_ms, offset_ms, skew_ms, ask.kind, ask.number, ask.digest, profile.path, profile.version, tariff,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ocs import limits
 from ocs.charging import event_answer
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
-from ocs.charging.granted import GRANTED
+from ocs.charging.granted import GRANTED, granted_until
 from ocs.charging.outcome import More, Outcome, ServiceOutcome
 from ocs.charging.quota import BalanceText, ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
@@ -210,7 +210,11 @@ def _with_extras(
     """Write the same of a service of which config says more."""
     _, unit, granted, validity_s, final = one
     if granted > 0 or final:
-        body = GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        edge_s = (
+            more.edges_s.get(asked.key) if extras.tells_edges and more is not None and more.edges_s else None
+        )
+        units = GRANTED[unit](granted) if edge_s is None else granted_until(unit, granted, edge_s)
+        body = units + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
         return _service(body + extras(unit, granted, more, final=final))
     return _decided(asked, one, name)
 

@@ -1,5 +1,6 @@
 """The Outcome: what the store decided about one request, the same when it is asked again."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ocs.outcomes import Code, Note
@@ -43,6 +44,8 @@ class More(NamedTuple):
     looked_at: frozenset[str] = frozenset()
     available_micros: int | None = None
     currency: str = ""
+    edges_s: Mapping[str, int] | None = None
+    """Where the price of a service changes within the life of its grant, by its key: Unix seconds of the client's clock."""
 
 
 class Outcome(NamedTuple):

@@ -13,7 +13,8 @@ Laws
 5. What allowances, restricted money and counters a service has is named here (sources); what is left of them only the store knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
@@ -130,6 +131,9 @@ _NO_MARK = "?"
 """A mark that no rate has: what is used cannot be priced before the store has said what the session is on."""
 
 
+_NO_EDGES: Mapping[str, int] = MappingProxyType({})
+
+
 class Plan(NamedTuple):
     """A request's services as the store reads them (charge.lua, A_KEY and the rest), each list flat.
 
@@ -140,7 +144,8 @@ class Plan(NamedTuple):
     which service is served in its turn, and the ladder of what was granted where pieces are cut by time. ``pieces`` are pairs of a ladder and the units used on it, in the services' order; sources
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
-    ``looked_at`` are the names of the facts that the rates of the family look at.
+    ``looked_at`` are the names of the facts that the rates of the family look at, ``edges_ms`` where the price of a service changes within
+    the life of its grant, by its key.
     """
 
     ladders: list[bytes]
@@ -153,6 +158,7 @@ class Plan(NamedTuple):
     first_ms: int = 0
     grace_ms: int = 0
     looked_at: frozenset[str] = frozenset()
+    edges_ms: Mapping[str, int] = _NO_EDGES
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
@@ -306,6 +312,7 @@ class _Rated:
         self.priorities: list[int] = []
         self.facts = NOTHING
         self.anew = False
+        self.edges_ms: dict[str, int] = {}
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
         wallet, known, family = self.wallet, self.known, self.family
@@ -332,7 +339,7 @@ class _Rated:
         return Plan(
             list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
             told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
-            looked_at,
+            looked_at, self.edges_ms or _NO_EDGES,
         )  # fmt: skip
 
     def _take_turns(self) -> None:
@@ -362,6 +369,7 @@ class _Rated:
             wants = chosen if asked.wanted[at] <= 0 else min(asked.wanted[at], most)
             edge_ms = self._edge_ms(following.rate, self.at_ms + 1000 * validity_s)
             if edge_ms is not None:
+                self.edges_ms[asked.key] = edge_ms
                 validity_s = max(1, (edge_ms - self.at_ms) // 1000)
                 if unit == Unit.SECONDS:  # so that no second is granted at another window's price
                     wants = min(wants, validity_s)

@@ -88,7 +88,7 @@ class Extras:
     ``last_units`` says alone that the units are the last.
     """
 
-    __slots__ = ("_own_unit", "_per_cent", "_standing", "_triggers", "_units", "last_units")
+    __slots__ = ("_own_unit", "_per_cent", "_standing", "_triggers", "_units", "last_units", "tells_edges")
 
     def __init__(self, text: ServiceText, own_unit: Unit) -> None:
         holding = _holding(text.holding_s) if text.holding_s >= 0 else b""
@@ -97,6 +97,8 @@ class Extras:
         self._per_cent, self._units = threshold(text.threshold)
         self._own_unit, self._triggers = own_unit, text.triggers
         self.last_units = indication(text)
+        self.tells_edges = text.tariff_time_change
+        """Whether units say when their price changes; their life ends there in any case (plan.py, law 3)."""
 
     def __bool__(self) -> bool:
         """Tell whether anything is otherwise than without a word in config."""
@@ -105,6 +107,7 @@ class Extras:
             or self._per_cent
             or self._units
             or self._triggers
+            or self.tells_edges
             or self.last_units != _TERMINATES
         )
 

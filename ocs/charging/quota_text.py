@@ -87,6 +87,7 @@ class ServiceText(_Section):
     filter_ids: Annotated[tuple[Annotated[str, AfterValidator(a_filter)], ...], Field(max_length=20)] = ()
     final_qos: bool = False
     triggers: bool = False
+    tariff_time_change: bool = False
     adapt_s: Annotated[int, Field(ge=0, le=3_600)] = 0
     share: Annotated[int, Field(ge=1, le=100)] = 25
 
@@ -162,6 +163,11 @@ class QuotaText(_Section):
     def tells_triggers(self) -> bool:
         """Tell whether any service is told when to ask again."""
         return any(text.triggers for _, family in self.families() for _, text in family.services())
+
+    @property
+    def tells_edges(self) -> bool:
+        """Tell whether any service is told when its price changes."""
+        return any(text.tariff_time_change for _, family in self.families() for _, text in family.services())
 
     @property
     def tells_balance(self) -> bool:

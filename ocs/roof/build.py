@@ -208,7 +208,7 @@ def rules_of(settings: Settings) -> Rules:
         charging.tombstone_s * 1000,
         settings.store.deadline_ms,
         quota.sizes(charging.quota, usual[:3], usual.validity_s),
-        charging.quota.tells_triggers or charging.quota.tells_balance,
+        charging.quota.tells_triggers or charging.quota.tells_edges or charging.quota.tells_balance,
         charging.quota.tells_balance,
     )
 
