@@ -263,7 +263,8 @@ class Request:
     def _edges_s(self, row: _Row) -> list[int]:
         """Return the whole seconds to each edge, at least one: of the window, of the rows, of the account's life."""
         offer, until_ms = self.offer, self.account.until_ms
-        edges_ms = [self.versions.edge(offer, self.now_ms)]
+        edge_ms = self.versions.edge(offer, self.now_ms)
+        edges_ms = [edge_ms] if edge_ms <= self.now_ms + 1000 * self.terms.validity_s else []
         if row.rate is not None and len(row.rate.prices) > 1:
             edges_ms.append(offer.edge(self.now_ms))
         edges_ms += [

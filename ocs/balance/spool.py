@@ -208,7 +208,8 @@ class Spool:
             del self._decided[path]
             self.counts["spool_unread"] += found.unread
         now_decided = len(left) - (len(found.entries) - len(decided))
-        self.entries -= now_decided
+        # what could not be fsynced was never counted, and may be there all the same
+        self.entries = max(0, self.entries - now_decided)
         self.counts["spool_charged"] += now_decided - len(refused)
         self.counts["spool_refused"] += len(refused)
         return whole

@@ -406,11 +406,11 @@ class _Rated:
         return sizes.chosen[at], sizes.most[at], sizes.validity_s
 
     def _edge_ms(self, rate: Rate, until_ms: int) -> int | None:
-        """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 4)."""
-        if self.course is not None and self.course.until_ms is not None:
-            edge_ms = min(until_ms, self.course.until_ms)
-            return rate.edge_after(self.at_ms, edge_ms) or edge_ms
-        return rate.edge_after(self.at_ms, until_ms)
+        """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 3)."""
+        edge_ms = rate.edge_after(self.at_ms, until_ms)
+        taken_ms = self.course.until_ms if self.course is not None else None
+        # a family's grants may live shorter than the longest, for which the course looked ahead
+        return taken_ms if taken_ms is not None and taken_ms <= (edge_ms or until_ms) else edge_ms
 
     def _sources(self, following: _On | None, facts: Facts) -> tuple[Source, ...]:
         """Return what a grant may be paid from beside the account's money, and what it is counted on."""

@@ -78,7 +78,7 @@ def course(
             following = newer
     priced_by = following or tariff
     until_ms = versions.taken_ms(priced_by, at_ms)
-    if until_ms is not None and until_ms >= at_ms + 1000 * within_s:
+    if until_ms is not None and until_ms > at_ms + 1000 * within_s:
         until_ms = None
     return Course(
         priced_by,

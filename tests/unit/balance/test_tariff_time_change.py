@@ -1,5 +1,6 @@
 """Tariff-Time-Change: units say when their price changes, where config says so; their life ends there in any case."""
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,3 +79,26 @@ def test_without_a_word_in_config_nothing_is_said(room: StoreRoom, tmp_path: Pat
     change, life_s = begun(at, 10)[10]
     assert change is None
     assert life_s <= 600
+
+
+def test_a_version_that_comes_behind_the_end_of_the_units_is_no_change_of_theirs(
+    room: StoreRoom, tmp_path: Path
+) -> None:
+    # grants of this family live 300 s, those of others 3,600: the next version, in 1,000 s, lies between
+    at = gateway(room, tmp_path, TOLD.replace("true", "true\nvalidity_s = 300", 1), 8_000)
+    later = dataclasses.replace(
+        sample(**{"version: 1": "version: 2"}), effective_ms=at.charged.now_ms + 1_000_000, takes_along=True
+    )
+    at.charged.book.tariffs.add([later])
+    assert begun(at, 10) == {10: (None, 300)}
+
+
+def test_a_version_that_takes_sessions_along_is_a_change_of_price(room: StoreRoom, tmp_path: Path) -> None:
+    at = gateway(room, tmp_path, TOLD, 8_000)
+    later = dataclasses.replace(
+        sample(**{"version: 1": "version: 2"}), effective_ms=at.charged.now_ms + 1_000_000, takes_along=True
+    )
+    at.charged.book.tariffs.add([later])
+    change, life_s = begun(at, 10)[10]
+    assert abs(seconds(change) - (later.effective_ms - at.charged.offset_ms) // 1_000) <= 1
+    assert 997 <= life_s <= 1_000
