@@ -253,6 +253,18 @@ HTTP_CONNECTIONS_MAX = 256
 HTTP_IDLE_S = 10
 """Time that an HTTP connection has for its next request's head. Beyond: it is closed."""
 
+HTTP_BODY_OCTETS_MAX = 65_536
+"""Body of an HTTP request; ours are some hundred octets. Beyond: 413."""
+
+API_KEYS_MAX = 10_000
+"""API keys of a store, revoked ones among them: a mistake in a script must not fill it. Beyond: none is made."""
+
+API_KEY_NAME_CHARS_MAX = 64
+"""Length of the name that an API key is given. Beyond: it is refused."""
+
+SESSIONS_PER_PAGE_MAX = 1_000
+"""Open sessions that one HTTP answer lists (some 300 octets each). Beyond: 422."""
+
 JOB_PAUSE_MS = 1_000
 """First pause before a background job that failed is started again; it doubles up to JOB_PAUSE_MS_MAX."""
 

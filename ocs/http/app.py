@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 
+from ocs.http.bodies import BodyLimit
 from ocs.http.metrics import CountedMetric, CountersCollector
+from ocs.http.problems import tell_problems
 
 
 class Health(NamedTuple):
@@ -38,9 +40,12 @@ def application(
     health: Callable[[], Health],
     read_metrics: Callable[[], Iterable[CountedMetric]],
     version: str,
+    routers: Iterable[APIRouter] = (),
 ) -> FastAPI:
-    """Build the application. Health and metrics need no key: they show no subscriber and no amount."""
+    """Build the application. Health and metrics need no key: they show no subscriber and no amount; every one of ``routers`` sees to it."""
     app = FastAPI(title="ocs", version=version, summary="Prepaid real-time charging server")
+    app.add_middleware(BodyLimit)
+    tell_problems(app)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(CountersCollector(read_metrics))
 
@@ -69,4 +74,6 @@ def application(
         """Publish what all processes have counted, in Prometheus's text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    for each in routers:
+        app.include_router(each)
     return app

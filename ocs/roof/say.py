@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from ocs.money import format_amount
+from ocs.sessions import described
 from ocs.units import Unit
+
+instant = described.instant
 
 
 def as_json(content: Any) -> None:
@@ -44,11 +46,6 @@ def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) ->
     for row in rows:
         shown.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(shown)
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def units(count: int, unit: Unit) -> str:

@@ -408,6 +408,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
+    from ocs.roof.api import routers_of  # noqa: PLC0415
     from ocs.roof.jobs import jobs_of, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
@@ -424,12 +425,13 @@ async def build_keeper(config: KeeperConfig, counters: Counters) -> KeeperParts:
             health.is_ready(judged, inside.workers), judged, store_facts(keepers) | {JOB_PASSED: passed}
         )
 
+    logger = structlog.get_logger().bind(process=config.name)
     app = application(
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(inside.counters_folder)),
         version=version(),
+        routers=routers_of(keepers, logger),
     )
-    logger = structlog.get_logger().bind(process=config.name)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     jobs = jobs_of(keepers, counters, holdings_on(keepers, tariffs, catalogue_of(settings)))
 

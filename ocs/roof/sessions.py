@@ -1,9 +1,6 @@
 """Open sessions at the command line: list them, end some, let their clients ask anew."""
 
-from typing import Any, NamedTuple
-
 from ocs.balance.stored_session import OpenSession
-from ocs.diameter.server_initiated import ABORT_SESSION
 from ocs.money import format_amount
 from ocs.records import SessionState
 from ocs.roof import say
@@ -12,6 +9,8 @@ from ocs.roof.build import Keepers, known_tariffs, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
+from ocs.sessions.described import described
+from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, open_sessions, sessions_of
 from ocs.sessions.sweep import Sweeper
@@ -29,7 +28,7 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
 
     sessions = sorted(run(place, work), key=lambda each: (each.opened_ms, each.session_id))
     if as_json:
-        say.as_json([_described(each) for each in sessions])
+        say.as_json([described(each) for each in sessions])
     elif sessions:
         columns = (
             ("session", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
@@ -38,31 +37,6 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
         say.table(columns, [row for each in sessions for row in _rows(each)])
     else:
         say.line("no open session")
-
-
-def _described(session: OpenSession) -> dict[str, Any]:
-    return {
-        "session_id": session.session_id,
-        "account": session.account,
-        "tariff": session.tariff,
-        "opened": say.instant(session.opened_ms),
-        "due": say.instant(session.due_ms),
-        "origin_host": session.origin_host,
-        "origin_realm": session.origin_realm,
-        "reserved": format_amount(sum(each.hold_micros for each in session.services)),
-        "services": [
-            {
-                "service": each.key,
-                "rate": each.rate,
-                "unit": each.unit.name.lower(),
-                "used": each.used_units,
-                "posted": format_amount(each.posted_micros),
-                "granted": each.granted_units,
-                "reserved": format_amount(each.hold_micros),
-            }
-            for each in session.services
-        ],
-    }
 
 
 def _rows(session: OpenSession) -> list[tuple[str, ...]]:
@@ -81,14 +55,6 @@ def _rows(session: OpenSession) -> list[tuple[str, ...]]:
     return rows or [head + ("",) * 6]
 
 
-class _Ended(NamedTuple):
-    """A session that was ended: what that released, and whether its worker has heard that it is to tell the client."""
-
-    session: OpenSession
-    released_micros: int
-    told: bool
-
-
 def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bool) -> None:
     """End one session, or all of a number: holds are released at once, and the client is told to end it (ASR).
 
@@ -97,7 +63,7 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
     _name_one(session_id, all_of)
     identity = read_msisdn(all_of) if all_of is not None else None
 
-    async def work(keepers: Keepers) -> list[_Ended]:
+    async def work(keepers: Keepers) -> list[EndedSession]:
         if identity is None:
             sessions = [await _found(keepers, session_id or "")]
         else:
@@ -105,7 +71,7 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
             sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
         tombstone_ms = keepers.settings.charging.tombstone_s * 1000
         sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
-        return [each for session in sessions if (each := await _end(keepers, sweeper, session)) is not None]
+        return await end_sessions(sweeper, keepers.reauthorisation, sessions)
 
     ended = run(place, work)
     if not ended and identity is None:
@@ -129,15 +95,6 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
 
 
 _NOT_TOLD = "no: no server has its connection; its next request gets 5002"
-
-
-async def _end(keepers: Keepers, sweeper: Sweeper, session: OpenSession) -> _Ended | None:
-    """End one session in the store, then at its client; None when it had ended."""
-    released_micros = await sweeper.expire(session.partition, session.session_id, forced=True)
-    if released_micros is None:
-        return None
-    said = await keepers.reauthorisation.of_sessions([session], ABORT_SESSION)
-    return _Ended(session, released_micros, bool(said.told))
 
 
 async def _found(keepers: Keepers, session_id: str) -> OpenSession:

@@ -1,6 +1,9 @@
 """Open sessions, read from the store: of one subscriber, or of all."""
 
+import asyncio
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts
@@ -52,9 +55,49 @@ async def _read(parts: Parts, keys: Keys, names: Sequence[bytes], *, every: bool
 
 
 async def find_session(parts: Parts, session_id: str) -> OpenSession | None:
-    """Return a session by its id, whichever partition it lives in, or None."""
-    for keys in parts.keys:
-        text = await parts.store.execute(keys.slot, "GET", keys.session(session_id))
-        if text is not None:
-            return read_session(text, session_id, keys.partition)
-    return None
+    """Return a session by its id, whichever partition it lives in, or None; an open one before one that has ended."""
+    texts = await asyncio.gather(
+        *(parts.store.execute(keys.slot, "GET", keys.session(session_id)) for keys in parts.keys)
+    )
+    found = [
+        read_session(text, session_id, keys.partition)
+        for keys, text in zip(parts.keys, texts, strict=True)
+        if text is not None
+    ]
+    return min(found, key=lambda each: each.state != SessionState.OPEN, default=None)
+
+
+class Page(NamedTuple):
+    """Some open sessions, and where the next page begins: ``after`` of its call; None behind the last."""
+
+    sessions: list[OpenSession]
+    following: str | None
+
+
+async def page_of(parts: Parts, after: str, most: int) -> Page:
+    """Return at most ``most`` open sessions, by partition and account; sessions that end or begin meanwhile move no other.
+
+    ``after`` is a page's ``following``, "" for the first page; ValueError for anything else. One that cannot be read is left out (`ocs
+    audit` names it), so a page may be shorter than what follows promises.
+    """
+    partition, row = _place(after, len(parts.keys))
+    found: list[OpenSession] = []
+    while partition < len(parts.keys):
+        keys = parts.keys[partition]
+        least, room = f"({row}" if row else "-", most - len(found)
+        rows = await parts.store.execute(keys.slot, "ZRANGEBYLEX", keys.open, least, "+", "LIMIT", 0, room)
+        found += await _read(parts, keys, [each.partition(b" ")[2] for each in rows], every=False)
+        if len(rows) == room:
+            return Page(found, f"{partition}.{urlsafe_b64encode(rows[-1]).decode()}")
+        partition, row = partition + 1, ""
+    return Page(found, None)
+
+
+def _place(after: str, partitions: int) -> tuple[int, str]:
+    """Read where a page begins: the partition, and the row before it."""
+    if not after:
+        return 0, ""
+    number, _, row = after.partition(".")
+    if not (number.isascii() and number.isdigit()) or int(number) >= partitions:
+        raise ValueError("it names no place among the sessions")
+    return int(number), b64decode(row.encode(), b"-_", validate=True).decode()

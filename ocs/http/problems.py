@@ -1,0 +1,48 @@
+"""What went wrong, as the API tells it: problem details (RFC 9457), never with a value that may be personal."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from ocs.balance.link import StoreFault
+
+_AGAIN_S = 1
+"""Seconds after which a store that was away may be asked for again (Retry-After)."""
+
+
+class Problem(BaseModel):
+    """Problem details of RFC 9457: ``title`` is the status's own name, ``detail`` says what would be right."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Build the answer of a request that failed."""
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump()
+    return JSONResponse(content, status, headers, "application/problem+json")
+
+
+def tell_problems(app: FastAPI) -> None:
+    """Let an application answer with problem details wherever a request fails."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, fault: HTTPException) -> JSONResponse:
+        return problem(fault.status_code, str(fault.detail), fault.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(_request: Request, fault: RequestValidationError) -> JSONResponse:
+        # where and why, without the value: it may be a number of somebody
+        said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in fault.errors()]
+        return problem(422, "; ".join(said))
+
+    @app.exception_handler(StoreFault)
+    async def away(_request: Request, _fault: StoreFault) -> JSONResponse:
+        return problem(503, "the store does not answer; ask again", {"Retry-After": str(_AGAIN_S)})

@@ -1,0 +1,212 @@
+"""Open sessions over HTTP: see them, end some, let their clients ask anew (RFC 8506 section 5.5).
+
+Laws
+1. The same words and figures as `ocs sessions` (ocs/sessions/described.py).
+2. Every change is one line of the log: who, what, which session, what it released; never a number of a subscriber.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ocs.balance.parts import Parts
+from ocs.balance.stored_session import OpenSession
+from ocs.http.access import Access, Caller
+from ocs.http.problems import Problem
+from ocs.limits import SESSION_ID_OCTETS_MAX, SESSIONS_PER_PAGE_MAX
+from ocs.money import format_amount
+from ocs.names import SubscriberId, e164
+from ocs.records import SessionState
+from ocs.sessions.described import described
+from ocs.sessions.ending import EndedSession
+from ocs.sessions.reauthorise import Said
+from ocs.sessions.search import find_session, page_of, sessions_of
+
+BASE = "/charging/v1"
+
+
+class Place(Protocol):
+    """Where a subscriber lives (ocs/charging/plan.py, Profile)."""
+
+    @property
+    def partition(self) -> int:
+        """Return the partition."""
+
+    @property
+    def path(self) -> str:
+        """Return the account, behind a stroke its member."""
+
+
+class Keepers:
+    """What the routes work with: the store's parts, who finds a subscriber, who ends and who asks anew."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        find: Callable[[SubscriberId], Awaitable[Place | None]],
+        end: Callable[[Sequence[OpenSession]], Awaitable[list[EndedSession]]],
+        ask_anew: Callable[[Sequence[OpenSession], int], Awaitable[Said]],
+        log: Any,
+    ) -> None:
+        self.parts, self.find, self.end, self.ask_anew, self.log = parts, find, end, ask_anew, log
+
+    async def of_number(self, msisdn: str) -> list[OpenSession]:
+        """Return the open sessions of a number and of who shares its account; 404 where nobody has it."""
+        identity = e164(msisdn)
+        if identity is None:
+            raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
+        place = await self.find(identity)
+        if place is None:
+            raise HTTPException(404, "no subscriber has this number")
+        return await sessions_of(self.parts, place.partition, place.path)
+
+    async def one(self, session_id: str) -> OpenSession:
+        """Return an open session; 404 where there is none."""
+        session = await find_session(self.parts, session_id)
+        if session is None or session.state != SessionState.OPEN:
+            raise HTTPException(404, "no open session has this Session-Id")
+        return session
+
+
+class Service(BaseModel):
+    """One service of a session: ``used`` and ``granted`` in its unit, amounts as decimal text."""
+
+    service: str
+    rate: str
+    unit: str
+    used: int
+    posted: str
+    granted: int
+    reserved: str
+
+
+class Session(BaseModel):
+    """One open session."""
+
+    session_id: str
+    account: str
+    tariff: str
+    opened: str
+    due: str
+    origin_host: str
+    origin_realm: str
+    reserved: str
+    services: list[Service]
+
+
+class Sessions(BaseModel):
+    """Some open sessions; ``next`` is ``after`` of the next page, null behind the last."""
+
+    sessions: list[Session]
+    next: str | None
+
+
+class Ended(BaseModel):
+    """A session that was ended, what that released, and whether its client is told (ASR); if not, its next request gets 5002."""
+
+    session_id: str
+    account: str
+    released: str
+    client_told: bool
+
+
+class Reauthorisation(BaseModel):
+    """Whose clients are to ask anew: one session's or a number's, for one rating group or for all."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    session_id: Annotated[str, Field(min_length=1, max_length=SESSION_ID_OCTETS_MAX)] | None = None
+    msisdn: str | None = None
+    rating_group: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] | None = None
+
+    @model_validator(mode="after")
+    def _of_one(self) -> "Reauthorisation":
+        if (self.session_id is None) == (self.msisdn is None):
+            raise ValueError("name session_id or msisdn")
+        return self
+
+
+class Asked(BaseModel):
+    """How many sessions were meant, and of how many a worker has heard that it is to ask."""
+
+    sessions: int
+    told: int
+
+
+_MSISDN = Query(description="Only those of this number, and of who shares its account.", max_length=16)
+_ID = Annotated[str, Path(min_length=1, max_length=SESSION_ID_OCTETS_MAX, description="Diameter Session-Id.")]
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "content": {"application/problem+json": {}}}
+    for code in (401, 403, 404, 422, 503)
+}
+
+
+def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
+    """Log that a session was ended, and describe it."""
+    content = {
+        "session_id": each.session.session_id,
+        "account": each.session.account,
+        "released": format_amount(each.released_micros),
+        "client_told": each.told,
+    }
+    keepers.log.info("session ended by the API", caller=caller.id, **content)
+    return content
+
+
+def router(keepers: Keepers, access: Access) -> APIRouter:
+    """Build the routes."""
+    routes = APIRouter(prefix=BASE, tags=["sessions"], responses=_FAULTS)
+    reads, writes = access.route("sessions:read"), access.route("sessions:write")
+
+    @routes.get("/sessions", response_model=Sessions)
+    async def listing(
+        msisdn: Annotated[str | None, _MSISDN] = None,
+        limit: Annotated[int, Query(ge=1, le=SESSIONS_PER_PAGE_MAX)] = 100,
+        after: Annotated[str, Query(max_length=2 * SESSION_ID_OCTETS_MAX)] = "",
+        _caller: Caller = reads,
+    ) -> dict[str, Any]:
+        """List open sessions, page by page; those of a number all at once."""
+        if msisdn is not None:
+            found = await keepers.of_number(msisdn)
+            return {"sessions": [described(each) for each in found], "next": None}
+        try:
+            page = await page_of(keepers.parts, after, limit)
+        except ValueError:
+            raise HTTPException(422, "after: take it from the page before") from None
+        return {"sessions": [described(each) for each in page.sessions], "next": page.following}
+
+    @routes.get("/sessions/{session_id:path}", response_model=Session)
+    async def show(session_id: _ID, _caller: Caller = reads) -> dict[str, Any]:
+        """Show one open session."""
+        return described(await keepers.one(session_id))
+
+    @routes.delete("/sessions/{session_id:path}", response_model=Ended)
+    async def end(session_id: _ID, caller: Caller = writes) -> dict[str, Any]:
+        """End one session: what it holds is released at once, and its client is told (ASR)."""
+        ended = await keepers.end([await keepers.one(session_id)])
+        if not ended:
+            raise HTTPException(404, "the session has ended already; it holds nothing")
+        return _told(keepers, caller, ended[0])
+
+    @routes.delete("/sessions", response_model=list[Ended])
+    async def end_all(msisdn: Annotated[str, _MSISDN], caller: Caller = writes) -> list[dict[str, Any]]:
+        """End all sessions of a number."""
+        return [_told(keepers, caller, each) for each in await keepers.end(await keepers.of_number(msisdn))]
+
+    @routes.post("/reauthorisations", status_code=202, response_model=Asked)
+    async def ask_anew(wanted: Reauthorisation, caller: Caller = writes) -> Said:
+        """Let the clients of a session, or of a number's sessions, ask anew (RAR): each gets what is right now."""
+        if wanted.session_id is not None:
+            sessions = [await keepers.one(wanted.session_id)]
+        else:
+            sessions = await keepers.of_number(wanted.msisdn or "")
+        group = -1 if wanted.rating_group is None else wanted.rating_group
+        said = await keepers.ask_anew(sessions, group)
+        keepers.log.info(
+            "re-authorisation by the API", caller=caller.id, sessions=said.sessions, told=said.told
+        )
+        return said
+
+    return routes

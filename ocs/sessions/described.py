@@ -1,0 +1,38 @@
+"""An open session as commands and the API show it: one description, so that both say the same."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ocs.balance.stored_session import OpenSession
+from ocs.money import format_amount
+
+
+def instant(milliseconds: int) -> str:
+    """Write a time as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def described(session: OpenSession) -> dict[str, Any]:
+    """Describe a session: amounts as decimal text in its account's currency, units in its services' own unit, times as ISO 8601."""
+    return {
+        "session_id": session.session_id,
+        "account": session.account,
+        "tariff": session.tariff,
+        "opened": instant(session.opened_ms),
+        "due": instant(session.due_ms),
+        "origin_host": session.origin_host,
+        "origin_realm": session.origin_realm,
+        "reserved": format_amount(sum(each.hold_micros for each in session.services)),
+        "services": [
+            {
+                "service": each.key,
+                "rate": each.rate,
+                "unit": each.unit.name.lower(),
+                "used": each.used_units,
+                "posted": format_amount(each.posted_micros),
+                "granted": each.granted_units,
+                "reserved": format_amount(each.hold_micros),
+            }
+            for each in session.services
+        ],
+    }
