@@ -17,6 +17,7 @@ from ocs.charging.quota import ByGroup, Sizes, limits
 from ocs.charging.switch import course as course_of
 from ocs.limits import PLANS_PER_REQUEST_MAX
 from ocs.outcomes import Code, Note
+from ocs.rating.currencies import numeric
 from ocs.rating.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -172,6 +173,9 @@ class Charging:
         path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
+        if ask.currency and ask.currency != numeric(profile.currency):
+            self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
+            return
         self._offset_ms = part.offset_ms
         now_ms = book.clock.now_ms() + part.offset_ms
         at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
@@ -352,7 +356,7 @@ class Charging:
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
         more = None
-        if self._book.rules.tells and made is not None and self._profile is not None:
+        if made is not None and (self._book.rules.tells or made.in_money) and self._profile is not None:
             # the calendar of a test is ahead of the client's clock
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
             more = More(made.looked_at, available_micros, self._profile.currency, edges_s)

@@ -19,6 +19,7 @@ from ocs.charging.outcome import Charged, Cost, Outcome
 from ocs.charging.plan import Profile
 from ocs.limits import DEBIT_KEPT_MS, DEBITS_LISTED_MAX, EVENT_KEPT_MS, REFUND_NUMBERS_MAX
 from ocs.outcomes import RESULT_CODES, Code, Note
+from ocs.rating.currencies import numeric
 
 if TYPE_CHECKING:
     from ocs.balance.book import Book
@@ -47,6 +48,9 @@ class Event(Charging):
         self._end(self._refusal)  # no session says whose an event is
 
     def _send_for(self, profile: Profile, part: Part) -> None:
+        if self._ask.currency and self._ask.currency != numeric(profile.currency):
+            self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
+            return
         if self._action == REFUND_ACCOUNT and self._debits is None and self._named() is None:
             self._list_debits(profile)
             return

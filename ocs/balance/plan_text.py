@@ -12,7 +12,7 @@ from ocs.limits import SKEW_MS_MAX
 
 PLAN_FIXED = 26
 """Values of a plan before its ladders (plan.lua)."""
-PLAN_LAYOUT = 5
+PLAN_LAYOUT = 6
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
 
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
@@ -43,7 +43,7 @@ def pack_plan(
     version that it was made on, ``following`` of the one that the session goes on with, ``via`` the way that the request came, ``rules`` the
     worker's rules and ``told`` what config says of quota, both packed. It has 16 values and more, so its header has three octets.
     """
-    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _, _ = made
     return _pack(  # type: ignore[no-any-return]
         [
             PLAN_LAYOUT, now_ms, offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, tariff,
