@@ -9,6 +9,13 @@ SERVICE_IDENTIFIERS_MAX = 8
 SERVICE_CONTEXT_OCTETS_MAX = 255
 """Length of a Service-Context-Id (real ones stay below 64). Beyond: it belongs to no known service, 5031."""
 
+MONEY_EXPONENT_MAX = 24
+"""Exponent of an amount, either way: 10^24 of anything is no money, and digits that end 24 places behind the point are finer than a
+micro-unit, or zeros. Beyond: 5004 with Failed-AVP, nothing is charged."""
+
+GRANT_MICROS_MAX = 10**12
+"""Largest amount, and largest amount a second, that settings may say of grants in money: a million. Beyond: a fault of the settings."""
+
 SERVICE_NAMES_KEPT_MAX = 4_096
 """Services (rating groups and identifiers) whose encoded name a worker remembers. Beyond: all are forgotten and encoded again."""
 

@@ -38,6 +38,8 @@ from pydantic_settings import (
 )
 
 from ocs.charging.quota_text import OWN_UNIT, QuotaText
+from ocs.limits import GRANT_MICROS_MAX
+from ocs.money import AmountError, format_amount, parse_amount
 
 PREFIX = "OCS_"
 LEVEL = "__"
@@ -212,12 +214,35 @@ class Server(Section):
     drain_s: Annotated[int, Field(ge=0, le=300)] = 10
 
 
+def _money(text: str) -> str:
+    try:
+        micros = parse_amount(text)
+    except AmountError as fault:
+        raise ValueError(str(fault)) from None
+    if not 0 < micros <= GRANT_MICROS_MAX:
+        raise ValueError(
+            f"{text} is not above zero, or above {format_amount(GRANT_MICROS_MAX)}; write an amount, such as 5.00"
+        )
+    return text
+
+
+MoneyText = Annotated[str, AfterValidator(_money)]
+
+
 class Grants(Section):
     """The most that one service is granted at once, by kind of unit (INTERFACE, Diameter)."""
 
     octets: Annotated[int, Field(ge=1, le=1 << 40)] = 10_485_760
     seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     events: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    money: MoneyText = "1.00"
+    money_most: MoneyText = "100.00"
+
+    @model_validator(mode="after")
+    def _most_is_more(self) -> Self:
+        if parse_amount(self.money) > parse_amount(self.money_most):
+            raise ValueError(f"money is {self.money}, above money_most, {self.money_most}")
+        return self
 
 
 class RateMax(Section):
@@ -226,6 +251,7 @@ class RateMax(Section):
     octets_per_s: Annotated[int, Field(ge=1, le=1 << 40)] = 1_250_000_000
     seconds_per_s: Annotated[int, Field(ge=1, le=1000)] = 2
     events_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    money_per_s: MoneyText = "10.00"
 
 
 class Charging(Section):

@@ -9,6 +9,8 @@ class Unit(IntEnum):
     OCTETS = 1
     SECONDS = 2
     EVENTS = 3
+    MONEY = 4
+    """Micro-units of the account's currency, of a service that its client rates itself (RFC 8506 section 8.22)."""
 
 
 UNITS_MAX = 2**50

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, packed
-from ocs.balance.plan_text import NOTES_AT, PLAN_FIXED, PLAN_LAYOUT, pack_plan, read_outcome, split_told
+from ocs.balance.plan_text import NOTES_AT, pack_plan, read_outcome, split_told
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import More, Outcome, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
-from ocs.charging.quota import limits
+from ocs.charging.quota import ByGroup, Sizes, limits
 from ocs.charging.switch import course as course_of
-from ocs.limits import PLANS_PER_REQUEST_MAX, SKEW_MS_MAX
+from ocs.limits import PLANS_PER_REQUEST_MAX
 from ocs.outcomes import Code, Note
+from ocs.rating.currencies import numeric
 from ocs.rating.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -172,6 +173,9 @@ class Charging:
         path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
+        if ask.currency and ask.currency != numeric(profile.currency):
+            self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
+            return
         self._offset_ms = part.offset_ms
         now_ms = book.clock.now_ms() + part.offset_ms
         at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
@@ -198,20 +202,10 @@ class Charging:
         made = self._plan = plan(
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
         )
-        ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
-        told = b""
-        if own is not None or book.rules.tells_balance:
-            tells = book.rules.tells_balance and ask.family is not None
-            found = limits(own, ask.services, made.units(), tells_balance=tells)
-            told = packed(*found) if found else b""
+        told = self._quota(made, own) if own is not None or book.rules.tells_balance else b""
+        via = f"{ask.origin_host} {ask.origin_realm} {self._via}"
         body = pack_plan(
-            [
-                PLAN_LAYOUT, now_ms, part.offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, key,
-                at_ms, f"{ask.origin_host} {ask.origin_realm} {self._via}", session_id, book.rules_text, len(ladders), len(ask.services),
-                before, facts, account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
-                first_ms, grace_ms, renewed, following,
-                told, *ladders, *services, *pieces, *sources,
-            ]
+            ask, profile, path, now_ms, at_ms, part.offset_ms, key, made, renewed, following, via, book.rules_text, told
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]
         prefix = keys.prefix
@@ -232,6 +226,13 @@ class Charging:
         )
         self._sent_us = book.now_us()
         book.parts.store.call(keys.slot, command, self._replied, part.incarnation)
+
+    def _quota(self, made: Plan, own: ByGroup[Sizes] | None) -> bytes:
+        """Pack what config says of the quota of the request's services; nothing where it says nothing."""
+        ask, rules = self._ask, self._book.rules
+        tells = rules.tells_balance and ask.family is not None
+        found = limits(own, ask.services, made.units(), tells_balance=tells)
+        return packed(*found) if found else b""
 
     def _replied(self, reply: Any) -> None:
         try:
@@ -355,7 +356,7 @@ class Charging:
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
         more = None
-        if self._book.rules.tells and made is not None and self._profile is not None:
+        if made is not None and (self._book.rules.tells or made.in_money) and self._profile is not None:
             # the calendar of a test is ahead of the client's clock
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
             more = More(made.looked_at, available_micros, self._profile.currency, edges_s)

@@ -11,20 +11,15 @@ from ocs.balance.charging import Answered, Charging
 from ocs.balance.functions import function
 from ocs.balance.link import StoreFault, pack
 from ocs.balance.parts import Part, packed
-from ocs.balance.plan_text import pack_event_plan, read_outcome
+from ocs.balance.plan_text import pack_plan, read_outcome
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, REFUND_ACCOUNT, Ask
 from ocs.charging.event import Debited, concluded, event_plan, read_refund_information
 from ocs.charging.outcome import Charged, Cost, Outcome
 from ocs.charging.plan import Profile
-from ocs.limits import (
-    DEBIT_KEPT_MS,
-    DEBITS_LISTED_MAX,
-    EVENT_KEPT_MS,
-    REFUND_NUMBERS_MAX,
-    SKEW_MS_MAX,
-)
+from ocs.limits import DEBIT_KEPT_MS, DEBITS_LISTED_MAX, EVENT_KEPT_MS, REFUND_NUMBERS_MAX
 from ocs.outcomes import RESULT_CODES, Code, Note
+from ocs.rating.currencies import numeric
 
 if TYPE_CHECKING:
     from ocs.balance.book import Book
@@ -53,6 +48,9 @@ class Event(Charging):
         self._end(self._refusal)  # no session says whose an event is
 
     def _send_for(self, profile: Profile, part: Part) -> None:
+        if self._ask.currency and self._ask.currency != numeric(profile.currency):
+            self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
+            return
         if self._action == REFUND_ACCOUNT and self._debits is None and self._named() is None:
             self._list_debits(profile)
             return
@@ -67,7 +65,7 @@ class Event(Charging):
         renewed = renewal(profile, wallet, now_ms) if due and wallet is not None else b""
         own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = event_plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, wallet, own)
-        body = pack_event_plan(ask, profile, part.offset_ms, SKEW_MS_MAX, now_ms, key, made, renewed)
+        body = pack_plan(ask, profile, profile.path, now_ms, now_ms, part.offset_ms, key, made, renewed)
         name, keys, *more = self._call(profile)
         prefix = book.parts.keys[profile.partition]
         command = pack("FCALL", function(name), str(len(keys)), *keys, part.text, body, *more)

@@ -21,11 +21,12 @@ class Terms(NamedTuple):
     """What config says: most units of a grant and greatest rate by unit (in the order of Unit), lives in time.
 
     ``chosen`` is what is granted where nothing is asked (None: the most); with ``adapt_s`` such a grant follows the speed of use up to
-    the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal.
+    the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal. ``money`` is
+    what is granted of money where nothing is asked.
     """
 
-    most: tuple[int, int, int]
-    rate_max: tuple[int, int, int]
+    most: tuple[int, int, int, int]
+    rate_max: tuple[int, int, int, int]
     validity_s: int
     supervision_ms: int
     tombstone_ms: int
@@ -33,6 +34,7 @@ class Terms(NamedTuple):
     adapt_s: int = 0
     share: int = 0
     restricts: bool = False
+    money: int = 0
 
 
 @dataclass(slots=True)

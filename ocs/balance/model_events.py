@@ -16,7 +16,7 @@ from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Service, Session
 from ocs.balance.model_paying import Movement, Posted, Wish
 from ocs.balance.model_prices import UNUSED, Price, posted, use
-from ocs.balance.model_request import Request, _Row
+from ocs.balance.model_request import Request, _Row, elsewhere
 from ocs.balance.model_rows import Row, RowKey, before_blocker
 from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, INITIAL, PRICE_ENQUIRY, Ask, AskedService, Units
 from ocs.charging.outcome import Charged, Cost, Outcome, ServiceOutcome
@@ -259,7 +259,7 @@ class _Debit:
 
     def __init__(self, model: Model, account: Account, ask: Ask, now_ms: int, member: str) -> None:
         self.account, self.ask, self.now_ms, self.member = account, ask, now_ms, member
-        self.most = model.terms.chosen or model.terms.most
+        self.most = model.terms.chosen or model.terms.most[:3]
         session = Session(account.name, model.versions.newest(account.own(member).offer, now_ms), member)
         self.request = Request(
             model.terms, account, session, ask._replace(kind=INITIAL), now_ms, model.versions
@@ -282,6 +282,8 @@ class _Debit:
         if row.rate is None:
             return Code.UNRATED
         assert wanted is not None
+        if elsewhere(row.unit, wanted) or (row.unit is Unit.MONEY and wanted.money <= 0):
+            return Code.UNRATED
         wish = wanted[row.unit - 1] if wanted[row.unit - 1] > 0 else self.most[row.unit - 1]
         window = request.session.offer.window(self.now_ms) if len(row.rate.prices) > 1 else 0
         price = row.rate.prices[window]

@@ -13,13 +13,23 @@ from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
 from ocs.balance.model_paying import Posted, Purse, Wish
 from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces, version
 from ocs.balance.model_rows import before_blocker
-from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService
+from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.limits import OUTCOMES_KEPT, SESSION_SERVICES_MAX
 from ocs.outcomes import Code, Note
 from ocs.rating.sources import Source, SourceKind
 from ocs.records import Charge, Line, SessionState, Status, Taken
 from ocs.units import Unit
+
+
+def elsewhere(unit: Unit, wanted: Units) -> bool:
+    """Tell whether use is asked for where only money is understood, or money where only use is."""
+    kinds = {
+        Unit.MONEY if place == Unit.MONEY else Unit.OCTETS
+        for place, units in enumerate(wanted, 1)
+        if units >= 0
+    }
+    return bool(kinds) and (Unit.MONEY if unit is Unit.MONEY else Unit.OCTETS) not in kinds
 
 
 @dataclass(slots=True)
@@ -215,7 +225,7 @@ class Request:
         row.validity_s = min([self.terms.validity_s, *self._edges_s(row)])
         service = services.get(asked.key)
         if service is not None and service.number > number:
-            if not row.grantable or service.unit != row.unit:
+            if not row.grantable or service.unit != row.unit or elsewhere(row.unit, asked.wanted):
                 row.code = Code.UNRATED
                 return
             self.notes |= Note.STANDING
@@ -228,7 +238,7 @@ class Request:
             return
         if self._barred(row):
             row.code = Code.BARRED
-        elif not row.grantable or not self._measurable(row, service):
+        elif not row.grantable or elsewhere(row.unit, asked.wanted) or not self._measurable(row, service):
             row.code = Code.UNRATED
         else:
             self._hold(row, service or Service(row.unit))
@@ -286,13 +296,16 @@ class Request:
         """Return what is wished for, before anything is known of speed, edges and money."""
         assert row.asked.wanted is not None
         most, wish = self.terms.most[row.unit - 1], row.asked.wanted[row.unit - 1]
-        return min(wish, most) if wish > 0 else (self.terms.chosen or self.terms.most)[row.unit - 1]
+        if row.unit is Unit.MONEY and wish <= 0:
+            return self.terms.money
+        return min(wish, most) if wish > 0 else (self.terms.chosen or self.terms.most[:3])[row.unit - 1]
 
     def _fast(self, row: _Row, service: Service) -> int:
         """Return what is wished for by the speed of use since the last grant; 0 where that does not matter."""
         assert row.asked.wanted is not None
         if (
             not self.terms.adapt_s
+            or row.unit is Unit.MONEY
             or row.asked.wanted[row.unit - 1] > 0
             or row.asked.key not in self.session.services
         ):

@@ -8,10 +8,11 @@ import msgpack
 from ocs.charging.ask import Ask
 from ocs.charging.outcome import ServiceOutcome
 from ocs.charging.plan import Plan, Profile
+from ocs.limits import SKEW_MS_MAX
 
 PLAN_FIXED = 26
 """Values of a plan before its ladders (plan.lua)."""
-PLAN_LAYOUT = 5
+PLAN_LAYOUT = 6
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
 
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
@@ -21,29 +22,35 @@ _ROW = Struct("<BBqIB")
 """Of one service: code, unit, granted units, their life in seconds, final."""
 
 
-def pack_plan(values: list[Any]) -> bytes:
-    """Pack a plan; it has 16 values and more, so its header has three octets."""
-    return _pack(values)  # type: ignore[no-any-return]
-
-
-def pack_event_plan(
+def pack_plan(
     ask: Ask,
     profile: Profile,
-    offset_ms: int,
-    skew_ms: int,
+    path: str,
     now_ms: int,
+    at_ms: int,
+    offset_ms: int,
     tariff: str,
     made: Plan,
     renewed: bytes,
+    following: str = "",
+    via: str = "",
+    rules: bytes = b"",
+    told: bytes = b"",
 ) -> bytes:
-    """Pack the plan of a one-time event, which has no session and none of its rules."""
-    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
-    return pack_plan(
+    """Pack a request's plan as the library reads it (plan.lua, P_NOW and the rest); of an event without what only a session has.
+
+    ``path`` is the profile's (Profile.path), ``now_ms`` the store's time, ``offset_ms`` how far it is ahead of the clock, ``at_ms`` what prices. ``tariff`` is the key of the
+    version that it was made on, ``following`` of the one that the session goes on with, ``via`` the way that the request came, ``rules`` the
+    worker's rules and ``told`` what config says of quota, both packed. It has 16 values and more, so its header has three octets.
+    """
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _, _ = made
+    return _pack(  # type: ignore[no-any-return]
         [
-            PLAN_LAYOUT, now_ms, offset_ms, skew_ms, ask.kind, ask.number, ask.digest, profile.path, profile.version, tariff,
-            now_ms, "", ask.session_id, "", len(ladders), len(ask.services), before, facts, profile.account, profile.member,
-            PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1, first_ms, grace_ms, renewed, "", "", *ladders, *services,
-            *pieces, *sources,
+            PLAN_LAYOUT, now_ms, offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, tariff,
+            at_ms, via, ask.session_id, rules, len(ladders), len(ask.services),
+            before, facts, profile.account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
+            first_ms, grace_ms, renewed, following,
+            told, *ladders, *services, *pieces, *sources,
         ]
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ocs import limits
 from ocs.charging import event_answer
+from ocs.charging.amounts import failed_currency
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
 from ocs.charging.granted import GRANTED, granted_until
 from ocs.charging.outcome import More, Outcome, ServiceOutcome
@@ -52,6 +53,7 @@ _PROTOCOL_ERRORS: Final = frozenset(code for code, result in RESULT_CODES.items(
 """The outcomes that are answered with the E-bit (RFC 6733 section 7.1.3)."""
 _LAST_UNITS: Final = writer("Final-Unit-Indication")(writer("Final-Unit-Action")(_TERMINATE))
 _NO_EXTRAS: Final[Mapping[str, ByGroup[Extras]]] = {}
+_OTHER_CURRENCY: Final = "the account is kept in another currency"
 _WHY: Final = {
     Code.CONFLICT: "this CC-Request-Number was used before, with other content",
     Code.SEEN: "this CC-Request-Number was used before, and its answer is no longer kept",
@@ -129,17 +131,17 @@ class AnswerWriter:
                 if own:
                     parts.append(_with_extras(asked, one, name, own[asked.rating_group], more))
                 else:
-                    parts.append(_decided(asked, one, name))
+                    parts.append(_decided(asked, one, name, more))
         elif decided[0].granted > 0 or decided[0].final:
             own = self._extras and self._extras.get(ask.family or "")
-            parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS))
+            parts.append(_units(decided[0], own[None].last_units if own else _LAST_UNITS, more))
         if more is not None and more.available_micros is not None and self._balance is not None:
             parts.append(self._balance(more.available_micros, more.currency))
         parts[1] = self._heads[kind, code]
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]
         if code < _SUCCESS:
-            parts.append(_trouble(code, ask))
+            parts.append(_trouble(code, ask, looked_at=bool(decided) or outcome.event is not None))
         body = b"".join(parts)
         length = HEADER_OCTETS + len(body)
         return answer_header(message, error=code in _PROTOCOL_ERRORS, length=length) + body
@@ -193,11 +195,11 @@ class AnswerWriter:
         return named
 
 
-def _decided(asked: AskedService, one: ServiceOutcome, name: bytes) -> bytes:
+def _decided(asked: AskedService, one: ServiceOutcome, name: bytes, more: More | None) -> bytes:
     """Write the MSCC of one service (RFC 8506 section 8.16), with a Result-Code always (CLIENTS 19)."""
     code, unit, granted, validity_s, final = one
     if granted > 0 or final:
-        body = GRANTED[unit](granted) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        body = GRANTED[unit](granted, more) + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
         return _service(body + _LAST_UNITS if final else body)
     if code == _SUCCESS and asked.wanted is not None:
         code = Code.CREDIT_LIMIT  # law 2
@@ -213,24 +215,27 @@ def _with_extras(
         edge_s = (
             more.edges_s.get(asked.key) if extras.tells_edges and more is not None and more.edges_s else None
         )
-        units = GRANTED[unit](granted) if edge_s is None else granted_until(unit, granted, edge_s)
+        units = GRANTED[unit](granted, more) if edge_s is None else granted_until(unit, granted, edge_s, more)
         body = units + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
         return _service(body + extras(unit, granted, more, final=final))
-    return _decided(asked, one, name)
+    return _decided(asked, one, name, more)
 
 
-def _units(one: ServiceOutcome, last_units: bytes) -> bytes:
+def _units(one: ServiceOutcome, last_units: bytes, more: More | None) -> bytes:
     """Write the units of the only service at message level (RFC 8506 section 3.2)."""
     _, unit, granted, validity_s, final = one
-    return GRANTED[unit](granted) + (last_units if final else b"") + _validity_time(validity_s)
+    return GRANTED[unit](granted, more) + (last_units if final else b"") + _validity_time(validity_s)
 
 
-def _trouble(code: Code, ask: Ask) -> bytes:
+def _trouble(code: Code, ask: Ask, *, looked_at: bool) -> bytes:
     """Write the Failed-AVP of a refusal that needs one, and why."""
     if code in _WHY:
         # Session-Id, CC-Request-Type and CC-Request-Number are the identity (DESIGN law 5). The number is what the client chose
         # anew for this request, and what it must choose differently for other content; so it is the one that failed.
         return _failed_avp(_request_number(ask.number)) + _error_message(_WHY[code])
+    if code == Code.UNRATED and ask.currency and not looked_at:
+        # the same section: "an AVP value that is not ... supported in the rating", and a copy of it
+        return _failed_avp(failed_currency(ask.currency)) + _error_message(_OTHER_CURRENCY)
     if code == Code.UNRATED:
         # RFC 8506 section 9.2: 5031 MUST hold the AVP that could not be rated
         context = ask.context if len(ask.context) <= limits.SERVICE_CONTEXT_OCTETS_MAX else ""

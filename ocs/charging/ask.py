@@ -13,27 +13,32 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ocs import limits
+from ocs.charging.asked_units import (
+    FINAL,
+    NOT_GIVEN,
+    SERVER_CHOOSES,
+    AskFault,
+    Units,
+    ask_fault,
+    copied,
+    one_currency,
+    read_units,
+    reported_final,
+    units_after,
+    used_units,
+)
 from ocs.diameter.codec import Message, writer
-from ocs.diameter.faults import DecodeFault, ResultCode
+from ocs.diameter.faults import ResultCode
 from ocs.diameter.writers import encode_avps
 from ocs.names import SubscriberId, imsi, service_family, service_key, subscriber_id, uri
-from ocs.units import UNITS_MAX
+
+__all__ = ["NOT_GIVEN", "AskFault", "Units"]
 
 INITIAL, UPDATE, TERMINATION, EVENT = 1, 2, 3, 4
 """CC-Request-Type (RFC 8506 section 8.3)."""
 
 DIRECT_DEBITING, REFUND_ACCOUNT, CHECK_BALANCE, PRICE_ENQUIRY = 0, 1, 2, 3
 """Requested-Action of an event (RFC 8506 section 8.41)."""
-
-NOT_GIVEN = -1
-
-
-class Units(NamedTuple):
-    """Units of each kind, NOT_GIVEN where the request has none; octets are the total, or input plus output (CLIENTS 10)."""
-
-    octets: int = NOT_GIVEN
-    seconds: int = NOT_GIVEN
-    events: int = NOT_GIVEN
 
 
 class AskedService(NamedTuple):
@@ -69,6 +74,8 @@ class Ask(NamedTuple):
     the order of their keys, whatever the request's was: the digest does not know the order, and a kept outcome goes by it.
     ``information`` is the request's Service-Information as it was decoded, read where a tariff looks at it (information.py).
     ``event`` is what an event is about, None for requests of sessions; each of an event's services asks, and reports nothing.
+    ``currency`` is the number of the currency that its units in money are in (ISO 4217), 0 where they name none: the account's, which alone
+    is understood. None: it has no units in money.
     """
 
     kind: int
@@ -84,20 +91,12 @@ class Ask(NamedTuple):
     origin_realm: str
     information: Mapping[str, Any] | None = None
     event: Event | None = None
-
-
-class AskFault(DecodeFault):
-    """A well-formed request that cannot be charged as it stands, and the answer to it (its ``avps`` are the request's)."""
-
-    __slots__ = ()
+    currency: int | None = None
 
 
 _FINAL = 2
 """Reporting-Reason FINAL (TS 32.299 clause 7.2.175): the service is over, whatever else the report says."""
 _MULTIPLE_SERVICES_SUPPORTED = 1
-_AFTER_TARIFF_CHANGE = 1
-"""Tariff-Change-Usage UNIT_AFTER_TARIFF_CHANGE (RFC 8506 section 8.27)."""
-_SERVER_CHOOSES = Units()
 _EXTENDED_IDS = (
     ("Subscription-Id-E164", 0),
     ("Subscription-Id-IMSI", 1),
@@ -132,7 +131,10 @@ def _ask(avps: dict[str, Any]) -> Ask:
         return _event(avps)
     ids, named = _subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
-    services = _message_level(avps, kind) if groups is None else _several(groups, avps, kind)
+    currencies: list[int] = []
+    services = (
+        _message_level(avps, kind, currencies) if groups is None else _several(groups, avps, kind, currencies)
+    )
     return Ask(
         kind,
         session_id,
@@ -146,6 +148,8 @@ def _ask(avps: dict[str, Any]) -> Ask:
         avps["Origin-Host"],
         avps["Origin-Realm"],
         avps.get("Service-Information"),
+        None,
+        one_currency(currencies) if currencies else None,
     )
 
 
@@ -157,24 +161,28 @@ def _event(avps: dict[str, Any]) -> Ask:
     """
     if "Requested-Action" not in avps:
         failed = encode_avps({"Requested-Action": DIRECT_DEBITING})
-        raise _fault(ResultCode.MISSING_AVP, failed, "an event without Requested-Action")
+        raise ask_fault(ResultCode.MISSING_AVP, failed, "an event without Requested-Action")
     ids, named = _subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
     chosen: dict[str, Any] = {"Requested-Service-Unit": {}}
+    currencies: list[int] = []
     if groups is None:
-        services = _message_level(chosen | avps, INITIAL)
+        services = _message_level(chosen | avps, INITIAL, currencies)
     else:
-        services = _several([chosen | group for group in groups], avps, INITIAL)
+        services = _several([chosen | group for group in groups], avps, INITIAL, currencies)
     if any(each.used is not None for each in services):
         reports = [
             *avps.get("Used-Service-Unit", ()),
             *(r for g in groups or () for r in g.get("Used-Service-Unit", ())),
         ]
-        raise _fault(
+        raise ask_fault(
             ResultCode.AVP_NOT_ALLOWED,
-            _copy("Used-Service-Unit", reports[0]),
+            copied("Used-Service-Unit", reports[0]),
             "an event that reports used units",
         )
+    if any(each.wanted is not None and not each.wanted.money for each in services):
+        failed = encode_avps({"CC-Money": {"Unit-Value": {"Value-Digits": 0}}})
+        raise ask_fault(ResultCode.INVALID_AVP_VALUE, failed, "an event about no money at all")
     event = Event(avps["Requested-Action"], _refund_information(groups or ()))
     context = avps["Service-Context-Id"]
     return Ask(
@@ -191,6 +199,7 @@ def _event(avps: dict[str, Any]) -> Ask:
         avps["Origin-Realm"],
         avps.get("Service-Information"),
         event,
+        one_currency(currencies) if currencies else None,
     )
 
 
@@ -198,8 +207,8 @@ def _refund_information(groups: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the Refund-Information of a request; one that names two debits is a fault, since a refund is of one."""
     found = {group["Refund-Information"]: None for group in groups if "Refund-Information" in group}
     if len(found) > 1:
-        failed = _service_write(_copy("Refund-Information", list(found)[1]))
-        raise _fault(ResultCode.CONTRADICTING_AVPS, failed, "a refund of two debits")
+        failed = _service_write(copied("Refund-Information", list(found)[1]))
+        raise ask_fault(ResultCode.CONTRADICTING_AVPS, failed, "a refund of two debits")
     return bytes(next(iter(found), b""))
 
 
@@ -269,24 +278,26 @@ def _user_name(text: str) -> SubscriberId | None:
 # ---------------------------------------------------------------- what
 
 
-def _several(groups: list[dict[str, Any]], avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
-    """Read the services of a request that has MSCC (RFC 8506 section 8.16)."""
+def _several(
+    groups: list[dict[str, Any]], avps: dict[str, Any], kind: int, currencies: list[int]
+) -> tuple[AskedService, ...]:
+    """Read the services of a request that has MSCC (RFC 8506 section 8.16); the currencies of units in money are added."""
     if len(groups) > limits.SERVICES_PER_REQUEST_MAX:
-        failed = _copy("Multiple-Services-Credit-Control", groups[limits.SERVICES_PER_REQUEST_MAX])
-        raise _fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "too many services in one request")
+        failed = copied("Multiple-Services-Credit-Control", groups[limits.SERVICES_PER_REQUEST_MAX])
+        raise ask_fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "too many services in one request")
     for name in ("Used-Service-Unit", "Requested-Service-Unit"):
         if name in avps:
             # RFC 8506 section 5.1.2: units are in the services or at message level. Passing over either would lose usage.
             value = avps[name][0] if name == "Used-Service-Unit" else avps[name]
-            raise _fault(
+            raise ask_fault(
                 ResultCode.CONTRADICTING_AVPS,
-                _copy(name, value),
+                copied(name, value),
                 f"{name} beside services that have their own",
             )
     services = []
     for group in groups:
         try:
-            services.append(_service(group, kind))
+            services.append(_service(group, kind, currencies))
         except AskFault as fault:
             fault.failed_avp = _service_write(fault.failed_avp)
             raise
@@ -306,12 +317,12 @@ def _refuse_twins(services: list[AskedService], groups: list[dict[str, Any]]) ->
     seen: set[str] = set()
     for service, group in zip(services, groups, strict=True):
         if service.key in seen:
-            failed = _copy("Multiple-Services-Credit-Control", group)
-            raise _fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "one service comes twice")
+            failed = copied("Multiple-Services-Credit-Control", group)
+            raise ask_fault(ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "one service comes twice")
         seen.add(service.key)
 
 
-def _service(group: dict[str, Any], kind: int) -> AskedService:
+def _service(group: dict[str, Any], kind: int, currencies: list[int]) -> AskedService:
     """Read one MSCC; a fault's Failed-AVP is still without the MSCC around it."""
     get = group.get
     rating_group, identifiers, reports = (
@@ -328,30 +339,30 @@ def _service(group: dict[str, Any], kind: int) -> AskedService:
         key = service_key(rating_group, *identifiers)
     else:
         failed = encode_avps({"Service-Identifier": identifiers[limits.SERVICE_IDENTIFIERS_MAX]})
-        raise _fault(
+        raise ask_fault(
             ResultCode.AVP_OCCURS_TOO_MANY_TIMES, failed, "too many Service-Identifiers in one service"
         )
-    used = None if reports is None else _used(reports)
+    used = None if reports is None else used_units(reports, currencies)
     if requested is None:
         if kind == INITIAL:
             # RFC 8506 section 8.16: "MUST be present in the initial interrogation". The grammar cannot say so, and it must not be
             # passed over: a 2001 without a grant is unlimited service to a real gateway (CLIENTS 21), and a grant that
             # nobody asked for is forbidden. Gateways that want a session without quota send no service at all.
-            raise _fault(
+            raise ask_fault(
                 ResultCode.MISSING_AVP,
                 encode_avps({"Requested-Service-Unit": {}}),
                 "a service of an initial request asks for nothing",
             )
-        return AskedService(key, rating_group, identifier, used, None, _after(reports))
+        return AskedService(key, rating_group, identifier, used, None, units_after(reports))
     if kind != INITIAL and (
-        kind == TERMINATION or _FINAL in get("Reporting-Reason", ()) or _reported_final(reports)
+        kind == TERMINATION or FINAL in get("Reporting-Reason", ()) or reported_final(reports)
     ):
-        return AskedService(key, rating_group, identifier, used, None, _after(reports))
-    wanted = _units(requested, "Requested-Service-Unit")
-    return AskedService(key, rating_group, identifier, used, wanted, _after(reports))
+        return AskedService(key, rating_group, identifier, used, None, units_after(reports))
+    wanted = read_units(requested, "Requested-Service-Unit", currencies)
+    return AskedService(key, rating_group, identifier, used, wanted, units_after(reports))
 
 
-def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
+def _message_level(avps: dict[str, Any], kind: int, currencies: list[int]) -> tuple[AskedService, ...]:
     """Read the one service of a request without MSCC (RFC 8506 sections 5.2.1 and 5.3); its name is the Service-Identifier alone.
 
     Its Requested-Service-Unit is optional (MUST is for MSCC only) and a session of one service goes on until its
@@ -365,70 +376,17 @@ def _message_level(avps: dict[str, Any], kind: int) -> tuple[AskedService, ...]:
         if kind != INITIAL or several:
             return ()
     identifier = avps.get("Service-Identifier")
-    used = None if reports is None else _used(reports)
+    used = None if reports is None else used_units(reports, currencies)
     wanted = None
-    if kind == INITIAL or (kind != TERMINATION and not _reported_final(reports)):
-        wanted = _SERVER_CHOOSES if requested is None else _units(requested, "Requested-Service-Unit")
-    return (AskedService(service_key(None, identifier), None, identifier, used, wanted, _after(reports)),)
-
-
-def _reported_final(reports: list[dict[str, Any]] | None) -> bool:
-    """Tell whether a report says that the service is over (Reporting-Reason inside Used-Service-Unit)."""
-    return reports is not None and any(report.get("Reporting-Reason") == _FINAL for report in reports)
-
-
-def _used(reports: list[dict[str, Any]]) -> Units:
-    """Add up the reports of one service: RFC 8506 section 8.16 allows several, around a tariff change (section 8.27) they are disjoint."""
-    total = _SERVER_CHOOSES
-    for report in reports:
-        units = _units(report, "Used-Service-Unit")
-        if units is _SERVER_CHOOSES:
-            # DESIGN law 10: a report without a number is malformed, never "nothing used"; who used nothing says 0
-            failed = _copy("Used-Service-Unit", report)
-            raise _fault(ResultCode.INVALID_AVP_VALUE, failed, "used units without a number")
-        total = units if total is _SERVER_CHOOSES else Units(*map(_sum, total, units))
-    return total
-
-
-def _after(reports: list[dict[str, Any]] | None) -> Units | None:
-    """Add up what was used after a tariff change; None where no report says so."""
-    if reports is None or (len(reports) == 1 and "Tariff-Change-Usage" not in reports[0]):
-        return None
-    later = [each for each in reports if each.get("Tariff-Change-Usage") == _AFTER_TARIFF_CHANGE]
-    return _used(later) if later else None
-
-
-def _sum(one: int, other: int) -> int:
-    """Add two counts of one kind, each perhaps not given."""
-    return max(one, other) if NOT_GIVEN in {one, other} else min(one + other, UNITS_MAX)
-
-
-def _units(group: dict[str, Any], name: str) -> Units:
-    """Read the kinds of units in a group.
-
-    CC-Total-Octets decides where it is given; else input plus output, as Open5GS reports (CLIENTS 10). A number beyond
-    UNITS_MAX stands for UNITS_MAX: asked, it is more than any grant; used, it is absurd and set aside (DESIGN law 8).
-    """
-    get = group.get
-    octets, seconds, events = (
-        get("CC-Total-Octets"),
-        get("CC-Time", NOT_GIVEN),
-        get("CC-Service-Specific-Units", NOT_GIVEN),
+    if kind == INITIAL or (kind != TERMINATION and not reported_final(reports)):
+        wanted = (
+            SERVER_CHOOSES
+            if requested is None
+            else read_units(requested, "Requested-Service-Unit", currencies)
+        )
+    return (
+        AskedService(service_key(None, identifier), None, identifier, used, wanted, units_after(reports)),
     )
-    if octets is None:
-        received, sent = get("CC-Input-Octets"), get("CC-Output-Octets")
-        octets = NOT_GIVEN if received is None and sent is None else (received or 0) + (sent or 0)
-    if octets > UNITS_MAX or events > UNITS_MAX:
-        octets, events = min(octets, UNITS_MAX), min(events, UNITS_MAX)
-    if octets == seconds == events == NOT_GIVEN:
-        if "CC-Money" in group:
-            # RFC 8506 sections 8.18 and 8.19: unsupported unit types are treated as invalid AVPs
-            failed = _copy(name, {"CC-Money": group["CC-Money"]})
-            raise _fault(
-                ResultCode.INVALID_AVP_VALUE, failed, f"{name} in money, which is neither granted nor debited"
-            )
-        return _SERVER_CHOOSES
-    return Units(octets, seconds, events)
 
 
 # ---------------------------------------------------------------- content and faults
@@ -451,26 +409,17 @@ def _digest(named: str, services: tuple[AskedService, ...], sub_session: int | N
 
 
 def _text(units: Units | None) -> str:
-    return "-" if units is None else f"{units[0]},{units[1]},{units[2]}"
-
-
-def _fault(result_code: ResultCode, failed_avp: bytes, reason: str) -> AskFault:
-    return AskFault(result_code, failed_avp, reason)
+    if units is None:
+        return "-"
+    octets, seconds, events, money = units
+    return f"{octets},{seconds},{events}" if money < 0 else f"{octets},{seconds},{events},{money}"
 
 
 def _bad_session_id(session_id: str) -> AskFault:
     """Refuse a Session-Id that is empty or longer than the limit."""
     if not session_id:
         failed = encode_avps({"Session-Id": session_id})
-        return _fault(ResultCode.INVALID_AVP_VALUE, failed, "an empty Session-Id")
-    return _fault(
-        ResultCode.UNABLE_TO_COMPLY, _copy("Session-Id", session_id), "a Session-Id beyond the limit"
+        return ask_fault(ResultCode.INVALID_AVP_VALUE, failed, "an empty Session-Id")
+    return ask_fault(
+        ResultCode.UNABLE_TO_COMPLY, copied("Session-Id", session_id), "a Session-Id beyond the limit"
     )
-
-
-def _copy(name: str, value: Any) -> bytes:
-    """Encode an offending AVP again for a Failed-AVP; one that is too long for it becomes an example, without its content."""
-    encoded = encode_avps({name: value})
-    if len(encoded) <= limits.FAILED_AVP_OCTETS_MAX:
-        return encoded
-    return encode_avps({name: type(value)()})

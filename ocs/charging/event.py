@@ -2,7 +2,7 @@
 
 Laws
 1. An event is planned as the Initial of a session that asks for all its units and has used them: the same rates, sources and
-   ladders. What a session adds is left out: no least and most of a quota, no life of a grant.
+   ladders. What a session adds is left out: no least and most of a quota, no life of a grant. Money is as asked, never chosen.
 2. All units of an event are priced on the rate and window of its instant, however long they last.
 3. A refund is not planned on the tariff: what was debited is known, and only which services and how many units is said.
 """
@@ -55,15 +55,29 @@ def event_plan(
     whole = tuple(
         _used_up(each, rules[:3] if own is None else own[each.rating_group].chosen) for each in ask.services
     )
-    unbounded = rules._replace(octets=_BEYOND_ALL, seconds=_BEYOND_ALL, events=_BEYOND_ALL, validity_s=0)
+    unbounded = rules._replace(
+        octets=_BEYOND_ALL,
+        seconds=_BEYOND_ALL,
+        events=_BEYOND_ALL,
+        money=0,
+        money_most=_BEYOND_ALL,
+        validity_s=0,
+    )
     opening = ask._replace(kind=INITIAL, services=whole)
     return plan(opening, tariff, unbounded, ladder_text, at_ms, None, wallet)
 
 
 def _used_up(asked: AskedService, usual: tuple[int, ...]) -> AskedService:
-    """Return a service that asks for all its units, and reports them as used in the window of now (law 2)."""
-    wanted = asked.wanted or _NOTHING
-    units = Units(*[asked if asked > 0 else most for asked, most in zip(wanted, usual, strict=True)])
+    """Return a service that asks for all its units, and reports them as used in the window of now (law 2).
+
+    Who asks for money alone gets nothing else, and who does not is not given any.
+    """
+    units = wanted = asked.wanted or _NOTHING
+    if wanted.money < 0 or max(wanted[:3]) >= 0:
+        octets, seconds, events = (
+            asked if asked > 0 else most for asked, most in zip(wanted[:3], usual, strict=True)
+        )
+        units = Units(octets, seconds, events, wanted.money)
     return asked._replace(used=units, wanted=units, after=units)
 
 

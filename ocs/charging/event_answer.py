@@ -7,24 +7,19 @@ of 3GPP contexts only: a strict decoder of RFC 8506 reads its M-bit as 5001 (CLI
 from collections.abc import Callable
 from typing import Final
 
+from ocs.charging.amounts import money
 from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, PRICE_ENQUIRY, Ask, AskedService
 from ocs.charging.event import write_refund_information
 from ocs.charging.granted import GRANTED
 from ocs.charging.outcome import Charged
 from ocs.diameter.codec import writer
+from ocs.diameter.writers import encode_avps
 from ocs.outcomes import RESULT_CODES, Code
-from ocs.rating.currencies import numeric
 
 _ENOUGH_CREDIT, _NO_CREDIT = 0, 1
 """Check-Balance-Result (RFC 8506 section 8.6)."""
-_MICRO_EXPONENT: Final = -6
 
 _check_balance_result = writer("Check-Balance-Result")
-_cost_information = writer("Cost-Information")
-_unit_value = writer("Unit-Value")
-_value_digits = writer("Value-Digits")
-_exponent = writer("Exponent")
-_currency_code = writer("Currency-Code")
 _service = writer("Multiple-Services-Credit-Control")
 _refund_information = writer("Refund-Information")
 _requested_action = writer("Requested-Action")
@@ -53,13 +48,13 @@ def written(ask: Ask, code: Code, charged: Charged, name: Name) -> list[bytes]:
     debits = action == DIRECT_DEBITING
     if not ask.multiple:
         (one,) = charged.services
-        return [GRANTED[one.unit](one.granted)] if debits and one.granted else []
+        return [GRANTED[one.unit](one.granted, charged)] if debits and one.granted else []
     token = b""
     if debits and ask.context.endswith("@3gpp.org"):
         token = _refund_information(write_refund_information(ask))
     parts = []
     for asked, one in zip(ask.services, charged.services, strict=True):
-        units = GRANTED[one.unit](one.granted) if debits and one.granted else b""
+        units = GRANTED[one.unit](one.granted, charged) if debits and one.granted else b""
         parts.append(_service(units + name(asked) + _RESULTS[one.code] + (token if units else b"")))
     return parts
 
@@ -70,8 +65,6 @@ def _balance(charged: Charged) -> bytes:
 
 
 def _cost(charged: Charged) -> bytes:
-    digits, exponent = sum(each.money_micros for each in charged.costs), _MICRO_EXPONENT
-    while exponent < 0 and digits % 10 == 0:
-        digits, exponent = digits // 10, exponent + 1
-    value = _unit_value(_value_digits(digits) + _exponent(exponent))
-    return _cost_information(value + _currency_code(numeric(charged.currency)))
+    return encode_avps(
+        {"Cost-Information": money(sum(each.money_micros for each in charged.costs), charged.currency)}
+    )

@@ -66,7 +66,8 @@ class Profile(NamedTuple):
 class QuotaRules(NamedTuple):
     """Config of grants: most units a request gets (and what it gets when it asks for none), their life, greatest rates.
 
-    The rates are the greatest that are believed, in units per second (DESIGN law 8); the kinds are in the order of Unit.
+    The rates are the greatest that are believed, in units per second (DESIGN law 8); the kinds are in the order of Unit. Of money, which
+    comes last, more is granted where it is asked for (``money_most``) than where nothing is; all three in micro-units.
     """
 
     octets: int
@@ -76,6 +77,9 @@ class QuotaRules(NamedTuple):
     octets_per_s: int
     seconds_per_s: int
     events_per_s: int
+    money: int = 1_000_000
+    money_most: int = 100_000_000
+    money_per_s: int = 10_000_000
 
 
 class Wallet(Protocol):
@@ -145,7 +149,7 @@ class Plan(NamedTuple):
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
     ``looked_at`` are the names of the facts that the rates of the family look at, ``edges_ms`` where the price of a service changes within
-    the life of its grant, by its key.
+    the life of its grant, by its key. ``in_money`` tells that some service is measured in money.
     """
 
     ladders: list[bytes]
@@ -159,18 +163,19 @@ class Plan(NamedTuple):
     grace_ms: int = 0
     looked_at: frozenset[str] = frozenset()
     edges_ms: Mapping[str, int] = _NO_EDGES
+    in_money: bool = False
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
-        return self.services[12::WIDTH]
+        return self.services[13::WIDTH]
 
     def units(self) -> list[int]:
         """Return the unit of each service, in the order of the services."""
         return self.services[2::WIDTH]
 
 
-WIDTH = 18
-_TURN = 16
+WIDTH = 19
+_TURN = 17
 _EMERGENCY, _RECEIVED = 1, 2
 
 LadderText = Callable[[Ladder], bytes]
@@ -198,10 +203,11 @@ def plan(
     if tariff is None or family is None:
         return _unpriced(ask)
     priced = tariff.services.get(family)
-    # A call or message may be an emergency's or one received, which only its information tells.
+    # A call or message may be an emergency's or one received, which only its information tells; money is no use that is measured.
     plain = (
         priced is not None
         and (course is None or course.alone)
+        and ask.currency is None
         and (family == "data" or ask.information is None)
     )
     if not plain or wallet is not None or (known is not None and not _is_plain(known, tariff)):
@@ -219,7 +225,7 @@ def plan(
         if own is not None:
             sizes = own[group]
             chosen, most, validity_s = sizes.chosen[at], sizes.most[at], sizes.validity_s
-        octets, seconds, events = reported = _NOTHING if used is None else used
+        octets, seconds, events, money = reported = _NOTHING if used is None else used
         wants = 0
         if wanted is not None:
             # nothing asked, zero asked, or another kind asked than the tariff measures: the server chooses (INTERFACE, Grants)
@@ -235,6 +241,7 @@ def plan(
             octets,
             seconds,
             events,
+            money,
             wants,
             validity_s,
             rate,
@@ -270,6 +277,13 @@ def _unpriced(ask: Ask) -> Plan:
         reported = _NOTHING if used is None else used
         services += (key, refusal, 1, *reported, 0, 0, 0, 0, 0, ANY, "", 0, 0, 0, place, 0)
     return Plan([], services, [], ANY, ANY, marked=False, sources=[])
+
+
+def _rated_elsewhere(unit: Unit, wanted: Units) -> bool:
+    """Tell whether a request says money where the tariff measures use, or use where its client is to say money: neither is the other."""
+    if wanted.money >= 0:
+        return unit != Unit.MONEY and max(wanted[:3]) < 0
+    return unit == Unit.MONEY and max(wanted[:3]) >= 0
 
 
 class _On(NamedTuple):
@@ -313,6 +327,7 @@ class _Rated:
         self.facts = NOTHING
         self.anew = False
         self.edges_ms: dict[str, int] = {}
+        self.in_money = False
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
         wallet, known, family = self.wallet, self.known, self.family
@@ -339,7 +354,7 @@ class _Rated:
         return Plan(
             list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
             told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
-            looked_at, self.edges_ms or _NO_EDGES,
+            looked_at, self.edges_ms or _NO_EDGES, self.in_money,
         )  # fmt: skip
 
     def _take_turns(self) -> None:
@@ -356,17 +371,18 @@ class _Rated:
         on = earlier or following
         unit = on.rate.unit if on is not None else Unit.OCTETS
         at = unit - 1
-        octets, seconds, events = reported = _NOTHING if asked.used is None else asked.used
+        reported = _NOTHING if asked.used is None else asked.used
+        self.in_money = self.in_money or unit == Unit.MONEY
         refusal = wants = ladder = validity_s = closes = 0
         if asked.wanted is None:
             pass
-        elif (
-            following is None or following.rate.unit != unit
-        ):  # a service has one axis, and that one kind of unit
+        elif following is None or following.rate.unit != unit or _rated_elsewhere(unit, asked.wanted):
+            # a service has one axis, and that one kind of unit
             refusal = _REFUSED
         else:
-            chosen, most, validity_s = self._sizes(asked, at)
+            chosen, most, validity_s = self._sizes(asked, unit)
             wants = chosen if asked.wanted[at] <= 0 else min(asked.wanted[at], most)
+            refusal = 0 if wants else _REFUSED  # the money of an event is not chosen (event.py, law 1)
             edge_ms = self._edge_ms(following.rate, self.at_ms + 1000 * validity_s)
             if edge_ms is not None:
                 self.edges_ms[asked.key] = edge_ms
@@ -394,16 +410,22 @@ class _Rated:
             always = _RECEIVED
         self.priorities.append(following.rate.priority if following is not None else 0)
         self.services += (
-            asked.key, refusal, unit, octets, seconds, events, wants, validity_s, self.rules[at + 4], ladder, len(pieces),
+            asked.key, refusal, unit, *reported, wants, validity_s, self._fastest(unit), ladder, len(pieces),
             mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities), granted,
         )  # fmt: skip
 
-    def _sizes(self, asked: AskedService, at: int) -> tuple[int, int, int]:
+    def _sizes(self, asked: AskedService, unit: Unit) -> tuple[int, int, int]:
         """Return the units where nothing is asked, the most of them, and their life in seconds."""
-        if self.own is None:
-            return self.rules[at], self.rules[at], self.rules.validity_s
-        sizes = self.own[asked.rating_group]
-        return sizes.chosen[at], sizes.most[at], sizes.validity_s
+        rules, own, at = self.rules, self.own, unit - 1
+        validity_s = rules.validity_s if own is None else own[asked.rating_group].validity_s
+        if unit == Unit.MONEY:  # which is no family's own unit
+            return rules.money, rules.money_most, validity_s
+        if own is None:
+            return rules[at], rules[at], validity_s
+        return own[asked.rating_group].chosen[at], own[asked.rating_group].most[at], validity_s
+
+    def _fastest(self, unit: Unit) -> int:
+        return self.rules.money_per_s if unit == Unit.MONEY else self.rules[unit + 3]
 
     def _edge_ms(self, rate: Rate, until_ms: int) -> int | None:
         """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 3)."""

@@ -116,11 +116,12 @@ class Extras:
         if not units:
             return self.last_units
         standing = self._standing[unit]
+        told = unit in _THRESHOLDS  # there is none of money
         if self._triggers and more is not None:
             standing += _trigger(more.looked_at)
         if final:
             return self.last_units + standing
-        if self._per_cent:
+        if self._per_cent and told:
             left = units * self._per_cent // 100
         elif self._units and unit == self._own_unit:
             left = min(self._units, units)
@@ -156,7 +157,7 @@ def _sizes(text: ServiceText, unit: Unit, usual: tuple[int, int, int], validity_
 
 
 def _with(usual: tuple[int, int, int], unit: Unit, size: int) -> tuple[int, int, int]:
-    octets, seconds, events = (size if each is unit else usual[each - 1] for each in Unit)
+    octets, seconds, events = (size if place == unit else each for place, each in enumerate(usual, 1))
     return octets, seconds, events
 
 
@@ -191,8 +192,11 @@ def limits(
     told = [int(tells_balance)]
     for (_, group, _, _, wanted, _), unit in zip(services, units, strict=True):
         sizes = own[group]
-        chooses = wanted is not None and wanted[unit - 1] <= 0
-        told += (int(sizes.restricts), sizes.adapt_s if chooses else 0, sizes.most[unit - 1], sizes.share)
+        # money has no size in config by family, and does not follow the speed of use
+        measured = unit != Unit.MONEY
+        chooses = measured and wanted is not None and wanted[unit - 1] <= 0
+        most = sizes.most[unit - 1] if measured else 0
+        told += (int(sizes.restricts), sizes.adapt_s if chooses else 0, most, sizes.share)
     return told
 
 

@@ -250,13 +250,16 @@ NO_RATES = Choice((), (), ())
 
 
 def alone(rates: Sequence[Rate], service: str) -> Rate | None:
-    """Return the one rate of a service when one ladder is all there is to it: no condition, window or counter."""
+    """Return the one rate of a service when one ladder is all there is to it: no condition, window or counter; and it measures use, since
+    of money a request has to say how much.
+    """
     found = [each for each in rates if each.service == service]
     if len(found) != 1:
         return None
     (only,) = found
     unconditional = only.conditions in {ANYTHING, ANYTHING_SENT}
-    return only if unconditional and len(only.ladders) == 1 and not only.counters else None
+    measures = only.unit is not Unit.MONEY
+    return only if unconditional and measures and len(only.ladders) == 1 and not only.counters else None
 
 
 # ---------------------------------------------------------------- rates that can never be chosen

@@ -51,7 +51,7 @@ from ocs.rating.tariff_text import (
 from ocs.rating.windows import Calendar, Span, WindowFault, calendar
 from ocs.units import UNITS_MAX, Unit
 
-UNIT_NAMES = {"octets": Unit.OCTETS, "seconds": Unit.SECONDS, "events": Unit.EVENTS}
+UNIT_NAMES = {"octets": Unit.OCTETS, "seconds": Unit.SECONDS, "events": Unit.EVENTS, "money": Unit.MONEY}
 ROUNDING_NAMES = {"half-up": Rounding.HALF_UP, "up": Rounding.UP, "down": Rounding.DOWN}
 CAP_NAMES = {"free": CapMode.FREE, "disconnect": CapMode.STOP}
 COUNTERS_MAX = 100
@@ -367,7 +367,7 @@ class _Reading:
     def _unit(self, service: ServiceName, name: str | None, path: Path) -> Unit:
         allowed = SERVICE_UNITS[service]
         unit = allowed[0] if name is None else UNIT_NAMES[name]
-        if unit not in allowed:
+        if unit not in allowed and unit is not Unit.MONEY:  # anything may be bought
             wanted = " or ".join(each.name.lower() for each in allowed)
             self.fault((*path, "unit"), f"{service} is measured in {wanted}, not in {name}")
         return unit
@@ -376,7 +376,8 @@ class _Reading:
         """Give the prices of a rate: one for all windows, or one for each."""
         fee_micros = micros(text.connect_fee)
         if text.windows is None:
-            steps = _FREE if text.steps is None else self._steps(text.steps, unit, (*path, "steps"))
+            unpriced = _AS_SAID if unit is Unit.MONEY else _FREE
+            steps = unpriced if text.steps is None else self._steps(text.steps, unit, (*path, "steps"))
             yield _Price((), path, fee_micros, steps)
             return
         known = self.calendar.names if self.calendar is not None else ()
@@ -476,6 +477,8 @@ class _Reading:
 
 
 _FREE = [step(0, UNITS_MAX, 1, 0, 1)]
+_AS_SAID = [step(0, UNITS_MAX, 1, 1, 1)]
+"""The price of money: each micro-unit costs itself."""
 
 
 def _free_rate(what: str, service: str, scale: int) -> Rate:

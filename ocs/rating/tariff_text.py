@@ -18,6 +18,7 @@ from ocs.units import UNITS_MAX, Unit
 
 ServiceName = Literal["data", "voice", "sms", "mms"]
 UnitName = Literal["octets", "seconds", "events"]
+RateUnitName = Literal[UnitName, "money"]
 PeriodName = Literal["month", "day"]
 PartyName = Literal["national", "international", "short", "unknown"]
 
@@ -198,7 +199,7 @@ class RateText(RoundedText, ConditionsText):
 
     name: Name
     service: ServiceName
-    unit: UnitName | None = None
+    unit: RateUnitName | None = None
     description: str = ""
     priority: int = Field(default=5, ge=1, le=9)
     axis: Literal["session", "period"] = "session"
@@ -214,6 +215,8 @@ class RateText(RoundedText, ConditionsText):
 
     @model_validator(mode="after")
     def _one_price(self) -> Self:
+        if self.unit == "money":
+            return self._no_price()
         if [self.free, self.steps, self.windows].count(None) != 2:
             raise ValueError("write one of steps, windows or free: true")
         if self.free and (micros(self.connect_fee) or micros(self.minimum)):
@@ -225,6 +228,20 @@ class RateText(RoundedText, ConditionsText):
         if self.axis == "session" and self.period is not None:
             raise ValueError("a period belongs to axis: period; write that too, or strike it")
         return self
+
+    def _no_price(self) -> Self:
+        """Hold that what its client rates costs what the client says: no price, nothing that changes it, and caps only refuse."""
+        if written := sorted(self.model_fields_set & _OF_A_PRICE):
+            raise ValueError(f"unit: money costs what the client says; strike {', '.join(written)}")
+        if any(cap is not None and cap.then == "free" for cap in (self.cap_per_session, self.cap_per_day)):
+            raise ValueError(
+                "unit: money costs what the client says, also beyond a cap; write then: disconnect"
+            )
+        return self
+
+
+_OF_A_PRICE = {"free", "steps", "windows", "connect_fee", "minimum", "axis", "period", "round_to", "rounding"}
+"""What a rate may say of its price; one in money says none of it."""
 
 
 class SpendCapText(ConditionsText):

@@ -34,6 +34,7 @@ from ocs.charging import quota
 from ocs.charging.answer import AnswerWriter
 from ocs.charging.plan import QuotaRules
 from ocs.clock import Clock, SystemClock
+from ocs.money import parse_amount
 from ocs.rating.document import DocumentFault
 from ocs.rating.numbering import Numbering, read_numbering
 from ocs.rating.product_reading import read_offer
@@ -195,6 +196,9 @@ def quota_of(settings: Settings) -> QuotaRules:
         rates.octets_per_s,
         rates.seconds_per_s,
         rates.events_per_s,
+        parse_amount(grants.money),
+        parse_amount(grants.money_most),
+        parse_amount(rates.money_per_s),
     )
 
 
@@ -228,7 +232,8 @@ def answers_of(settings: Settings) -> AnswerWriter:
 
 def default_grant(settings: Settings, unit: Unit) -> int:
     """Return what a request that asks for nothing in particular is granted."""
-    return quota_of(settings)[unit - 1]
+    rules = quota_of(settings)
+    return rules.money if unit is Unit.MONEY else rules[unit - 1]
 
 
 # -- the store

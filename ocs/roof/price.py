@@ -200,6 +200,8 @@ def _text(line: Line, unit: Unit) -> str:
         return f"{say.units(line.units, unit)} {line.kind.value}"
     if line.step is None:
         return line.kind.value
+    if unit is Unit.MONEY:
+        return say.units(line.units, unit)
     blocks = f"{line.blocks:,} block{'s' if line.blocks != 1 else ''} of {say.units(line.step.block, unit)}"
     return f"{blocks} at {_block_price(line.step)}"
 

@@ -88,11 +88,13 @@ def _ask(identity: SubscriberId, service: str, used: int | None, whither: Whithe
         "IMS-Information": call,
         "PS-Information": {name: value for name, value in bearer.items() if value is not None},
     }
-    wanted = Units() if used is None else Units(used, used, used)  # the tariff's own kind counts
+    wanted = Units() if used is None else Units(used, used, used, used)  # the tariff's own kind counts
     key = service_key(whither.rating_group, whither.service_identifier)
     asked = AskedService(key, whither.rating_group, whither.service_identifier, None, wanted)
     told = information if call or information["PS-Information"] else None
-    return Ask(EVENT, "", 0, service, "", (identity,), (asked,), 0, True, "", "", told, Event(PRICE_ENQUIRY))
+    return Ask(
+        EVENT, "", 0, service, "", (identity,), (asked,), 0, True, "", "", told, Event(PRICE_ENQUIRY), 0
+    )
 
 
 def _described(outcome: Outcome, msisdn: str, service: str, tariff: str) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) ->
 
 
 def units(count: int, unit: Unit) -> str:
-    """Write an amount of units: 1,048,576 octets."""
+    """Write an amount of units: 1,048,576 octets; of money: 1.50 in money."""
+    if unit is Unit.MONEY:
+        return f"{format_amount(count)} in money"
     name = unit.name.lower()
     return f"{count:,} {name.removesuffix('s') if count == 1 else name}"
 

@@ -39,11 +39,17 @@ CONTEXT = avp(461, "32251@3gpp.org")
 
 
 def credit(
-    session: str, kind: int, number: int, *more: bytes, flags: int = 0xC0, context: bytes = CONTEXT
+    session: str,
+    kind: int,
+    number: int,
+    *more: bytes,
+    flags: int = 0xC0,
+    context: bytes = CONTEXT,
+    who: bytes = SUBSCRIPTION,
 ) -> bytes:
     """A CCR put together by hand."""
     whole = avp(263, session) + HOST + REALM + avp(283, "example.org") + avp(258, 4) + context
-    whole += avp(416, kind) + avp(415, number) + SUBSCRIPTION + b"".join(more)
+    whole += avp(416, kind) + avp(415, number) + who + b"".join(more)
     return frame(CCR, whole, flags=flags, application=4, ids=next(IDENTIFIERS))
 
 
@@ -126,6 +132,32 @@ def say_sessions(tap: Tap, server: RealOcs) -> None:
         pgw.ask(INITIAL, 0, wish(1))
 
 
+def say_purchases(tap: Tap, server: RealOcs) -> None:
+    """Money granted, debited and priced, and a currency that the account does not have."""
+    buyer = str(FIRST + 200)
+    server.ocs("subscriber", "create", buyer, "--tariff", "content", "--credit", "10.00")
+    shop, who = avp(432, 700), avp(443, avp(450, 0) + avp(444, buyer))
+
+    def money(cents: int, currency: int) -> bytes:
+        amount = avp(447, cents.to_bytes(8, "big")) + avp(429, (2**32 - 2).to_bytes(4, "big"))
+        return avp(413, avp(445, amount) + avp(425, currency))
+
+    def said(session: str, kind: int, number: int, *units: bytes, action: int | None = None) -> bytes:
+        more = [] if action is None else [avp(436, action)]
+        service = avp(456, shop + b"".join(units))
+        return credit(session, kind, number, service, *more, who=who)
+
+    with tap.connect() as connection:
+        ask(connection, cer())
+        ask(connection, said("shop;1", INITIAL, 0, avp(437, money(300, 978))))
+        ask(connection, said("shop;1", UPDATE, 1, avp(437, money(5_000, 978)), avp(446, money(250, 978))))
+        ask(connection, said("shop;1", TERMINATION, 2, avp(446, money(99, 978))))
+        for action in range(4):
+            ask(connection, said("shop;2", EVENT, action, avp(437, money(199, 978)), action=action))
+        ask(connection, said("shop;2", EVENT, 4, avp(437, money(199, 840)), action=0))
+        ask(connection, dpr())
+
+
 def say_by_hand(tap: Tap) -> None:
     with tap.connect() as connection:
         ask(connection, cer())
@@ -167,6 +199,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Said]:
             )
         say_captured_conversations(tap)
         say_sessions(tap, server)
+        say_purchases(tap, server)
         say_by_hand(tap)
         with tap.connect() as connection:
             ask(connection, cer())

@@ -78,11 +78,11 @@ near_events = st.builds(
 def ask_of(pair: Pair, step: OneTime) -> tuple[int, Ask]:
     """Return whose event a step is, and the request."""
     index, session_id, (family, about) = step.account, SESSIONS[step.session], step.about
-    place = place_of(family)
     services = []
     for each, units in sorted(step.wishes, key=lambda wish: service_key(*KEYS[wish[0]])):
         group, identifier = KEYS[each]
         key = service_key(group, identifier)
+        place = place_of(family, group, step.number)
         services.append(AskedService(key, group, identifier, None, units_of(place, units)))
     event, number = Event(step.action), step.number
     debits = [each for each in pair.asks if pair.refundable(*each)]
@@ -90,12 +90,16 @@ def ask_of(pair: Pair, step: OneTime) -> tuple[int, Ask]:
         index, debit = debits[-1 - step.back % len(debits)]
         left = pair.refundable(index, debit)
         family, number = debit.family, debit.number + 1 + step.number
-        place = place_of(family)
         session_id = debit.session_id if step.way == "session" else REFUNDS
         if step.way == "token":
             event = Event(step.action, write_refund_information(debit))
         services = [  # nothing, a part, all, or one more than is left
-            asked._replace(wanted=units_of(place, units if units <= 0 else units % (left[asked.key] + 2)))
+            asked._replace(
+                wanted=units_of(
+                    place_of(family, asked.rating_group, step.number),
+                    units if units <= 0 else units % (left[asked.key] + 2),
+                )
+            )
             for asked, (_, units) in zip(debit.services, step.wishes, strict=False)
             if asked.key in left
         ] or services

@@ -96,6 +96,8 @@ def with_wallet(offer: Offer) -> Offer:
     )
 
 
+BOUGHT = ModelRate("bought", (price_of(Unit.MONEY, (0, 1, 1, 1)),), groups=frozenset({10}))
+"""What its client rates itself."""
 OFFERS = (
     plain(
         "plain@1",
@@ -142,6 +144,7 @@ OFFERS = (
                                   price_of(Unit.SECONDS, (0, 1, 5, 1), quantum=10, rounding="up", cap=(700, "free"))),
                           zones=frozenset({"far"})),
             ),
+            "sms": (BOUGHT._replace(prices=(price_of(Unit.MONEY, (0, 1, 1, 1), cap=(1_000, "stop")),)),),
         },
     ),
     with_wallet(
@@ -174,7 +177,7 @@ OFFERS = (
                                       price_of(Unit.SECONDS, (0, 1, 5, 1), quantum=10, rounding="up")),
                               zones=frozenset({"far"})),
                 ),
-                "sms": (ModelRate("text", (price_of(Unit.EVENTS, (0, 1, 90, 1)),)),),
+                "sms": (BOUGHT, ModelRate("text", (price_of(Unit.EVENTS, (0, 1, 90, 1)),))),
             },
         )
     ),

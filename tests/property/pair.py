@@ -29,10 +29,15 @@ from tests.property.offers import TARIFFS, revised, tariff_of
 from tests.property.wallets import stored_wallet
 
 TERMS = Terms(
-    most=(1_000, 60, 3), rate_max=(100, 2, 1), validity_s=50, supervision_ms=100_000, tombstone_ms=30_000
+    most=(1_000, 60, 3, 900),
+    rate_max=(100, 2, 1, 30),
+    validity_s=50,
+    supervision_ms=100_000,
+    tombstone_ms=30_000,
+    money=70,
 )
 ADAPTING = TERMS._replace(
-    most=(4_000, 120, 9),
+    most=(4_000, 120, 9, 900),
     chosen=(200, 20, 1),
     validity_s=45,
     adapt_s=20,
@@ -46,10 +51,19 @@ def rules_of(terms: Terms) -> Rules:
     """Return the same as the store's side takes it."""
     sizes = {}
     if terms.chosen is not None:
-        one = Sizes(terms.chosen, terms.most, terms.validity_s, terms.restricts, terms.adapt_s, terms.share)
+        one = Sizes(
+            terms.chosen, terms.most[:3], terms.validity_s, terms.restricts, terms.adapt_s, terms.share
+        )
         sizes = {family: ByGroup({None: one}) for family in FAMILIES}
     return Rules(
-        QuotaRules(*TERMS.most, TERMS.validity_s, *terms.rate_max),
+        QuotaRules(
+            *TERMS.most[:3],
+            TERMS.validity_s,
+            *terms.rate_max[:3],
+            terms.money,
+            terms.most[3],
+            terms.rate_max[3],
+        ),
         terms.supervision_ms,
         terms.tombstone_ms,
         1_000,
@@ -74,6 +88,11 @@ def identity(text: str) -> SubscriberId:
     found = e164(text)
     assert found is not None
     return found
+
+
+def _is_money(asked: AskedService) -> bool:
+    """Tell whether a service of a request has units in money."""
+    return any(each is not None and each.money >= 0 for each in (asked.used, asked.wanted))
 
 
 class Home(NamedTuple):
@@ -212,7 +231,7 @@ class Pair:
         actual = await self.charged.charge(ask)
         told = actual.notes
         expected, charged = self._expected(index, ask)
-        actual = actual._replace(notes=Note(told & ~Note.WHERE))
+        actual = actual._replace(notes=Note(told & ~Note.WHERE), more=None)
         assert actual == expected, f"\nstore {actual}\nmodel {expected}"
         first = bool(told & Note.WHERE) or (bool(told & Note.REPLAY) and ask.kind == INITIAL)
         if first and expected.code == Code.SUCCESS:
@@ -294,6 +313,7 @@ class Pair:
             "gw",
             "example.org",
             information,
+            currency=0 if any(_is_money(each) for each in services) else None,
         )
 
     async def agree(self) -> None:

@@ -15,10 +15,13 @@ REFUNDS = "gw;5"
 KEYS = ((10, None), (20, None), (10, 5), (None, 7), (None, None))
 
 
+MONEY = 3
+"""The place of money in Units."""
+
 ABOUT: tuple[tuple[str | None, str], ...] = (
     *[("data", "")] * 8, *[("data", network) for network in NETWORKS] * 2, ("data", "112"),
     *[("voice", number) for number in CALLED], ("voice", "112"), ("voice", "received"), ("voice", ""), ("voice", "26201"),
-    ("sms", ""), ("sms", "112"), (None, ""),
+    *[("sms", "")] * 3, ("sms", "112"), (None, ""),
 )  # fmt: skip
 """A request's family, and what its information tells of."""
 accounts = st.integers(0, len(SESSIONS) - 1)
@@ -38,12 +41,14 @@ def told(what: str) -> dict[str, Any] | None:
     return {"IMS-Information": call}
 
 
-def place_of(family: str | None) -> int:
-    """The kind of unit that most rates of a family are in, by its place in Units."""
+def place_of(family: str | None, group: int | None = None, turn: int = 0) -> int:
+    """The kind of unit that most rates of a family and rating group are in, by its place in Units; ``turn`` tells when it is another."""
+    if family == "sms" and group == 10 and turn % 4:
+        return MONEY
     return {"voice": 1, "sms": 2}.get(family or "", 0)
 
 
 def units_of(place: int, count: int) -> Units:
-    fields = [NOT_GIVEN] * 3
+    fields = [NOT_GIVEN] * 4
     fields[place] = count
     return Units(*fields)

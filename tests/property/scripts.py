@@ -238,7 +238,7 @@ class Player:
         group, identifier = keys[wish.key]
         key = service_key(group, identifier)
         known = services.get(key)
-        place = place_of(family)
+        place = place_of(family, group, wish.other)
         wanted = None if wish.wanted is None else units_of(place, wish.wanted)
         return AskedService(key, group, identifier, _report(wish, known, place), wanted)
 
@@ -289,7 +289,7 @@ def _report(wish: Wish, known: Service | None, place: int) -> Units | None:
         return None
     grant = known.grant if known is not None else 0
     if wish.used == "other":
-        return units_of((place + 1) % 3, wish.other)
+        return units_of((place + 1) % 4, wish.other)
     counts = {
         "below": min(wish.other, grant),
         "at": grant,
@@ -412,7 +412,7 @@ _near_requests = st.builds(
     st.sampled_from((*["next"] * 8, "back")),
     st.sampled_from(
         (*[("data", "")] * 3, ("data", "26201"), ("data", "20801"), ("data", "310410"), ("voice", "15551234"),
-         *[("voice", "+4930111")] * 2, ("sms", ""), ("voice", "received"), ("voice", "112"))
+         *[("voice", "+4930111")] * 2, ("sms", ""), ("sms", ""), ("voice", "received"), ("voice", "112"))
     ),
     st.lists(_near_wishes, min_size=1, max_size=3, unique_by=lambda wish: wish.key).map(tuple),
     st.just("msisdn"),
@@ -466,4 +466,13 @@ def where_the_server_chooses(script: list[Any]) -> list[Any]:
     return [
         each._replace(wishes=tuple(map(left_open, each.wishes))) if isinstance(each, Request) else each
         for each in script
+    ]
+
+
+def bought(script: list[Any]) -> list[Any]:
+    """Return a script whose requests and events are mostly about what a tariff may leave to its clients to rate."""
+    about = ("sms", "")
+    return [
+        each._replace(about=about) if isinstance(each, Request | OneTime) and place % 5 else each
+        for place, each in enumerate(script)
     ]

@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ocs.balance.model_books import Terms
 from tests.charged_store import StoreRoom
-from tests.property.pair import ADAPTING
+from tests.property.pair import ADAPTING, TERMS
 from tests.property.scripts import (
     Opening,
+    bought,
     openings,
     play,
+    rated_openings,
     scripts,
     wallet_openings,
     wallet_scripts,
@@ -46,6 +50,18 @@ def test_the_store_does_what_the_model_says_of_buckets_where_grants_follow_the_s
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, where_the_server_chooses(script), terms=ADAPTING))
+
+
+@settings(max_examples=100)
+@given(
+    st.one_of(rated_openings, wallet_openings),
+    st.one_of(scripts(20, 40), wallet_scripts(10, 30)),
+    st.sampled_from((TERMS, ADAPTING)),
+)
+def test_the_store_does_what_the_model_says_of_what_clients_rate_themselves(
+    room: StoreRoom, opening: Opening, script: list[Any], terms: Terms
+) -> None:
+    room.run(play(room, opening, bought(script), terms=terms))
 
 
 @pytest.mark.long

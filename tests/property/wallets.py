@@ -77,6 +77,7 @@ SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
         ("data", "home"): (_units(1, 100, 30), _units(2, 7, 7)),
         ("voice", "near"): (_counter(SourceKind.TIER, 2, LONG_MS), _units(4, 60, 60)),
         ("voice", "far"): (_counter(SourceKind.FREE, 3, SHORT_MS, 90), _units(4, 6, 10), _money(5)),
+        ("sms", "bought"): (_counter(SourceKind.STOP, 4, LONG_MS, 200, own=1), _money(5)),
         ("sms", "text"): (_counter(SourceKind.STOP, 4, LONG_MS, 200, own=1), _units(6, 1, 2)),
     },
     "plain-buckets": {

@@ -75,7 +75,7 @@ local function post(session, s, plan, a, piece, book, own, taken, line, now, voi
   local restricted = s and session[s + V_FINAL] == 1 and session[s + V_GRANT] == 0
   if not s or restricted or session[s + V_UNIT] ~= unit or reported < 0 or plan[a + A_PIECES] == 0 then
     local foreign = 0
-    for i = a + A_USED + 1, a + A_USED + 3 do
+    for i = a + A_USED + 1, a + A_USED + UNIT_KINDS do
       if plan[i] > foreign then foreign = plan[i] end
     end
     -- nothing of the kinds reported was granted: Open5GS reports seconds since 1970 after a refusal (CLIENTS 10)
@@ -98,7 +98,7 @@ end
 -- Whether a request reports or asks for the service that it names: only then does it void what the service holds.
 local function touches(plan, a)
   return plan[a + A_WANTS] > 0 or plan[a + A_REFUSAL] ~= 0 or plan[a + A_USED + 1] >= 0 or plan[a + A_USED + 2] >= 0
-    or plan[a + A_USED + 3] >= 0
+    or plan[a + A_USED + 3] >= 0 or plan[a + A_USED + 4] >= 0
 end
 
 -- First pass over the services: post what they used and void what they hold. A line of the record for each; notes, or nil

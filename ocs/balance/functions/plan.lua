@@ -12,9 +12,11 @@ local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION,
 local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES, P_BEFORE, P_FACTS = 12, 13, 14, 15, 16, 17, 18
 local P_PAYER, P_MEMBER, P_SOURCES, P_FIRST, P_GRACE, P_RENEWAL, P_NEXT, P_QUOTA = 19, 20, 21, 22, 23, 24, 25, 26
 local PLAN_FIXED = 26
-local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 7, 8, 9, 10, 11
-local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS, A_SOURCES, A_ORDER, A_GRANTED = 12, 13, 14, 15, 16, 17, 18
-local A_WIDTH = 18
+local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 8, 9, 10, 11, 12
+local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS, A_SOURCES, A_ORDER, A_GRANTED = 13, 14, 15, 16, 17, 18, 19
+local A_WIDTH = 19
+-- Kinds of unit (ocs/units.py): octets, seconds, events, money.
+local UNIT_KINDS = 4
 -- A_GRANTED is the ladder of what was granted, where the pieces cut by time what was used beyond it (0: the pieces tell all).
 -- A_ALWAYS: granted to everybody, an emergency call; or received, which the grace of an account still allows.
 local EMERGENCY, RECEIVED = 1, 2

@@ -43,7 +43,7 @@ end
 -- more than is left, or of another kind.
 local function asked_of(plan, a, line)
   local units, others = plan[a + A_USED + line[D_UNIT]], 0
-  for i = a + A_USED + 1, a + A_USED + 3 do
+  for i = a + A_USED + 1, a + A_USED + UNIT_KINDS do
     if plan[i] > others then others = plan[i] end
   end
   if units <= 0 and others > 0 then return nil end

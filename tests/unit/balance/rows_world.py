@@ -16,7 +16,7 @@ DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 END_MS = AT_MS + DAY_MS
 UNIT = 1_000_000
 """A unit of the currency, in micro-units."""
-TERMS = Terms((10**9, 10**6, 10**3), (10**9, 10**6, 10**3), 7_200, 10 * DAY_MS, 300_000)
+TERMS = Terms((10**9, 10**6, 10**3, 1), (10**9, 10**6, 10**3, 1), 7_200, 10 * DAY_MS, 300_000)
 FREE_RATES = {
     name: Rate(name, (price_of(Unit.SECONDS, (0, 1, 0, 1)),), free=True)
     for name in ("emergency voice", "incoming voice")

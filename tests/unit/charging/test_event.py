@@ -106,9 +106,10 @@ def test_used_units_have_no_place_in_an_event(units: dict[str, Any]) -> None:
     assert fault.failed_avp == encode_avps({"Used-Service-Unit": {"CC-Time": 5}})
 
 
-def test_units_in_money_are_refused_as_in_a_session() -> None:
-    money = {"CC-Money": {"Unit-Value": {"Value-Digits": 5}}}
-    assert refused(Requested_Service_Unit=money).result_code == 5004
+@pytest.mark.parametrize(("digits", "code"), [(-5, 5004), (0, 5004)])
+def test_money_that_is_no_amount_is_refused_and_so_is_none_at_all(digits: int, code: int) -> None:
+    money = {"CC-Money": {"Unit-Value": {"Value-Digits": digits}}}
+    assert refused(Requested_Service_Unit=money).result_code == code
 
 
 def test_the_action_and_the_debit_named_are_content() -> None:
@@ -147,7 +148,7 @@ rates:
 """,
     "t.yaml",
 )
-UNIT, USED, WANTS, PIECES = 2, 3, 6, 10
+UNIT, USED, WANTS, PIECES = 2, 3, 7, 11
 
 
 def planned(wanted: dict[str, int], own: ByGroup[Sizes] | None = None) -> list[Any]:

@@ -340,3 +340,55 @@ def test_conditions_meet_where_some_facts_hold_for_both() -> None:
         True,
     )
     assert (near.named, ANYTHING.named) == (frozenset({"zone"}), frozenset())
+
+
+# ---------------------------------------------------------------- what its client rates itself
+
+
+BOUGHT = """
+  - {name: shop, service: data, unit: money, rating_groups: [700], priority: 7, tax_class: reduced,
+     cap_per_day: {amount: "50.00", then: disconnect}, cap_per_session: {amount: "9.00", then: disconnect}}
+"""
+
+
+@pytest.mark.parametrize("service", ["data", "voice", "sms", "mms"])
+def test_any_service_may_be_rated_by_its_client_and_then_costs_itself(service: str) -> None:
+    rate = tariff(f"  - {{name: shop, service: {service}, unit: money}}").rate(Facts(service))
+    assert rate is not None
+    (on,) = rate.ladders
+    assert (rate.unit, rate.free, rate.plain) == (Unit.MONEY, False, False)
+    for micros in (0, 1, 999_999, 2**50 - 1):
+        assert total(on, advance(on, ORIGIN, micros)) == micros
+
+
+def test_what_its_client_rates_may_be_capped_ordered_and_taxed() -> None:
+    rate = tariff(BOUGHT).rate(Facts("data", rating_group=700))
+    assert rate is not None
+    assert (rate.priority, rate.tax_class, len(rate.counters)) == (7, "reduced", 1)
+    assert (rate.ladders[0].cap_micros, rate.ladders[0].cap_mode) == (9_000_000, CapMode.STOP)
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        'steps: [{block: 1, price: "1.00", per: 1}]', "free: true", 'connect_fee: "0.10"', 'minimum: "0.10"', 'round_to: "0.01"',
+        "rounding: up", "axis: period", "period: day", "windows: {peak: {free: true}, late: {free: true}, idle: {free: true}}",
+    ],
+)  # fmt: skip
+def test_what_its_client_rates_has_no_price_of_its_own(price: str) -> None:
+    (fault,) = faults(f"  - {{name: shop, service: data, unit: money, {price}}}")
+    assert "costs what the client says; strike " + price.partition(":")[0] in fault
+
+
+@pytest.mark.parametrize("cap", ["cap_per_day", "cap_per_session"])
+def test_no_cap_makes_free_what_a_client_has_rated(cap: str) -> None:
+    (fault,) = faults(
+        f'  - {{name: shop, service: data, unit: money, {cap}: {{amount: "5.00", then: free}}}}'
+    )
+    assert "write then: disconnect" in fault
+
+
+def test_the_short_form_of_a_service_is_not_left_to_clients() -> None:
+    text = 'tariff: t\nversion: 1\ncurrency: EUR\nservices:\n  sms: {unit: money, steps: [{block: 1, price: "1.00", per: 1}]}\n'
+    with pytest.raises(TariffError, match="'octets', 'seconds' or 'events'"):
+        read_tariff(text, "t.yaml")
