@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ocs.roof.backup_commands import backup_app
 from ocs.roof.options import (
     CreditOption,
     FloorOption,
@@ -39,6 +40,7 @@ app.add_typer(product_app, name="product")
 app.add_typer(session_app, name="session")
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(functions_app, name="functions")
+app.add_typer(backup_app, name="backup")
 
 
 @app.command()
