@@ -116,6 +116,8 @@ def units(octets: bytes | mmap.mmap, at: int = 0) -> Iterator[Unit]:
     while at < size:
         start, commands, open_since = at, [], False
         while True:
+            if at >= size:
+                return
             if octets[at : at + 4] == _NOTED:
                 end = octets.find(_EOL, at)
                 if end < 0:
