@@ -49,6 +49,14 @@ class Cut(NamedTuple):
     end: int
 
 
+def may_reach(backup: Backup, to_s: int | None) -> bool:
+    """Tell at once whether an instant lies between the first base that a backup holds and its end."""
+    if to_s is None:
+        return True
+    born = [each.born_s for each in generations(backup.path / STORE).listed]
+    return min(born, default=to_s) < to_s <= backup.ends_ms // 1_000
+
+
 def find_cut(backup: Backup, to_s: int | None) -> Cut:
     """Find an instant, or the backup's end; raises BackupFault where it is not covered, AofFault."""
     folder = backup.path / STORE
@@ -56,16 +64,15 @@ def find_cut(backup: Backup, to_s: int | None) -> Cut:
     if to_s is None:
         run = there.run(there.listed[-1])
         return Cut(there.listed[-1], run, whole(folder / run[-1].name))
-    if to_s <= backup.ends_ms // 1_000:
-        for generation in reversed(there.listed):
-            if generation.born_s >= to_s:
-                continue
-            run = there.run(generation)
-            for place, each in enumerate(run):
-                if (end := cut_before(folder / each.name, to_s)) is not None:
-                    return Cut(generation, run[: place + 1], end)
-            if run and run[-1].number == there.last:
-                return Cut(generation, run, whole(folder / run[-1].name))
+    for generation in reversed(there.listed) if may_reach(backup, to_s) else ():
+        if generation.born_s >= to_s:
+            continue
+        run = there.run(generation)
+        for place, each in enumerate(run):
+            if (end := cut_before(folder / each.name, to_s)) is not None:
+                return Cut(generation, run[: place + 1], end)
+        if run and run[-1].number == there.last:
+            return Cut(generation, run, whole(folder / run[-1].name))
     raise BackupFault(f"{backup.name}: does not reach that instant")
 
 

@@ -48,7 +48,7 @@ _LOWEST = 19
 
 def create(place: Place, folder: Path | None, keep: int | None, *, as_json: bool) -> None:
     """Make a backup of the store, living or not, and remove those beyond the newest ``keep``."""
-    settings = _embedded_settings(place)
+    settings = embedded_settings(place)
     data = settings.server.data_dir
     if not (data / FOLDER).is_dir():
         raise Ended(Exit.NOT_FOUND, f"{data}: holds no store; name its folder with --data-dir")
@@ -184,7 +184,8 @@ def proved(backup: Backup) -> None:
         raise Ended(Exit.FOUND_WRONG, f"{backup.path}: is damaged; use another backup\n" + "\n".join(wrong))
 
 
-def _embedded_settings(place: Place) -> Settings:
+def embedded_settings(place: Place) -> Settings:
+    """Read the settings; Ended (usage) where they mean another store than the embedded one."""
     settings = read_settings(place)
     if address_of(settings).scheme is not Scheme.EMBEDDED:
         raise Ended(

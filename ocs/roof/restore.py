@@ -18,13 +18,24 @@ from ocs.balance.archive_files import write_durably
 from ocs.balance.audit import Report, audit
 from ocs.balance.backup import ARCHIVE, TRYING, Backup, BackupFault
 from ocs.balance.keys import LAYOUT
-from ocs.balance.restore import CONFIG_KEPT, Cut, find_cut, lay, needed_octets, number_of, settle, tail_of
+from ocs.balance.restore import (
+    CONFIG_KEPT,
+    Cut,
+    find_cut,
+    lay,
+    may_reach,
+    needed_octets,
+    number_of,
+    settle,
+    tail_of,
+)
 from ocs.balance.undone import Sum, Undone
 from ocs.clock import SystemClock
 from ocs.money import format_amount
 from ocs.roof import say
 from ocs.roof.backup import (
     described,
+    embedded_settings,
     empty_target,
     facts_of,
     found_backup,
@@ -35,7 +46,7 @@ from ocs.roof.backup import (
     sync_tree,
     told,
 )
-from ocs.roof.build import Keepers, keep_private, read_settings, run_with
+from ocs.roof.build import Keepers, keep_private, run_with
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.settings import Settings
@@ -59,14 +70,13 @@ def restore(
 ) -> None:
     """Restore a backup, named as ``found_backup`` takes it, into an empty data folder, to its end or to an instant, and tell what was undone."""
     keep_private()
-    settings = read_settings(place)
+    settings = embedded_settings(place)
     target = empty_target(settings)
     began = time.monotonic()
     with told():
         backup = found_backup(settings, *name)
         cut, source = _judged(settings, backup, None if to is None else read_instant(to), archive)
         room_for(target, needed_octets(backup, cut))
-        proved(backup)
         staging = target.absolute().with_name(f".{target.name}.restoring-{os.getpid()}")
         archived = settings.archive.dir
         beside = (
@@ -95,13 +105,14 @@ def restore(
 def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json: bool) -> None:
     """Prove every file of a backup; with ``load`` also restore it into a folder that is removed again, and audit it."""
     keep_private()
-    settings = read_settings(place)
+    settings = embedded_settings(place)
     began = time.monotonic()
     content: dict[str, Any] = {}
     with told():
         backup = found_backup(settings, name, folder)
-        proved(backup)
-        if load:
+        if not load:
+            proved(backup)
+        else:
             with tempfile.TemporaryDirectory(
                 prefix=f"{TRYING}{os.getpid()}-", dir=backup.path.parent
             ) as trying:
@@ -122,7 +133,7 @@ def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json:
 
 
 def _judged(settings: Settings, backup: Backup, to_s: int | None, archive: Path | None) -> tuple[Cut, Path]:
-    """Refuse what cannot be restored; the cut, and the archive that is to be used."""
+    """Refuse what cannot be restored, and read every file of what can; the cut, and the archive that is to be used."""
     facts = backup.facts
     if facts.layout != LAYOUT:
         raise Ended(
@@ -142,15 +153,18 @@ def _judged(settings: Settings, backup: Backup, to_s: int | None, archive: Path 
             own.exists() and own.read_bytes() != (archive / "store").read_bytes()
         ):
             raise Ended(Exit.USAGE, f"{archive}: is not the archive of this backup's store")
+    covers = f"{say.instant(backup.since_s * 1000)} to {say.instant(backup.ends_ms)}"
+    uncovered = Ended(
+        Exit.USAGE,
+        f"--to: {say.instant((to_s or 0) * 1000)} is not covered: {backup.name} restores from {covers}; see ocs backup list",
+    )
+    if not may_reach(backup, to_s):  # before all is read, which takes a while
+        raise uncovered
+    proved(backup)
     try:
         return find_cut(backup, to_s), source
     except BackupFault as fault:
-        covers = f"{say.instant(backup.since_s * 1000)} to {say.instant(backup.ends_ms)}"
-        asked = say.instant((to_s or 0) * 1000)
-        raise Ended(
-            Exit.USAGE,
-            f"--to: {asked} is not covered: {backup.name} restores from {covers}; see ocs backup list",
-        ) from fault
+        raise uncovered from fault
 
 
 def _restored(
