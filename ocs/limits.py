@@ -328,3 +328,16 @@ SWITCH_LATE_MS = 60_000
 
 SWITCH_TOLD_MS = 86_400_000
 """How long it is remembered that the sessions of a version were asked, far beyond the time in which it would be done again."""
+
+BACKUP_CHUNK_OCTETS = 4 * 1_048_576
+"""Octets that a backup reads, writes and syncs at once: the store's own syncs come in between."""
+
+BACKUP_TRIES = 8
+"""Times that a backup opens the store's files before it gives up, because the store has begun new ones meanwhile (seconds apart, at least)."""
+
+EPOCH_LEAP = 1_000
+"""How far a restored store's epochs are put beyond all that are known of: its ids must not be those of a future that nobody here knows of,
+and a store is not started as often between a backup and its restore."""
+
+UNDONE_BATCH = 1_000
+"""Records that are set aside with one write when a store is restored to an instant."""

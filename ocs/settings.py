@@ -291,6 +291,15 @@ class Archive(Section):
     dir: OptionalPath = None
 
 
+class Backups(Section):
+    """Where backups go, and how far back the living store's own history reaches."""
+
+    dir: OptionalPath = None
+    keep: Annotated[int, Field(ge=0, le=10_000)] = 0
+    history_h: Annotated[int, Field(ge=0, le=8_760)] = 0
+    history_gb: Annotated[int, Field(ge=1, le=100_000)] = 20
+
+
 class Settings(BaseSettings):
     """The whole tree; built by `load`, never by reading the environment on the side."""
 
@@ -322,11 +331,17 @@ class Settings(BaseSettings):
     charging: Charging = Charging()
     log: Log = Log()
     archive: Archive = Archive()
+    backup: Backups = Backups()
 
     @property
     def archive_folder(self) -> Path:
         """Where records are archived: the folder that is set, else `archive` in the data folder."""
         return self.archive.dir or self.server.data_dir / "archive"
+
+    @property
+    def backups_folder(self) -> Path:
+        """Where backups are put: the folder that is set, else `backups` in the data folder."""
+        return self.backup.dir or self.server.data_dir / "backups"
 
     @property
     def tariffs_folder(self) -> Path:

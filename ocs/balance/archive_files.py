@@ -120,14 +120,14 @@ def _whole_members(path: Path, start: int, known: Place) -> tuple[str, str, int]
         end = start
         while True:
             file.seek(end)
-            found, length = _one_member(file)
+            found, length = one_member(file)
             if not found or order(found[0].id) <= order(last_id):
                 return last_id, run_id, end
             last_id, run_id = found[-1].id, run_id_of(found, run_id)
             end += length
 
 
-def _one_member(file: BinaryIO) -> tuple[list[Entry], int]:
+def one_member(file: BinaryIO) -> tuple[list[Entry], int]:
     """Read one gzip member where the file stands: its records and its length; none when it is not whole."""
     unzip = zlib.decompressobj(wbits=31)
     content, length = [], 0

@@ -48,6 +48,7 @@ DIRECTIVES: dict[str, str] = {
     "save": '""',
     "aof-use-rdb-preamble": "yes",
     "aof-load-truncated": "yes",
+    "aof-timestamp-enabled": "yes",
     "no-appendfsync-on-rewrite": "no",
     "auto-aof-rewrite-percentage": "100",
     "auto-aof-rewrite-min-size": "1gb",
@@ -367,7 +368,8 @@ class Embedded:
 
     def _apply_durability(self) -> None:
         """An adopted store gets the durability that is asked for now."""
-        self._ask("CONFIG", "SET", "appendfsync", self._durability)
+        # a store that another release started may not note its instants yet
+        self._ask("CONFIG", "SET", "appendfsync", self._durability, "aof-timestamp-enabled", "yes")
 
     # -- talking to the server
 

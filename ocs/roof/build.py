@@ -382,8 +382,12 @@ async def opened(settings: Settings, address: Address, *, serving: bool = False)
 
 def run(place: Place, work: Callable[[Keepers], Awaitable[T]]) -> T:
     """Run one command on the store that its options mean; a store that cannot serve ends it with that exit code."""
+    return run_with(read_settings(place), work)
+
+
+def run_with(settings: Settings, work: Callable[[Keepers], Awaitable[T]]) -> T:
+    """Run one command on the store that settings mean (``run``)."""
     keep_private()
-    settings = read_settings(place)
     try:
         with located(settings) as address:
             return uvloop.run(_worked(settings, address, work))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ocs.roof.backup_commands import backup_app
 from ocs.roof.options import (
     CreditOption,
     FloorOption,
@@ -33,14 +34,15 @@ subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  
 product_app = typer.Typer(help="Products that subscribers buy.", **_PLAIN)  # type: ignore[arg-type]
 session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
 tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
+keys_app = typer.Typer(help="API keys.", **_PLAIN)  # type: ignore[arg-type]
 functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
 app.add_typer(subscriber_app, name="subscriber")
 app.add_typer(product_app, name="product")
 app.add_typer(session_app, name="session")
 app.add_typer(tariff_app, name="tariff")
-keys_app = typer.Typer(help="API keys.", **_PLAIN)  # type: ignore[arg-type]
 app.add_typer(functions_app, name="functions")
 app.add_typer(keys_app, name="keys")
+app.add_typer(backup_app, name="backup")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from ocs.balance.addresses import Address, Scheme
 from ocs.balance.book import Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
+from ocs.balance.past import Past
 from ocs.balance.spool import Spool
 from ocs.balance.store import Store
 from ocs.balance.subscription import listen
@@ -112,7 +113,8 @@ def _supervise(settings: Settings, address: Address, embedded: Embedded | None, 
     folder = _run_folder(settings.server.data_dir)
     try:
         config = configuration(settings, address, folder)
-        jobs = (lambda counted: _keep_store(embedded, counted),) if embedded is not None else ()
+        past = Past(settings.server.data_dir, settings.backup.history_h, settings.backup.history_gb * 10**9)
+        jobs = (lambda counted: _keep_store(embedded, past, counted),) if embedded is not None else ()
         supervisor = Supervisor(
             config,
             build_worker=build_worker,
@@ -270,7 +272,7 @@ def _tls_files(settings: Settings) -> TlsFiles | None:
 # -- the supervisor's job
 
 
-async def _keep_store(embedded: Embedded, counted: Counters) -> None:
+async def _keep_store(embedded: Embedded, past: Past, counted: Counters) -> None:
     """Start the embedded store again when it dies; become its owner when the one before has gone."""
     logger = structlog.get_logger().bind(process="supervisor")
     faults = counted.index(JOB_FAULTS)
@@ -279,6 +281,7 @@ async def _keep_store(embedded: Embedded, counted: Counters) -> None:
         await asyncio.sleep(_LOOK_S)
         try:
             embedded.lower_rewrites()
+            past.look(time.time_ns() // 10**9)
             if embedded.alive() or not embedded.claim():
                 continue
             logger.error("the store died", folder=str(embedded.folder))

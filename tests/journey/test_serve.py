@@ -35,7 +35,7 @@ class Served:
     """A real `ocs serve` with a subscriber, and a packet gateway that is a stranger to it."""
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # one may have been restored
         self.folder = folder
         self.ocs = Command("--data-dir", str(folder))
         self.log = folder / "server.log"
