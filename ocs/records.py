@@ -235,46 +235,77 @@ _SHAPES: dict[int, Any] = {
 
 
 class RecordError(ValueError):
-    """A record of another version, or not of its kind's shape."""
+    """A record of another version, or not of its kind's shape, or octets that are no record."""
 
 
-def read(fields: Sequence[Any]) -> Record:
-    """Read an unpacked record; raises RecordError when it is not one of version VERSION."""
-    if len(fields) < 2 or fields[0] != VERSION:
-        raise RecordError(
-            f"a record of version {fields[0] if fields else None!r}; this reader knows {VERSION}"
-        )
-    shape = _SHAPES.get(fields[1])
+def read(fields: Any) -> Record:
+    """Read an unpacked record; raises RecordError, and nothing else, when it is not one of version VERSION.
+
+    A field of another type is one of a damaged file: it is told here, not by whoever adds it up.
+    """
+    if not isinstance(fields, list | tuple) or len(fields) < 2 or fields[0] != VERSION:
+        version = fields[0] if isinstance(fields, list | tuple) and fields else None
+        raise RecordError(f"a record of version {version!r}; this reader knows {VERSION}")
+    shape = _SHAPES.get(fields[1]) if type(fields[1]) is int else None
+    if shape is None:
+        raise RecordError(f"a record of kind {fields[1]!r}")
+    _hold(shape, fields[2:], _TYPES[shape])
     if shape in _LISTED:
         listed: Record = _LISTED[shape](fields)
         return listed
-    if shape is None or len(fields) != len(shape._fields) + 2:
+    if len(fields) != len(shape._fields) + 2:
         raise RecordError(f"a record of kind {fields[1]!r} with {len(fields)} fields")
     made: Record = shape._make(fields[2:])
     return made
 
 
+def _types(shape: Any) -> tuple[type, ...]:
+    """Return the types of the fields that a shape has in every record: those before the rows of a list."""
+    return tuple(kind for kind in shape.__annotations__.values() if kind in {int, str})
+
+
+def _hold(shape: Any, fields: Sequence[Any], types: tuple[type, ...]) -> None:
+    """Hold fields to their types."""
+    if tuple(map(type, fields[: len(types)])) != types:
+        raise RecordError(f"a {shape.__name__} whose fields are of other types")
+
+
+def _rows(shape: Any, fields: Sequence[Any]) -> tuple[Any, ...]:
+    """Read rows that follow one another."""
+    types = _TYPES[shape]
+    width = len(types)
+    for at in range(0, len(fields), width):
+        _hold(shape, fields[at : at + width], types)
+    return tuple(shape._make(fields[at : at + width]) for at in range(0, len(fields), width))
+
+
 def _read_charge(fields: Sequence[Any]) -> Charge:
     # two fields before Charge's own, and behind them, where its lines and parts would stand, the number of lines
     first = len(Charge._fields) + 1
-    count = fields[first - 1] if len(fields) >= first else -1
+    count = _count(fields, first)
     parted = first + count * _LINE_WIDTH
     if count < 0 or len(fields) < parted or (len(fields) - parted) % _TAKEN_WIDTH:
         raise RecordError(f"a charge with {len(fields)} fields")
-    lines = tuple(Line._make(fields[at : at + _LINE_WIDTH]) for at in range(first, parted, _LINE_WIDTH))
-    parts = tuple(
-        Taken._make(fields[at : at + _TAKEN_WIDTH]) for at in range(parted, len(fields), _TAKEN_WIDTH)
-    )
-    return Charge._make((*fields[2 : first - 1], lines, parts))
+    lines = _rows(Line, fields[first:parted])
+    return Charge._make((*fields[2 : first - 1], lines, _rows(Taken, fields[parted:])))
 
 
 def _read_rows(fields: Sequence[Any]) -> Rows:
     first, width = len(Rows._fields) + 1, len(Opened._fields)
-    count = fields[first - 1] if len(fields) >= first else -1
+    count = _count(fields, first)
     if count < 0 or len(fields) < first + count * width or (len(fields) - first) % width:
         raise RecordError(f"a record of rows with {len(fields)} fields")
-    listed = [Opened._make(fields[at : at + width]) for at in range(first, len(fields), width)]
-    return Rows._make((*fields[2 : first - 1], tuple(listed[:count]), tuple(listed[count:])))
+    listed = _rows(Opened, fields[first:])
+    return Rows._make((*fields[2 : first - 1], listed[:count], listed[count:]))
+
+
+def _count(fields: Sequence[Any], first: int) -> int:
+    """Return how many rows there are before field ``first``'s, -1 where it is no number."""
+    count = fields[first - 1] if len(fields) >= first else -1
+    return count if type(count) is int else -1
 
 
 _LISTED: dict[Any, Any] = {Charge: _read_charge, Rows: _read_rows}
+_TYPES: dict[Any, tuple[type, ...]] = {
+    shape: _types(shape) for shape in (*_SHAPES.values(), Line, Taken, Opened)
+}

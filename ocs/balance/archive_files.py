@@ -138,9 +138,18 @@ def one_member(file: BinaryIO) -> tuple[list[Entry], int]:
         if not unzip.eof:
             return [], 0
         unpacker = msgpack.Unpacker(io.BytesIO(b"".join(content)), raw=False, use_list=False)
-        return [Entry(*each) for each in unpacker], length - len(unzip.unused_data)
-    except (zlib.error, ValueError, TypeError):
+        return [_entry(each) for each in unpacker], length - len(unzip.unused_data)
+    except (zlib.error, ValueError, TypeError, msgpack.UnpackException):
         return [], 0
+
+
+def _entry(pair: Any) -> Entry:
+    """Make an entry of an unpacked pair; raises ValueError and TypeError for what is none."""
+    if type(pair) is not tuple or tuple(map(type, pair)) != (str, bytes):
+        raise TypeError("no pair of an id and a record")
+    entry = Entry(*pair)
+    order(entry.id)
+    return entry
 
 
 def _set_aside(path: Path, end: int) -> None:
@@ -158,8 +167,22 @@ def read_places(folder: Path) -> dict[int, Place]:
     path = folder / "place.json"
     if not path.exists():
         return {}
-    content: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return {int(partition): Place(*place) for partition, place in content.items()}
+    try:
+        content = json.loads(path.read_bytes())
+        places = {int(partition): Place(*place) for partition, place in content.items()}
+        for place in places.values():
+            _judge(place)
+    except (ValueError, TypeError, AttributeError, RecursionError) as fault:
+        right = "move it away, and all of it is read again from the files"
+        raise ArchiveFault(f"{path}: what is noted cannot be read ({fault}); {right}") from fault
+    return places
+
+
+def _judge(place: Place) -> None:
+    """Raise ValueError for what is no place."""
+    if tuple(map(type, place)) != (str, str, int, str) or place.octets < 0:
+        raise ValueError(f"{place} is no place")
+    order(place.last_id)
 
 
 def write_places(folder: Path, places: dict[int, Place]) -> None:
@@ -203,8 +226,15 @@ def history(folder: Path, partition: int, since: str = "") -> Iterator[Entry]:
             continue
         with path.open("rb") as raw:
             octets = raw.read(place.octets if name == place.file else -1)
+        yield from _read_again(path, octets)
+
+
+def _read_again(path: Path, octets: bytes) -> Iterator[Entry]:
+    """Read the entries of a file, or of as much of it as is noted; raises ArchiveFault where they are damaged."""
+    try:
         with gzip.open(io.BytesIO(octets)) as packed:
-            for entry_id, record in msgpack.Unpacker(
-                packed, raw=False, use_list=False, max_buffer_size=2**31 - 1
-            ):
-                yield Entry(entry_id, record)
+            unpacker = msgpack.Unpacker(packed, raw=False, use_list=False, max_buffer_size=2**31 - 1)
+            for pair in unpacker:
+                yield _entry(pair)
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, msgpack.UnpackException) as fault:
+        raise ArchiveFault(f"{path}: damaged, a record cannot be read ({fault}); restore the file") from fault

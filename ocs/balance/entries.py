@@ -19,8 +19,12 @@ class Entry(NamedTuple):
     octets: bytes
 
     def record(self) -> records.Record:
-        """Read the record; raises RecordError for one of another version."""
-        return records.read(unpack(self.octets))
+        """Read the record; raises RecordError for one of another version, and for octets that are none."""
+        try:
+            fields = unpack(self.octets)
+        except (ValueError, TypeError) as fault:  # msgpack's own, and a map whose key cannot be one
+            raise records.RecordError(f"octets that are no record: {fault}") from fault
+        return records.read(fields)
 
 
 def unpack(octets: bytes) -> Any:

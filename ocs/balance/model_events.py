@@ -219,7 +219,7 @@ class Events:
         listed = own[:_LISTED_MAX]
         assert ask.event is not None
         if ask.event.refund:
-            named = ask.event.refund[5:].decode(), int.from_bytes(ask.event.refund[1:5])
+            named = ask.event.refund[5:].decode(errors="replace"), int.from_bytes(ask.event.refund[1:5])
             listed, own = [], [each for each in own if each[0] == named]
         else:
             same = [each for each in listed if each[0][0] == ask.session_id]

@@ -25,18 +25,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgpack
 
 from ocs.balance.charging import Answered
-from ocs.charging.ask import TERMINATION, Ask, AskedService, Units
+from ocs.charging.ask import NOT_GIVEN, TERMINATION, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.clock import Clock
 from ocs.limits import SPOOL_ENTRIES_MAX, SPOOL_PAUSE_MS, SPOOL_UNDER_WAY_MAX
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
-from ocs.units import Unit
+from ocs.units import UNITS_MAX, Unit
 
 _HEAD: Final = struct.Struct("<II")
 _ENTRY_OCTETS_MAX: Final = 1 << 20
@@ -284,20 +285,44 @@ def _rows(octets: bytes) -> Iterator[bytes]:
         at += _HEAD.size + length
 
 
-def _entry(fields: list[Any]) -> Entry:
+_TYPES: Final = (int, int, str, int, (str, NoneType), str, list, list, int, bool, str, str)
+_SERVICE_TYPES: Final = (str, (int, NoneType), (int, NoneType))
+
+
+def _entry(fields: Any) -> Entry:
+    """Make an entry of a row; raises ValueError and TypeError for one that this release did not write."""
+    _hold(fields, _TYPES)
     at_ms, kind, session_id, number, family, context, ids, services, digest, multiple, host, realm = fields
-    asked = tuple(
-        AskedService(key, group, identifier, _units(used), _units(wanted), _units(after))
-        for key, group, identifier, used, wanted, after in services
-    )
+    if kind != TERMINATION:
+        raise ValueError("no termination")
+    asked = tuple(_service(*each) for each in services)
     who = tuple(SubscriberId(*each) for each in ids)
+    for each in who:
+        _hold(each, (str, str))
     return Entry(
         at_ms, Ask(kind, session_id, number, family, context, who, asked, digest, multiple, host, realm)
     )
 
 
-def _units(counts: list[int] | None) -> Units | None:
-    return None if counts is None else Units(*counts)
+def _service(key: Any, group: Any, identifier: Any, used: Any, wanted: Any, after: Any) -> AskedService:
+    _hold((key, group, identifier), _SERVICE_TYPES)
+    return AskedService(key, group, identifier, _units(used), _units(wanted), _units(after))
+
+
+def _units(counts: Any) -> Units | None:
+    if counts is None:
+        return None
+    units = Units(*counts)
+    _hold(units, (int,) * len(units))
+    if not all(NOT_GIVEN <= each <= UNITS_MAX for each in units):
+        raise ValueError("no units")
+    return units
+
+
+def _hold(fields: Any, types: tuple[Any, ...]) -> None:
+    """Hold a row of fields to their types: what is of others would break whoever charges it, again and again."""
+    if len(fields) != len(types) or not all(map(isinstance, fields, types)):
+        raise TypeError("fields of other types")
 
 
 def _append(path: Path, from_octet: int | None, octets: bytes) -> None:

@@ -234,11 +234,7 @@ class Codec:
             start, stop = at + head, at + length
             value: Any
             if stop > end:
-                raise _fault(
-                    ResultCode.INVALID_AVP_LENGTH,
-                    _example(frame[:end], at),
-                    f"{name} ends beyond its container",
-                )
+                raise _beyond(frame, at, end)
             if kind == NUMBER:
                 (value,) = reads_with(frame, start)
             elif kind == TEXT:
@@ -315,10 +311,12 @@ class Codec:
         code, word = _AVP_HEAD.unpack(frame[at : min(at + 8, end)].ljust(8, b"\0"))
         flags, length = word >> 24, word & 0xFFFFFF
         head = 12 if flags & writers.VENDOR_BIT else 8
-        if not head <= length <= room:
+        if length < head:
             raise _fault(
                 ResultCode.INVALID_AVP_LENGTH, _example(frame[:end], at), f"AVP {code} has length {length}"
             )
+        if length > room:
+            raise _beyond(frame, at, end)
         key = code
         if head == 12:
             key |= _U32(frame, at + 8)[0] << 32
@@ -453,6 +451,13 @@ def _check_length(avp: d.Avp, frame: bytes, at: int, length: int, head: int) -> 
 
 def _fault(result_code: ResultCode, failed_avp: bytes, reason: str) -> DecodeFault:
     return DecodeFault(result_code, failed_avp, reason)
+
+
+def _beyond(frame: bytes, at: int, end: int) -> DecodeFault:
+    """Refuse an AVP that is longer than what it lies in, in the same words whether its header was met before or not."""
+    code = int.from_bytes(frame[at : min(at + 4, end)].ljust(4, b"\0"), "big")
+    why = f"AVP {code} ends beyond its container"
+    return _fault(ResultCode.INVALID_AVP_LENGTH, _example(frame[:end], at), why)
 
 
 def _bad_value(frame: bytes, at: int, length: int, name: str) -> DecodeFault:

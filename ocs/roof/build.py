@@ -22,6 +22,7 @@ import uvloop
 
 from ocs.balance.accounts import Accounts
 from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
+from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.book import Book, Rules, Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.functions import library
@@ -393,6 +394,8 @@ def run_with(settings: Settings, work: Callable[[Keepers], Awaitable[T]]) -> T:
             return uvloop.run(_worked(settings, address, work))
     except StoreFault as fault:
         raise Ended(Exit.STORE_UNAVAILABLE, f"the store is not available: {fault}") from fault
+    except ArchiveFault as fault:
+        raise Ended(Exit.FOUND_WRONG, f"the archive is damaged: {fault}") from fault
     except asyncio.CancelledError:
         raise SystemExit(128 + signal.SIGTERM) from None
 

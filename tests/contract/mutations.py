@@ -250,20 +250,22 @@ def is_refund(frame: Frame) -> bool:
 
 
 def justified_micros(frame: Frame) -> int:
-    """The most that a request can have debited, at 0.01 per started MiB, 0.10 per started minute and 0.09 a message.
+    """The most that a request can have debited, at 0.01 per started MiB, 0.10 per started minute and 0.09 a message, each report rounded by itself.
 
     An event debits what it asks for, and what the server chooses where it asks for nothing: 10 MiB, a minute or a message.
     """
     avps = read_avps(frame.octets[20:]) or ()
-    octets = seconds = events = chosen = 0
+    most = 0
     told = list(everywhere(avps, 446))
     if is_event(frame):
         told += everywhere(avps, 437)
-        chosen = max(1, len(list(everywhere(avps, 456)))) * 100_000
+        most = max(1, len(list(everywhere(avps, 456)))) * 100_000
     for report in told:
+        octets = seconds = events = 0
         for avp in report.members or ():
             number = int.from_bytes(avp.payload, "big")
             octets += number if avp.code in {412, 414, 421} else 0
             seconds += number if avp.code == 420 else 0
             events += number if avp.code == 417 else 0
-    return -(-octets // 1_048_576) * 10_000 + -(-seconds // 60) * 100_000 + events * 90_000 + chosen
+        most += -(-octets // 1_048_576) * 10_000 + -(-seconds // 60) * 100_000 + events * 90_000
+    return most

@@ -248,6 +248,21 @@ def test_all_errors_of_the_settings_are_told_at_once(tmp_path: Path, ocs: Comman
 # -- the audit
 
 
+def test_an_archive_whose_notes_cannot_be_read_ends_the_audit_with_their_name(folder: Path) -> None:
+    ocs = Command("--data-dir", str(folder))
+    ocs.json("subscriber", "create", "491700000001", "--tariff", "flat", "--credit", "1.00")
+    notes = folder / "archive" / "place.json"
+    notes.parent.mkdir()
+    notes.write_bytes(b'{"0": ["1-1", 7]}')
+    said = ocs("audit")
+    assert (said.code, "the archive is damaged" in said.remarks, "place.json" in said.remarks) == (
+        1,
+        True,
+        True,
+    )
+    assert "Traceback" not in said.remarks
+
+
 def test_an_audit_of_a_book_that_was_tampered_with_finds_it(folder: Path) -> None:
     ocs = Command("--data-dir", str(folder))
     ocs.json("subscriber", "create", "491700000001", "--tariff", "flat", "--credit", "1.00")

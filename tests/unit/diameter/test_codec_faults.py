@@ -142,6 +142,15 @@ def test_an_avp_that_ends_beyond_the_message_is_5014_with_an_example_of_the_shor
     refused(ccr(avp(9999, b"user", length=24)), 5014, avp(9999, b""))
 
 
+def test_the_reason_is_the_same_however_often_a_header_that_is_too_long_was_met() -> None:
+    codec, too_long = Codec(), ccr(avp(1, b"user", length=24))
+    with pytest.raises(DecodeFault, match="AVP 1 ends beyond its container"):
+        codec.decode(too_long)
+    codec.decode(ccr(avp(1, b"a user of 16 oct")))  # the same header, where it is right
+    with pytest.raises(DecodeFault, match="AVP 1 ends beyond its container"):
+        codec.decode(too_long)
+
+
 def test_an_avp_that_ends_beyond_its_group_is_5014_inside_that_group() -> None:
     refused(ccr(service(avp(432, bytes(4), length=16)), u32(455, 1)), 5014, service(u32(432, 0)))
 
