@@ -106,6 +106,9 @@ SPOOL_UNDER_WAY_MAX = 64
 SPOOL_PAUSE_MS = 500
 """Time between two looks at what is kept."""
 
+SPOOL_LOOK_PAUSES = 20
+"""After so many of them it is looked for what a worker has left behind that is no more: 10 s."""
+
 LINK_CALLS_WAITING_MAX = 16_384
 """Calls that wait on one link to the store: about half a second of the store's greatest rate. Beyond: LinkFull, answered with 3004."""
 
@@ -218,8 +221,11 @@ STRANGERS_PER_WORKER_MAX = 256
 INFLIGHT_PER_WORKER_MAX = 8_000
 """Requests under way in one worker: half of what its link to the store lets wait. Beyond: 3004 at once."""
 
+UPDATE_SHARE = 8
+"""An eighth more than each in-flight bound is for updates: whoever is served already is refused after whoever comes anew."""
+
 TERMINATION_SHARE = 4
-"""A quarter of each in-flight bound is kept for terminations, which are refused last: clients seldom repeat them."""
+"""A quarter more than each in-flight bound is for terminations, which are refused last: clients seldom repeat them."""
 
 READ_OCTETS_PER_TURN = 65_536
 """Octets read from one connection in one turn of the loop, some 100 requests. Beyond: the others come first."""
@@ -341,3 +347,9 @@ and a store is not started as often between a backup and its restore."""
 
 UNDONE_BATCH = 1_000
 """Records that are set aside with one write when a store is restored to an instant."""
+
+LIBRARY_TELL_S = 60
+"""How often a process tells which function library it uses, and the keeper looks for those that nobody uses."""
+
+LIBRARY_IDLE_MS = 600_000
+"""Age of the last word of it at which a library counts as used by nobody: ten of those times."""

@@ -366,12 +366,42 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "config"
 
 
+class Layers(NamedTuple):
+    """What file, environment and options say, laid over each other and not judged yet: plain and picklable.
+
+    `origins` tells of each key where it was set, for errors.
+    """
+
+    tree: dict[str, Any]
+    origins: dict[Key, str]
+    problems: tuple[Problem, ...] = ()
+
+    def settings(self) -> Settings:
+        """Judge them; raises SettingsFault with everything that is wrong."""
+        problems = list(self.problems)
+        try:
+            settings = Settings(**self.tree)
+        except ValidationError as fault:
+            problems += [_problem(error, self.origins) for error in fault.errors(include_url=False)]
+        else:
+            if not problems:
+                return settings
+        raise SettingsFault(tuple(problems))
+
+
 def load(file: Path | None = None, options: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
     """The settings from a file (default: the shipped config/ocs.toml), the environment and options.
 
     `options` holds what was given on the command line, as {"diameter": {"port": 0}}; None means not given.
     Raises SettingsFault with everything that is wrong.
     """
+    return read_layers(file, options).settings()
+
+
+def read_layers(
+    file: Path | None = None, options: Mapping[str, Mapping[str, object]] | None = None
+) -> Layers:
+    """Read what `load` judges."""
     path = file or config_folder() / "ocs.toml"
     problems: list[Problem] = []
     layers = [
@@ -384,14 +414,7 @@ def load(file: Path | None = None, options: Mapping[str, Mapping[str, object]] |
     for layer, values in layers:
         tree = _laid_over(tree, values)
         origins |= {key: _origin(layer, key) for key in _keys(values)}
-    try:
-        settings = Settings(**tree)
-    except ValidationError as fault:
-        problems += [_problem(error, origins) for error in fault.errors(include_url=False)]
-    else:
-        if not problems:
-            return settings
-    raise SettingsFault(tuple(problems))
+    return Layers(tree, origins, tuple(problems))
 
 
 def _from_file(path: Path, problems: list[Problem]) -> dict[str, Any]:

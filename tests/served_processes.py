@@ -16,21 +16,22 @@ import structlog
 from ocs.limits import WORKER_SILENT_MS_MAX
 from ocs.server import supervisor as supervising
 from ocs.server.child import begin
-from ocs.server.keeper import KeeperConfig
+from ocs.server.roll import Renewal
 from ocs.server.supervisor import Places, ServeConfig, Supervisor
-from ocs.server.worker import WorkerConfig
 from tests.house.source import ROOT
-from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
+from tests.serving import build_keeper, build_worker, judge
 
 SILENT_MS = "TEST_SILENT_MS"
 
 
 def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
     """Serve until SIGTERM; the places go to standard output as one line of JSON."""
-    names = tuple(f"worker-{number}" for number in range(workers))
 
-    def worker(name: str) -> WorkerConfig:
-        return WorkerConfig(name, LOCAL, LOOPBACK, counters_folder=folder, drain_s=5.0, roof=fault)
+    def read() -> Any:
+        """What a rolling restart hands out: a text that the judge refuses, a fault that workers end with, or the count."""
+        if (folder / "refused").exists():
+            return (folder / "refused").read_text()
+        return RuntimeError("made up") if (folder / "faulty").exists() else workers
 
     def announce(places: Places) -> None:
         print(json.dumps([places.diameter, places.http]), flush=True)  # noqa: T201 - what the test reads
@@ -44,9 +45,9 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
         tls_port=None,
         http_host="127.0.0.1",
         http_port=0,
-        workers=tuple(map(worker, names)),
-        keeper=KeeperConfig(counters_folder=folder, roof=names),
+        workers=workers,
         counters_folder=folder,
+        handed=workers if fault is None else fault,
         drain_s=5.0,
     )
     supervisor = Supervisor(
@@ -55,6 +56,7 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
         build_keeper=build_keeper,
         log=structlog.get_logger(),
         on_ready=announce,
+        renewal=Renewal(read, judge),
     )
     code = supervisor.run()
     if supervisor.fault is not None:
@@ -103,6 +105,10 @@ class Processes:
         self._process.send_signal(signal.SIGTERM)
         self.said = self._process.communicate()[1]
         return self._process.returncode
+
+    def roll(self) -> None:
+        """Ask for a rolling restart with SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
 
     def close_log(self) -> None:
         """Stop reading what it writes to its standard error."""

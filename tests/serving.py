@@ -26,9 +26,9 @@ from ocs.diameter.message import Message, header
 from ocs.outcomes import Code, Note
 from ocs.server.acceptor import Acceptor, Door, listen
 from ocs.server.allow import AllowRow
-from ocs.server.channel import Load, hear, pair
+from ocs.server.channel import Load, Start, StartFault, hear, pair
 from ocs.server.counters import Counters
-from ocs.server.keeper import KeeperConfig, KeeperParts
+from ocs.server.keeper import KeeperParts
 from ocs.server.secure import TlsFiles
 from ocs.server.worker import Worker, WorkerConfig, WorkerParts
 from ocs.units import Unit
@@ -327,28 +327,36 @@ async def _no_close() -> None:
     """Close nothing."""
 
 
-async def build_worker(config: WorkerConfig, _counters: Counters) -> WorkerParts:
-    """A worker with the granting book; `config.roof` may be a fault to raise."""
-    if isinstance(config.roof, Exception):
-        raise config.roof
-    return WorkerParts(GrantingBook(), answer_writer(), structlog.wrap_logger(None, processors=[_drop]))
+async def build_worker(start: Start, _counters: Counters) -> tuple[WorkerConfig, WorkerParts]:
+    """A worker with the granting book; `start.handed` may be a fault to raise."""
+    if isinstance(start.handed, Exception):
+        raise start.handed
+    config = WorkerConfig(start.name, LOCAL, LOOPBACK, drain_s=5.0, number=start.number)
+    log = structlog.wrap_logger(None, processors=[_drop])
+    return config, WorkerParts(GrantingBook(), answer_writer(), log)
 
 
-async def build_keeper(config: KeeperConfig, _counters: Counters) -> KeeperParts:
-    """A keeper with health and metrics alone."""
+async def build_keeper(start: Start, _counters: Counters) -> KeeperParts:
+    """A keeper with health and metrics alone; `start.handed` is how many workers there are."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - a worker does not load it
     from ocs.server import counters, health  # noqa: PLC0415 - as above
 
-    folder = config.counters_folder
+    folder, count = start.folder, start.handed
     assert folder is not None
-    workers = config.roof
+    workers = [f"worker-{number}" for number in range(count + 1)]
 
     def look() -> Health:
-        judged = health.checks(folder, workers, time.time_ns() // 1_000_000)
-        return Health(health.is_ready(judged, workers), judged, {"workers": len(workers)})
+        judged = health.checks(folder, workers, time.time_ns() // 1_000_000, count)
+        return Health(health.is_ready(judged, workers), judged, {"workers": count})
 
     app = application(health=look, read_metrics=lambda: counters.metrics(counters.read(folder)), version="0")
     return KeeperParts(app, structlog.wrap_logger(None, processors=[_drop]), {})
+
+
+async def judge(start: Start) -> None:
+    """A judge that refuses a fault which it is handed as text."""
+    if isinstance(start.handed, str):
+        raise StartFault(start.handed, 2)
 
 
 def _drop(_logger: Any, _method: str, _event: Any) -> Any:

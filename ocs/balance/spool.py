@@ -14,7 +14,7 @@ Laws
    it) keeps its file, as <file>.unread, and is counted. No file, whatever is in it, keeps another from being charged.
 5. It is bounded (limits.SPOOL_ENTRIES_MAX): beyond, terminations are answered 3004 like everything else.
 
-Files: <folder>/<worker>-<n>.spool, each a row of entries: length and CRC-32 of what follows (8 octets), and a MessagePack array of the
+Files: <folder>/<worker>-<n>.spool (a worker's name is one process's: spool_owner.py), each a row of entries: length and CRC-32 of what follows (8 octets), and a MessagePack array of the
 instant of reception (milliseconds since 1970) and the Ask's fields. Refused entries: <folder>/<worker>.refused, the same rows.
 """
 
@@ -34,7 +34,7 @@ from ocs.balance.charging import Answered
 from ocs.charging.ask import NOT_GIVEN, TERMINATION, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.clock import Clock
-from ocs.limits import SPOOL_ENTRIES_MAX, SPOOL_PAUSE_MS, SPOOL_UNDER_WAY_MAX
+from ocs.limits import SPOOL_ENTRIES_MAX, SPOOL_LOOK_PAUSES, SPOOL_PAUSE_MS, SPOOL_UNDER_WAY_MAX
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.units import UNITS_MAX, Unit
@@ -163,17 +163,12 @@ class Spool:
 
     async def keep_up(self, others: Callable[[str], bool] = lambda _worker: False) -> None:
         """Charge what is on disk, again and again until cancelled; ``others`` tells which other workers' files are ours by now."""
-        closed = [
-            path
-            for path in await asyncio.to_thread(_files, self._folder)
-            if path != self._path(self._number) and (_worker(path) == self._worker or others(_worker(path)))
-        ]
-        for path in closed:
-            try:
-                self.entries += len((await asyncio.to_thread(read, path)).entries)
-            except OSError as fault:
-                self._failed(f"{path.name} cannot be read: {fault}")
+        closed = await self._found([], others, own=True)
+        pauses = 0
         while True:
+            pauses += 1
+            if pauses % SPOOL_LOOK_PAUSES == 0:
+                closed += await self._found(closed, others, own=False)
             for path in tuple(closed) if self.ready else ():
                 try:
                     if await self._settle(path):
@@ -184,6 +179,21 @@ class Spool:
             if self._octets and self._writing is None and (self.ready or self._octets > _FILE_OCTETS_MAX):
                 closed.append(self._path(self._number))
                 self._number, self._octets = self._number + 1, 0
+
+    async def _found(self, closed: list[Path], others: Callable[[str], bool], *, own: bool) -> list[Path]:
+        """Return files that are ours to charge and are not known yet; ``own`` says whether those of our name are (a predecessor's)."""
+        known = {*closed, self._path(self._number)}
+        found = [
+            path
+            for path in await asyncio.to_thread(_files, self._folder)
+            if path not in known and (own if _worker(path) == self._worker else others(_worker(path)))
+        ]
+        for path in found:
+            try:
+                self.entries += len((await asyncio.to_thread(read, path)).entries)
+            except OSError as fault:
+                self._failed(f"{path.name} cannot be read: {fault}")
+        return found
 
     async def _settle(self, path: Path) -> bool:
         """Charge what of a file is not decided; True when all of it is."""

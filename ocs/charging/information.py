@@ -8,7 +8,7 @@ Laws
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -114,6 +114,14 @@ def told(
     if zone != EMERGENCY and "zone" not in looked_at:
         zone = ""
     return Told(zone, roaming, access, apn, called_party if "called_party" in looked_at else "")
+
+
+def is_emergency(information: Mapping[str, Any], plans: Iterable[Numbering] = ()) -> bool:
+    """Tell whether a request is about an emergency call or message, by any of the numbering plans, or by the numbers known without one."""
+    number = _called_number(information)
+    if number is None:
+        return False
+    return any(_destination(number, plan)[0] == EMERGENCY for plan in (None, *plans))
 
 
 def merged(service: str, before: Told, now: Told) -> Told:

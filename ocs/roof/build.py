@@ -27,9 +27,11 @@ from ocs.balance.book import Book, Rules, Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.functions import library
 from ocs.balance.keys import LAYOUT, slot_of
+from ocs.balance.libraries import Libraries
 from ocs.balance.link import Demands, StoreFault, StoreRefused
 from ocs.balance.parts import Parts
 from ocs.balance.store import Store
+from ocs.balance.stored_session import LAYOUT as SESSION_LAYOUT
 from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.charging import quota
 from ocs.charging.answer import AnswerWriter
@@ -42,16 +44,23 @@ from ocs.rating.product_reading import read_offer
 from ocs.rating.products import Bonus, Catalogue, Product
 from ocs.rating.tariff import Tariff, read_tariff
 from ocs.rating.versions import Tariffs
+from ocs.records import VERSION as RECORD_VERSION
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.say import instant, remark
 from ocs.roof.tariff_files import written_tariffs
 from ocs.sessions.reauthorise import Reauthorisation
-from ocs.settings import Settings, SettingsFault, config_folder, load
+from ocs.settings import Layers, Settings, SettingsFault, config_folder, read_layers
 from ocs.units import Unit
 
 LAYOUT_KEY = "ocs:layout"
 """Holds "<layout version> <partitions>", in a slot of its own."""
+
+FORMATS_KEY = "ocs:formats"
+"""Holds what releases that share a store have to write alike beside that, in a slot of its own."""
+
+FORMATS = f"sessions {SESSION_LAYOUT}, records {RECORD_VERSION}"
+"""Plans and what functions take and return are not among it: each release has functions of its own (functions/__init__.py)."""
 
 FAILURE_HANDLING = {"TERMINATE": 0, "CONTINUE": 1, "RETRY_AND_TERMINATE": 2}
 """Credit-Control-Failure-Handling (RFC 8506 section 8.14)."""
@@ -76,15 +85,20 @@ class Keepers(NamedTuple):
 # -- settings and what follows from them
 
 
-def read_settings(place: Place, options: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
-    """Read file, environment and options; Ended (usage) names everything that is wrong with them."""
+def written_settings(place: Place, options: Mapping[str, Mapping[str, object]] | None = None) -> Layers:
+    """Read file, environment and options, unjudged."""
     given: dict[str, dict[str, object]] = {
         section: dict(values) for section, values in (options or {}).items()
     }
     given.setdefault("store", {})["url"] = place.store
     given.setdefault("server", {})["data_dir"] = place.data_dir
+    return read_layers(place.config, given)
+
+
+def read_settings(place: Place, options: Mapping[str, Mapping[str, object]] | None = None) -> Settings:
+    """Read file, environment and options; Ended (usage) names everything that is wrong with them."""
     try:
-        return load(place.config, given)
+        return written_settings(place, options).settings()
     except SettingsFault as fault:
         raise Ended(Exit.USAGE, f"the settings cannot be used:\n{fault}") from fault
 
@@ -333,13 +347,25 @@ def store_at(
     )
 
 
+async def _recorded(store: Store, key: str, wanted: str) -> str:
+    """Record a text where none is; what stands there by then."""
+    standing = await store.execute(slot_of(key), "SET", key, wanted, "NX", "GET")
+    return wanted if standing is None else str(standing.decode())
+
+
 async def check_layout(store: Store, partitions: int) -> None:
     """Record how the store is laid out, or compare with what is recorded; a difference is refused."""
     wanted = f"{LAYOUT} {partitions}"
-    standing = await store.execute(slot_of(LAYOUT_KEY), "SET", LAYOUT_KEY, wanted, "NX", "GET")
-    if standing is None or standing.decode() == wanted:
+    standing = await _recorded(store, LAYOUT_KEY, wanted)
+    if standing == wanted:
+        formats = await _recorded(store, FORMATS_KEY, FORMATS)
+        if formats != FORMATS:
+            raise StoreRefused(
+                f"the store has {formats} and this release writes {FORMATS}: it can neither work beside the release that wrote it nor "
+                "after it; use that release, or migrate the store"
+            )
         return
-    version, _, count = standing.decode().partition(" ")
+    version, _, count = standing.partition(" ")
     if version != str(LAYOUT):
         raise StoreRefused(
             f"the store has key layout {version} and this server has {LAYOUT}; use the server that wrote it, or migrate the store"
@@ -376,6 +402,7 @@ async def opened(settings: Settings, address: Address, *, serving: bool = False)
     await store.open()
     try:
         await check_layout(store, settings.store.partitions)
+        await Libraries(store, clock).tell()
         yield keepers_on(settings, store, clock)
     finally:
         await store.close()

@@ -58,7 +58,7 @@ def serve(
     *,
     place: Place,
 ) -> None:
-    """Run the charging server; SIGTERM drains it."""
+    """Run the charging server; SIGTERM drains it, `ocs restart` or SIGHUP restarts it under load."""
     from ocs.roof.serve import serve as run
 
     options: dict[str, dict[str, object]] = {
@@ -67,6 +67,15 @@ def serve(
         "server": {"workers": workers},
     }
     raise typer.Exit(run(place, options))
+
+
+@app.command()
+@at_place
+def restart(*, json: JsonOption = False, place: Place) -> None:
+    """Replace every process of the running server, one after the other, by one of the settings, tariffs and code on disk."""
+    from ocs.roof.restart import restart as run
+
+    run(place, as_json=json)
 
 
 @app.command()

@@ -59,6 +59,7 @@ class Gateway:
             is_default=True,
         )
         peer.reconnect_wait = 1  # seconds
+        peer.always_reconnect = True  # a server that takes leave to reboot comes back (RFC 6733 section 5.4.3); by default it stays away
         self._application: Any = SimpleThreadingApplication(CREDIT_CONTROL, is_auth_application=True)
         self._node.add_application(self._application, [peer], [realm])
 

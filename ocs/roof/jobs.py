@@ -18,8 +18,9 @@ from ocs.balance.agenda import Agenda
 from ocs.balance.archive import Archiver
 from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
+from ocs.balance.libraries import Libraries
 from ocs.balance.link import StoreFault
-from ocs.limits import ARCHIVE_BATCH
+from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import Keepers, store_facts
 from ocs.server.counters import JOB_PASSED, Counters
@@ -118,6 +119,22 @@ def switch_job(keepers: Keepers, tariffs: Tariffs) -> Job:
             await asyncio.sleep(keepers.settings.charging.sweep_s)
 
     return switch
+
+
+def library_job(keepers: Keepers) -> Job:
+    """Give the keeper the job that removes function libraries of releases that are no more."""
+    libraries = Libraries(keepers.store, keepers.clock)
+
+    async def remove() -> None:
+        while True:
+            with suppress(StoreFault):  # tried again in a minute
+                for name in await libraries.remove_unused():
+                    structlog.get_logger().info(
+                        "a function library that nobody uses was removed", library=name
+                    )
+            await asyncio.sleep(LIBRARY_TELL_S)
+
+    return remove
 
 
 def _bonuses_not_given(holdings: Holdings, told: int) -> int:

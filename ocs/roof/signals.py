@@ -3,8 +3,11 @@
 Laws
 1. From the top of `serve` to the end of the process no signal that asks for an end kills us: the store would be orphaned.
 2. A handler only notes. Nothing is interrupted half-way (a store just being started); who waits looks at `check`.
+3. A hang-up (SIGHUP) ends us where there is a terminal that can hang up. A service has none: there, once it serves, it is the
+   request for a rolling restart that such a signal is in the field.
 """
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -23,6 +26,7 @@ class Ending:
     def __init__(self) -> None:
         self.asked = False
         self._stop: Callable[[], None] | None = None
+        self._hangup: Callable[[], None] | None = None
         self._before: dict[signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object]] = {}
 
     def __enter__(self) -> Self:
@@ -52,7 +56,24 @@ class Ending:
         if self.asked:
             stop()
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def on_hangup(self, do: Callable[[], None]) -> None:
+        """Call this at a hang-up, from now on, instead of ending (law 3)."""
+        if not _has_terminal():
+            self._hangup = do
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and self._hangup is not None and not self.asked:
+            self._hangup()
+            return
         self.asked = True
         if self._stop is not None:
             self._stop()
+
+
+def _has_terminal() -> bool:
+    """Tell whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -2,15 +2,17 @@
 
 Laws
 1. A request that is let in is counted until it is answered, whether its connection still stands or not.
-2. Terminations are refused last: a quarter more room is theirs alone, since clients seldom repeat them (CLIENTS 15).
+2. What begins (Initials, events) is refused first. Updates have an eighth more room: their users are served already. Terminations have
+   a quarter more, since clients seldom repeat them (CLIENTS 15), and so has whatever begins an emergency call (TS 22.101 clause 10):
+   whether it is one is looked at only where it would be refused.
 3. While the worker drains, nothing new begins: Initials and events are refused, what belongs to open sessions is not.
 4. Connections under one Origin-Host share one bound, and their number has one.
 """
 
 from typing import Final
 
-from ocs.charging.ask import EVENT, INITIAL, TERMINATION
-from ocs.limits import CONNECTIONS_PER_PEER_MAX, TERMINATION_SHARE
+from ocs.charging.ask import EVENT, INITIAL, TERMINATION, UPDATE
+from ocs.limits import CONNECTIONS_PER_PEER_MAX, TERMINATION_SHARE, UPDATE_SHARE
 
 PEER, WORKER, DRAIN = "peer", "worker", "drain"
 _BEGINNINGS: Final = frozenset((INITIAL, EVENT))
@@ -30,13 +32,9 @@ class Seat:
     def admit(self, kind: int) -> str | None:
         """Let a request in and return None, or return the bound that was reached: PEER, WORKER or DRAIN."""
         admission = self._admission
-        if self.inflight >= admission.per_peer_max and (
-            kind != TERMINATION or self.inflight >= admission.per_peer_last
-        ):
+        if self.inflight >= admission.per_peer[kind]:
             return PEER
-        if admission.inflight >= admission.worker_max and (
-            kind != TERMINATION or admission.inflight >= admission.worker_last
-        ):
+        if admission.inflight >= admission.worker[kind]:
             return WORKER
         if admission.draining and kind in _BEGINNINGS:
             return DRAIN
@@ -71,20 +69,16 @@ class Admission:
         "connections_per_peer_max",
         "draining",
         "inflight",
-        "per_peer_last",
-        "per_peer_max",
-        "worker_last",
-        "worker_max",
+        "per_peer",
+        "worker",
     )
 
     def __init__(
         self, per_peer_max: int, worker_max: int, connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
     ) -> None:
         self.connections_per_peer_max = connections_per_peer_max
-        self.per_peer_max = per_peer_max
-        self.worker_max = worker_max
-        self.per_peer_last = per_peer_max + -(-per_peer_max // TERMINATION_SHARE)
-        self.worker_last = worker_max + -(-worker_max // TERMINATION_SHARE)
+        self.per_peer = _by_kind(per_peer_max)
+        self.worker = _by_kind(worker_max)
         self.inflight = 0
         self.draining = False
         self._seats: dict[str, Seat] = {}
@@ -112,3 +106,11 @@ class Admission:
         """Drop a seat that nobody sits on."""
         if self._seats.get(host) is seat:
             del self._seats[host]
+
+
+def _by_kind(most: int) -> tuple[int, ...]:
+    """Return a bound for each CC-Request-Type (law 2), at its number."""
+    bounds = [most] * (EVENT + 1)
+    bounds[UPDATE] += -(-most // UPDATE_SHARE)
+    bounds[TERMINATION] += -(-most // TERMINATION_SHARE)
+    return tuple(bounds)

@@ -4,11 +4,17 @@ Laws
 1. The supervisor hands over accepted sockets; the process reports ready, its load, and why it could not start.
 2. Neither end ever waits for the other: what cannot be written now is not written, and the sender knows.
 3. The end of the channel is the end of the other process.
+4. The two may be of two releases, while a server is upgraded under load (roll.py): `Start` grows only at its end, with defaults,
+   and what is said keeps its octets; a release that breaks either raises HANDOVER, and is refused with a sentence.
 """
 
 import socket
+from pathlib import Path
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+HANDOVER: Final = 1
+"""Version of what a supervisor and its processes tell each other."""
 
 READY: Final = b"R"
 PLAIN: Final = b"P"
@@ -39,6 +45,28 @@ class StartFault(Exception):
 
     def __reduce__(self) -> tuple[type["StartFault"], tuple[str, int]]:
         return StartFault, (self.reason, self.exit_code)
+
+
+class Start(NamedTuple):
+    """What a process is told when it starts; plain and picklable. ``handed`` is the roof's own.
+
+    A worker's ``number`` is its place among the server's; a place is taken by one process at a time. ``folder`` is where it counts.
+    """
+
+    name: str  # "worker-0": of its counters and its log lines
+    number: int
+    folder: Path | None
+    handed: Any = None
+    handover: int = HANDOVER
+
+    def check(self) -> None:
+        """Refuse a supervisor whose words we do not know; raises StartFault."""
+        if self.handover != HANDOVER:
+            raise StartFault(
+                f"the running server hands over as version {self.handover} and this release knows {HANDOVER}: it cannot be upgraded "
+                "by a rolling restart; stop it, then start it",
+                2,
+            )
 
 
 class NotTaken(Exception):

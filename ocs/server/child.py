@@ -5,13 +5,15 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvloop
 
 from ocs.limits import DESCRIPTORS_KEPT
-from ocs.server.channel import StartFault
+from ocs.server.channel import StartFault, say
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -41,6 +43,19 @@ def connections_max(wanted: int) -> int:
     """Return how many connections this process can hold, at most `wanted`."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(min(wanted, soft - DESCRIPTORS_KEPT), 1)
+
+
+@contextmanager
+def told(channel: socket.socket, name: str) -> Iterator[None]:
+    """Tell the supervisor why this process cannot start, and end it."""
+    try:
+        yield
+    except StartFault as fault:
+        say(channel, fault)
+        raise SystemExit(fault.exit_code) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to tell it
+        say(channel, StartFault(f"{name}: {type(error).__name__}: {error}"))
+        raise SystemExit(1) from None
 
 
 def run(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:

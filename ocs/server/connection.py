@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from ocs import limits
 from ocs.charging.answer import answered_code
-from ocs.charging.ask import Ask
+from ocs.charging.ask import TERMINATION, Ask
 from ocs.charging.outcome import Outcome
 from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity
 from ocs.diameter.events import Closing, Event, Notice, Opened, Refused, Suspect
@@ -273,6 +273,8 @@ class Connection(asyncio.Protocol):
         if seat is None:
             return  # cut as it opened: frames come up after Opened, and a frame without a seat would not be counted
         bound = seat.admit(ask.kind)
+        if bound is not None and ask.information and self._desk.is_emergency(ask.information):
+            bound = seat.admit(TERMINATION)
         if bound is not None:
             self._tally.shed(bound)
             self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")

@@ -394,8 +394,12 @@ class Reading(NamedTuple):
 
 def read(folder: Path) -> list[Reading]:
     """Read what every process has counted; a file that is no such file, or half written, is passed over."""
+    return _readings(folder, f"[!.]*{SUFFIX}")
+
+
+def _readings(folder: Path, pattern: str) -> list[Reading]:
     readings = []
-    for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
+    for path in sorted(folder.glob(pattern)):
         octets = path.read_bytes()
         if len(octets) < _HEAD.size:
             continue
@@ -415,9 +419,20 @@ def read(folder: Path) -> list[Reading]:
 
 
 def rest(folder: Path, name: str) -> None:
-    """Set the gauges of a process that has died to zero: it has no connection, and is not ready."""
-    if (folder / f"{name}{SUFFIX}").exists():
-        Counters(folder, name).close()  # law 4: it begins with that
+    """Set the gauges of a process that has ended to zero: it has no connection, and is not ready.
+
+    The file says itself where they are: the process may have been of another release, with other counters.
+    """
+    for reading in _readings(folder, f"{name}{SUFFIX}"):
+        offset = (folder / f"{name}{SUFFIX}").stat().st_size - reading.cells.nbytes
+        with (folder / f"{name}{SUFFIX}").open("r+b") as file:
+            at = 0
+            for family in reading.families:
+                octets = len(family.rows) * family.cells_per_row * _CELL_OCTETS
+                if family.kind == GAUGE:
+                    file.seek(offset + at)
+                    file.write(bytes(octets))
+                at += octets
 
 
 def forget(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What every connection of a worker works with: the rooms below, seen through the little that a connection needs of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ocs import limits
@@ -55,7 +55,10 @@ class Bounds(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds."""
+    """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds.
+
+    `is_emergency` tells from a request's Service-Information whether it is about an emergency call.
+    """
 
     local: Local
     codec: Codec
@@ -69,4 +72,5 @@ class Desk(NamedTuple):
     log: SparingLog
     now_us: Callable[[], int]
     jitter_ms: Callable[[], int]
+    is_emergency: Callable[[Mapping[str, Any]], bool]
     bounds: Bounds = Bounds()

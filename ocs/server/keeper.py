@@ -10,8 +10,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import uvicorn
@@ -19,23 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ocs.limits import HTTP_CONNECTIONS_MAX, HTTP_IDLE_S, JOB_PAUSE_MS, JOB_PAUSE_MS_MAX
 from ocs.server import child
-from ocs.server.channel import READY, Load, StartFault, say
+from ocs.server.channel import READY, Load, Start, say
 from ocs.server.counters import Counters
 from ocs.server.log import Log
 from ocs.server.worker import report_process
 
 _ALIVE: Final = Load(0, 0, 0, 0)
 """Said each second: a keeper whose loop hangs is ended and started again, as a worker is."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperConfig:
-    """What the keeper is told; plain and picklable. `roof` is the roof's own, handed to `build` untouched."""
-
-    name: str = "keeper"
-    counters_folder: Path | None = None
-    stop_s: float = 5.0  # for HTTP requests under way
-    roof: Any = None
 
 
 Job = Callable[[], Awaitable[None]]
@@ -55,7 +43,10 @@ class KeeperParts(NamedTuple):
     close: Callable[[], Awaitable[None]] = _nothing
 
 
-BuildKeeper = Callable[[KeeperConfig, Counters], Awaitable[KeeperParts]]
+STOP_S: Final = 5.0
+"""How long an end waits for HTTP requests under way."""
+
+BuildKeeper = Callable[[Start, Counters], Awaitable[KeeperParts]]
 
 
 class Http(H11Protocol):
@@ -129,7 +120,6 @@ async def running(jobs: Mapping[str, Job], log: Log, counters: Counters) -> Asyn
 
 
 async def keep(
-    config: KeeperConfig,
     parts: KeeperParts,
     counters: Counters,
     doors: list[socket.socket],
@@ -146,7 +136,7 @@ async def keep(
         http=Http,
         limit_concurrency=HTTP_CONNECTIONS_MAX,
         timeout_keep_alive=HTTP_IDLE_S,
-        timeout_graceful_shutdown=max(1, int(config.stop_s)),
+        timeout_graceful_shutdown=int(STOP_S),
     )
     server = _Server(settings)
     ready = counters.index("ocs_process_ready")
@@ -172,7 +162,7 @@ async def keep(
 
 
 def run_keeper(
-    config: KeeperConfig,
+    start: Start,
     build: BuildKeeper,
     doors: list[socket.socket],
     channel: socket.socket,
@@ -182,17 +172,12 @@ def run_keeper(
     child.begin(parent_pid)
 
     async def serve(stop: asyncio.Event) -> None:
-        counters = Counters(config.counters_folder, config.name)
+        counters = Counters(start.folder, start.name)
+        with child.told(channel, start.name):
+            start.check()
+            parts = await build(start, counters)
         try:
-            parts = await build(config, counters)
-        except StartFault as fault:
-            say(channel, fault)
-            raise SystemExit(fault.exit_code) from None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to tell it
-            say(channel, StartFault(f"{config.name}: {type(error).__name__}: {error}"))
-            raise SystemExit(1) from None
-        try:
-            await keep(config, parts, counters, doors, channel, stop)
+            await keep(parts, counters, doors, channel, stop)
         finally:
             with suppress(Exception):
                 await parts.close()

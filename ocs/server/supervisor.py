@@ -6,7 +6,8 @@ Laws
 3. SIGTERM: stop accepting, drain the workers, then end the keeper (health and metrics are there to the last), exit 0.
 4. It prints nothing: what there is to tell goes to `on_ready`, to the log, and into the exit code.
 5. A start that fails ends the whole server, with the reason of the process that could not start; so does a job or a watch
-   of its own that ends.
+   of its own that ends. A process that cannot start later, in a rolling restart (roll.py), ends nothing but that.
+6. A worker and a keeper have one place more than there are of them: a successor starts beside the one that it will replace.
 """
 
 import asyncio
@@ -30,16 +31,16 @@ from ocs.limits import (
 )
 from ocs.server import counters
 from ocs.server.acceptor import Acceptor, Door, listen
-from ocs.server.channel import READY, Load, StartFault, hear, pair
+from ocs.server.channel import READY, Load, Start, StartFault, hear, pair
 from ocs.server.child import widen
 from ocs.server.counters import Counters
-from ocs.server.keeper import BuildKeeper, KeeperConfig, run_keeper
+from ocs.server.keeper import STOP_S, BuildKeeper, run_keeper
 from ocs.server.log import Log
-from ocs.server.worker import BuildWorker, WorkerConfig, run_worker
+from ocs.server.roll import KEEPER, WORKER, Renewal, Roll, run_judge
+from ocs.server.worker import BuildWorker, run_worker
 
 _GRACE_S: Final = 5.0  # beyond the time to drain, before SIGKILL
 _WATCH_MS: Final = 20
-
 
 Job = Callable[[Counters], Awaitable[None]]
 """What runs as long as the supervisor: it counts its own faults and never ends; one that does ends the server."""
@@ -47,16 +48,16 @@ Job = Callable[[Counters], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """Where to listen, and which processes to keep; port 0 picks a free one, `tls_port` None is no TLS."""
+    """Where to listen, and what processes are told; port 0 picks a free one, `tls_port` None is no TLS."""
 
     host: str
     port: int
     tls_port: int | None
     http_host: str
     http_port: int
-    workers: tuple[WorkerConfig, ...]
-    keeper: KeeperConfig
+    workers: int
     counters_folder: Path
+    handed: Any = None
     drain_s: float = 10.0
 
 
@@ -69,20 +70,31 @@ class Places(NamedTuple):
 
 
 class Child:
-    """One process that is kept alive."""
+    """One process that is kept alive; `trial` is there until it is known whether it can start in a rolling restart."""
 
-    __slots__ = ("channel", "name", "pause_ms", "process", "ready", "silent_ms", "since_s", "target")
+    __slots__ = (
+        "channel", "kind", "leaving", "name", "number", "pause_ms", "process", "ready", "silent_ms", "since_s", "target", "trial",
+    )  # fmt: skip
 
-    def __init__(self, name: str, target: Callable[[socket.socket], SpawnProcess]) -> None:
-        self.name = name
+    def __init__(self, kind: str, start: Start, target: Callable[[socket.socket], SpawnProcess]) -> None:
+        self.kind = kind
+        self.name = start.name
+        self.number = start.number
         self.target = target
         self.process: SpawnProcess | None = None
         self.channel: socket.socket | None = None
         self.ready = False
+        self.leaving = False
+        self.trial: asyncio.Future[StartFault | None] | None = None
         self.since_s = 0.0
         # Since its last report, in turns of the watch: a time for which the supervisor itself stood still is no silence.
         self.silent_ms = 0
         self.pause_ms = WORKER_STARTS_MS_MIN
+
+    def settle(self, fault: StartFault | None) -> None:
+        """Note whether it could start, for whoever waits for that; the first word counts."""
+        if self.trial is not None and not self.trial.done():
+            self.trial.set_result(fault)
 
     @property
     def pid(self) -> int:
@@ -102,6 +114,7 @@ class Supervisor:
         log: Log,
         on_ready: Callable[[Places], None],
         jobs: tuple[Job, ...] = (),
+        renewal: Renewal | None = None,
     ) -> None:
         self._config = config
         self._build_worker = build_worker
@@ -109,6 +122,7 @@ class Supervisor:
         self._log = log
         self._on_ready = on_ready
         self._jobs = jobs
+        self._renewal = renewal
         self._spawn = multiprocessing.get_context("spawn")
         self._stop: asyncio.Event | None = None
         self._stopping = False
@@ -118,11 +132,12 @@ class Supervisor:
         self._acceptor: Acceptor | None = None
         self.fault: StartFault | None = None
         """Why the server could not start, for the command to tell."""
-        self._keeper = Child("keeper", self._new_keeper)
-        self.children: dict[str, Child] = {
-            each.name: Child(each.name, lambda channel, each=each: self._new_worker(each, channel))  # type: ignore[misc]
-            for each in config.workers
-        } | {"keeper": self._keeper}
+        self._handed = config.handed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rolling: asyncio.Task[None] | None = None
+        first = [self.child(WORKER, number, self._handed) for number in range(config.workers)]
+        first.append(self.child(KEEPER, 0, self._handed))
+        self.children: dict[str, Child] = {each.name: each for each in first}
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code: 0, or that of the start that failed."""
@@ -131,6 +146,7 @@ class Supervisor:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(signal.SIGHUP, self.ask_roll)
             return await self.serve()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -142,9 +158,27 @@ class Supervisor:
         if self._stop is not None:
             self._stop.set()
 
+    def ask_roll(self) -> None:
+        """Ask for a rolling restart, also from a signal's handler; what becomes of it is in the log."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_roll)
+
+    def _begin_roll(self) -> None:
+        rolling = asyncio.ensure_future(self.roll())
+        rolling.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def roll(self) -> None:
+        """Replace every process by one that starts as things are on disk by now (roll.py); raises StartFault with why it has stopped."""
+        if self._renewal is None or not self._announced or self._stopping:
+            raise StartFault("the server does not serve, or not any more")
+        if self._rolling is not None and not self._rolling.done():
+            raise StartFault("a rolling restart is under way already", 3)
+        self._rolling = asyncio.ensure_future(Roll(self, self._renewal, self._log).run())
+        await asyncio.shield(self._rolling)
+
     async def serve(self) -> int:
         """Listen, start everything, wait for `stop`, end everything; the exit code."""
-        self._stop = asyncio.Event()
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
         if self._stopping:
             self._stop.set()
         widen()
@@ -171,6 +205,8 @@ class Supervisor:
             watch.cancel()
             stopped.cancel()
             self._stopping = True
+            if self._rolling is not None:
+                self._rolling.cancel()
             await self._end()
         finally:
             for task in tasks:
@@ -194,7 +230,7 @@ class Supervisor:
             raise
         doors = tuple(Door(door, secured=False) for door in plain)
         doors += tuple(Door(door, secured=True) for door in secured)
-        self._acceptor = Acceptor(doors, self._log, len(config.workers))
+        self._acceptor = Acceptor(doors, self._log, config.workers)
         try:
             self._http = listen(config.http_host, config.http_port)
         except OSError:
@@ -202,20 +238,27 @@ class Supervisor:
             raise
         self._places = Places(_place(plain), _place(secured) if secured else None, _place(self._http))
 
-    def _new_worker(self, config: WorkerConfig, channel: socket.socket) -> SpawnProcess:
-        arguments: tuple[Any, ...] = (config, self._build_worker, channel, os.getpid())
-        return self._spawn.Process(target=run_worker, args=arguments, name=config.name, daemon=True)
+    def child(self, kind: str, number: int, handed: Any) -> Child:
+        """Make what keeps one process; nothing is started."""
+        name = f"{kind}-{number}" if number or kind == WORKER else kind
+        start = Start(name, number, self._config.counters_folder, handed)
 
-    def _new_keeper(self, channel: socket.socket) -> SpawnProcess:
-        arguments: tuple[Any, ...] = (
-            self._config.keeper,
-            self._build_keeper,
-            self._http,
-            channel,
-            os.getpid(),
-        )
-        # daemon: whatever ends this process, the interpreter ends its children instead of waiting for them.
-        return self._spawn.Process(target=run_keeper, args=arguments, name="keeper", daemon=True)
+        def target(channel: socket.socket) -> SpawnProcess:
+            run, arguments = self._target(kind, start, channel)
+            # daemon: whatever ends this process, the interpreter ends its children instead of waiting for them.
+            return self._spawn.Process(target=run, args=arguments, name=name, daemon=True)
+
+        return Child(kind, start, target)
+
+    def _target(
+        self, kind: str, start: Start, channel: socket.socket
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        if kind == WORKER:
+            return run_worker, (start, self._build_worker, channel, os.getpid())
+        if kind == KEEPER:
+            return run_keeper, (start, self._build_keeper, self._http, channel, os.getpid())
+        assert self._renewal is not None
+        return run_judge, (start, self._renewal.judge, channel, os.getpid())
 
     def _start(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
@@ -254,11 +297,13 @@ class Supervisor:
                 self._acceptor.report(child.name, said)
         elif isinstance(said, StartFault):
             self._log.error("a process could not start", name=child.name, why=said.reason)
+            child.settle(said)
             if not self._announced:
                 self._fail(said)
         elif said == READY:
             child.ready = True
-            if child is not self._keeper and self._acceptor is not None and child.channel is not None:
+            child.settle(None)
+            if child.kind == WORKER and self._acceptor is not None and child.channel is not None:
                 self._acceptor.join(child.name, child.channel)
             if not self._announced and all(each.ready for each in self.children.values()):
                 self._announced = True
@@ -283,9 +328,9 @@ class Supervisor:
         """Start again what has died, and end what does not become ready or reports no more."""
         while True:
             await asyncio.sleep(_WATCH_MS / 1_000)
-            for child in self.children.values():
+            for child in tuple(self.children.values()):
                 process = child.process
-                if process is None:
+                if process is None or child.leaving:
                     continue
                 if not process.is_alive():
                     self._died(child, process)
@@ -314,6 +359,9 @@ class Supervisor:
         process.close()
         child.process = None
         self._zero(child)
+        if child.trial is not None:
+            child.settle(StartFault(f"{child.name} died while it started"))
+            return
         if not self._announced:
             self._fail(StartFault(f"{child.name} died while it started", 1))
             return
@@ -333,13 +381,52 @@ class Supervisor:
         child.pause_ms = min(child.pause_ms * 2, WORKER_STARTS_MS_MAX)
 
     def _again(self, child: Child) -> None:
-        if self._stopping or child.process is not None:
+        if self._stopping or child.leaving or child.process is not None:
             return
         try:
             self._start(child)
         except OSError as error:  # no descriptor, no memory, no process: that passes
             self._log.error("a process could not be started again", name=child.name, error=error.strerror)
             self._start_later(child)
+
+    # ------------------------------------------------------------------ what a rolling restart asks for
+
+    def kept(self, kind: str) -> list[Child]:
+        """Return the processes of a kind that are kept alive now, in the order of their places."""
+        found = [child for child in self.children.values() if child.kind == kind and not child.leaving]
+        return sorted(found, key=lambda child: child.number)
+
+    def successor(self, kind: str, handed: Any) -> Child:
+        """Make what keeps one more process of a kind, on the first place that is free."""
+        taken = {child.number for child in self.children.values() if child.kind == kind}
+        number = next(each for each in range(len(taken) + 1) if each not in taken)
+        return self.child(kind, number, handed)
+
+    async def bring_up(self, child: Child) -> None:
+        """Start a process and wait until it is ready; one that does not come to that leaves nothing behind: raises StartFault."""
+        child.trial = asyncio.get_running_loop().create_future()
+        self.children[child.name] = child
+        try:
+            self._start(child)
+            fault = await child.trial
+        except OSError as error:
+            fault = StartFault(f"{child.name} cannot be started: {error.strerror or error}")
+        if fault is not None:
+            child.leaving = True
+            await self._kill((child,))
+            self._zero(child)
+            del self.children[child.name]
+            raise fault
+        child.trial = None
+
+    async def retire(self, child: Child) -> None:
+        """Let a process take leave: a worker gets no more connections, drains and ends; its place is free then."""
+        child.leaving = True
+        if self._acceptor is not None:
+            self._acceptor.leave(child.name)
+        await self._terminate((child,), (STOP_S if child.kind == KEEPER else self._config.drain_s) + _GRACE_S)
+        self._zero(child)
+        self.children.pop(child.name, None)
 
     # ------------------------------------------------------------------ the end
 
@@ -348,10 +435,11 @@ class Supervisor:
         self._log.info("stopping")
         if self._acceptor is not None:
             self._acceptor.close()
-        workers = tuple(child for child in self.children.values() if child is not self._keeper)
+        workers = tuple(child for child in self.children.values() if child.kind != KEEPER)
+        keepers = tuple(child for child in self.children.values() if child.kind == KEEPER)
         grace_s = self._config.drain_s + _GRACE_S if self._announced else 0.0
         await self._terminate(workers, grace_s)
-        await self._terminate((self._keeper,), self._config.keeper.stop_s + _GRACE_S if grace_s else 0.0)
+        await self._terminate(keepers, STOP_S + _GRACE_S if grace_s else 0.0)
 
     async def _terminate(self, children: tuple[Child, ...], grace_s: float) -> None:
         for child in children:

@@ -21,12 +21,13 @@ from typing import Any, Final, NamedTuple
 
 from ocs import limits
 from ocs.charging.ask import ask as read_ask
+from ocs.charging.information import is_emergency
 from ocs.diameter.base import REBOOTING, Identity, Local
 from ocs.diameter.codec import Codec
 from ocs.server import child
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList, AllowRow
-from ocs.server.channel import READY, Handed, Load, NotTaken, StartFault, say, take
+from ocs.server.channel import READY, Handed, Load, NotTaken, Start, StartFault, say, take
 from ocs.server.connection import Connection, Roll
 from ocs.server.counters import ACTIONS, PEER_STATES, STORE_EVENTS, Counters
 from ocs.server.desk import Answers, Book, Bounds, Desk
@@ -44,12 +45,11 @@ _CROWDED: Final = "too many connections before their capabilities exchange"
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told; plain and picklable. `roof` is the roof's own, handed to `build` untouched."""
+    """How a worker serves, as the roof makes it of settings inside the worker's process."""
 
     name: str  # "worker-0": of its counters and its log lines
     local: Local  # without host_ips: the address that each peer has found us at
     allow: tuple[AllowRow, ...]
-    counters_folder: Path | None = None
     tls: TlsFiles | None = None
     inflight_per_peer_max: int = 2_000
     inflight_max: int = limits.INFLIGHT_PER_WORKER_MAX
@@ -59,7 +59,6 @@ class WorkerConfig:
     drain_s: float = 10.0
     number: int = 0  # among the server's workers
     reauthorise_per_s: int = limits.REAUTHORISE_PER_S
-    roof: Any = None
 
 
 async def _nothing() -> None:
@@ -84,7 +83,7 @@ class WorkerParts(NamedTuple):
 
     `events` gives the book's running counts of one-time events by Requested-Action and Result-Code, `store_events` those by
     counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many terminations wait on disk for the store. `listen` hears
-    a channel until it is cancelled.
+    a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information.
     """
 
     book: Book
@@ -97,9 +96,10 @@ class WorkerParts(NamedTuple):
     spooled: Callable[[], int] = int
     now_us: Callable[[], int] = micros
     listen: Callable[[str, Callable[[bytes], None]], Awaitable[None]] = _hear_nothing
+    is_emergency: Callable[[Mapping[str, Any]], bool] = is_emergency
 
 
-BuildWorker = Callable[[WorkerConfig, Counters], Awaitable[WorkerParts]]
+BuildWorker = Callable[[Start, Counters], Awaitable[tuple[WorkerConfig, WorkerParts]]]
 
 
 class Worker:
@@ -147,6 +147,7 @@ class Worker:
             log=self._log,
             now_us=parts.now_us,
             jitter_ms=lambda: secrets.randbelow(4_001) - 2_000,
+            is_emergency=parts.is_emergency,
             bounds=config.bounds,
         )
 
@@ -359,20 +360,15 @@ def report_process(counters: Counters) -> None:
         cells[at("ocs_process_resident_octets")] = pages * resource.getpagesize()
 
 
-def run_worker(config: WorkerConfig, build: BuildWorker, channel: socket.socket, parent_pid: int) -> None:
+def run_worker(start: Start, build: BuildWorker, channel: socket.socket, parent_pid: int) -> None:
     """Be a worker: the target of its process. `build` is importable, and runs in this process's event loop."""
     child.begin(parent_pid)
 
     async def serve(stop: asyncio.Event) -> None:
-        counters = Counters(config.counters_folder, config.name)
-        try:
-            parts = await build(config, counters)
-        except StartFault as fault:
-            say(channel, fault)
-            raise SystemExit(fault.exit_code) from None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to tell it
-            say(channel, StartFault(f"{config.name}: {type(error).__name__}: {error}"))
-            raise SystemExit(1) from None
+        counters = Counters(start.folder, start.name)
+        with child.told(channel, start.name):
+            start.check()
+            config, parts = await build(start, counters)
         try:
             worker = Worker(config, parts, counters, channel)
         except (OSError, ssl.SSLError) as error:

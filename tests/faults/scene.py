@@ -21,10 +21,10 @@ ACCOUNTS = 8
 class Scene:
     """What a test of faults plays with."""
 
-    def __init__(self, server: Server, seed: int) -> None:
+    def __init__(self, server: Server, seed: int, accounts: int) -> None:
         self.server = server
         self.ledger = Ledger()
-        self.msisdns = numbers(ACCOUNTS)
+        self.msisdns = numbers(accounts)
         self.traffic = Traffic(self.ledger, self.msisdns, seed)
         self.elements = [Element(f"pgw-{index}.example.net", server.port) for index in range(ELEMENTS)]
 
@@ -45,12 +45,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, seed: int = 1, **server: Any) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, *, seed: int = 1, accounts: int = ACCOUNTS, **server: Any
+) -> AsyncIterator[Scene]:
     """Start a server with accounts; leave no process behind."""
     serving = Server(folder / "server", **server)
     try:
         await serving.start()
-        made = Scene(serving, seed)
+        made = Scene(serving, seed, accounts)
         async with room(serving.store_url) as at:
             await populate(at, made.ledger, made.msisdns)
         yield made

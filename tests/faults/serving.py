@@ -14,14 +14,18 @@ from typing import Any
 import psutil
 
 from tests.faults.judgement import PARTITIONS
+from tests.house.source import ROOT
 from tests.real_valkey import _die_with_parent, free_port
 
 
 class Server:
     """One `ocs serve`; its Diameter port stays the same over restarts."""
 
-    def __init__(self, folder: Path, *, store: str | None = None, workers: int = 2, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, store: str | None = None, workers: int = 2, root: Path = ROOT, **settings: str
+    ) -> None:
         self.folder = folder
+        self._root = root
         self.port = free_port()
         self._store = store
         self._workers = workers
@@ -45,8 +49,9 @@ class Server:
     @property
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("OCS_")}
-        root = str(Path(__file__).parents[2])
-        return clean | {"PYTHONPATH": root, "OCS_STORE__PARTITIONS": str(PARTITIONS)} | self._settings
+        return (
+            clean | {"PYTHONPATH": str(self._root), "OCS_STORE__PARTITIONS": str(PARTITIONS)} | self._settings
+        )
 
     def _command(self, *arguments: str) -> list[str]:
         where = ("--data-dir", str(self.data_dir), *(("--store", self._store) if self._store else ()))

@@ -69,7 +69,7 @@ async def _scene(server: Server, valkey: RealValkey) -> None:
     await server.kill()
     valkey.start()
     await server.start()
-    while list((server.data_dir / "spool").iterdir()):  # noqa: ASYNC110 - files give no event
+    while list((server.data_dir / "spool").glob("*.spool")):  # noqa: ASYNC110 - files give no event
         await asyncio.sleep(0.05)
     for each in CALLERS:
         _, text = await server.ocs("balance", each, "--json")

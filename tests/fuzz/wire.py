@@ -24,6 +24,7 @@ from ocs.charging.answer import AnswerWriter
 from ocs.charging.ask import EVENT, INITIAL, Ask
 from ocs.charging.ask import ask as read_ask
 from ocs.charging.event import event_plan
+from ocs.charging.information import is_emergency
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules, plan
 from ocs.diameter.codec import Codec
@@ -47,7 +48,13 @@ from tests.serving import LOCAL, LOOPBACK
 CREDIT_MICROS = 10_000_000
 NOW_MS = 1_700_000_000_000
 QUOTA = QuotaRules(10_485_760, 60, 1, 3_600, 125_000_000, 2, 1)
-TERMS = Terms(QUOTA[:3], QUOTA[4:], QUOTA.validity_s, 7_200_000, 300_000)
+TERMS = Terms(
+    (QUOTA.octets, QUOTA.seconds, QUOTA.events, QUOTA.money_most),
+    (QUOTA.octets_per_s, QUOTA.seconds_per_s, QUOTA.events_per_s, QUOTA.money_per_s),
+    QUOTA.validity_s,
+    7_200_000,
+    300_000,
+)
 FLAT: Offer = plain(
     "flat@1",
     {
@@ -235,6 +242,7 @@ class World:
             log=log,
             now_us=lambda: self.now_us,
             jitter_ms=lambda: 0,
+            is_emergency=is_emergency,
         )
 
     def play(self, octets: bytes, cut: int | None = None) -> Played:

@@ -34,7 +34,7 @@ def until(holds: Callable[[], bool]) -> None:
 class Served:
     """A real `ocs serve` with a subscriber, and a packet gateway that is a stranger to it."""
 
-    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *options: str, detached: bool = False, **variables: str) -> None:
         folder.mkdir(exist_ok=True)  # one may have been restored
         self.folder = folder
         self.ocs = Command("--data-dir", str(folder))
@@ -47,6 +47,7 @@ class Served:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=detached,  # without a terminal, as a service has none
             )
         assert self.server.stdout is not None
         self.ready = self.server.stdout.readline().rstrip("\n")
@@ -258,12 +259,63 @@ def test_a_signal_while_its_store_is_looked_for_ends_it_in_order(folder: Path) -
 def test_signals_that_are_repeated_while_it_ends_change_nothing(
     served: Served, number: signal.Signals
 ) -> None:
+    served.server.terminate()
     while served.server.poll() is None:
         served.server.send_signal(number)
         time.sleep(0.01)
     assert served.server.returncode == 0
     assert served.logged("a process died") == []
     assert not Embedded(served.folder, "always", None).alive()
+
+
+def test_a_restart_under_way_takes_settings_from_the_file_and_the_session_goes_on(folder: Path) -> None:
+    settings = folder.parent / "mine.toml"
+    settings.write_text("[charging.grants]\noctets = 1048576\n")
+    with Served(folder, "--config", str(settings)) as served:
+        create(served)
+        gateway = served.gateway()
+        opened = gateway.tell({"do": "open", **WHO})
+        assert opened["granted_octets"] == MIB
+        settings.write_text("[charging.grants]\noctets = 2097152\n")
+        assert served.ocs.json("restart") == {"restarted": True}
+        until(lambda: len(served.logged("peer open")) == 2)
+        more = gateway.tell({"do": "update", "session_id": opened["session_id"], "used_octets": MIB})
+        assert (more["result_code"], more["granted_octets"]) == (2001, 2 * MIB)
+        assert [each["by"] for each in served.logged("a process was replaced")] == ["worker-1", "keeper-1"]
+        assert served.ocs.json("audit")["clean"] is True
+        assert served.end() == 0
+
+
+def test_a_restart_that_settings_forbid_says_which_and_changes_nothing(folder: Path) -> None:
+    settings = folder.parent / "mine.toml"
+    settings.write_text("")
+    with Served(folder, "--config", str(settings)) as served:
+        settings.write_text("[store]\npartitions = 16\n[diameter]\norigin_realm = 'example.com'\n")
+        said = served.ocs("restart")
+        assert (said.code, "diameter.origin_realm, store.partitions cannot change" in said.remarks) == (
+            2,
+            True,
+        )
+        settings.write_text("[charging]\nvalidity = 7\n")
+        said = served.ocs("restart")
+        assert (said.code, "charging.validity: unknown key" in said.remarks) == (2, True)
+        assert served.logged("a process was replaced") == []
+        assert json.loads(served.http("/health/ready"))["checks"] == {
+            "worker-0": True,
+            "worker-0 store": True,
+        }
+
+
+def test_a_restart_of_what_does_not_run_is_told(folder: Path) -> None:
+    said = Command("--data-dir", str(folder))("restart")
+    assert (said.code, "no server runs" in said.remarks) == (4, True)
+
+
+def test_a_service_is_restarted_by_a_hangup(folder: Path) -> None:
+    with Served(folder, detached=True) as served:
+        served.server.send_signal(signal.SIGHUP)
+        until(lambda: len(served.logged("rolling restart done")) == 1)
+        assert served.end() == 0
 
 
 def test_what_it_writes_is_for_its_user_alone(folder: Path) -> None:

@@ -4,9 +4,25 @@ from ocs.charging.ask import EVENT, INITIAL, TERMINATION, UPDATE
 from ocs.server.admission import DRAIN, PEER, WORKER, Admission
 
 
-def test_requests_up_to_the_bound_are_let_in_and_those_beyond_it_are_not() -> None:
-    seat = Admission(per_peer_max=2, worker_max=10).seat("a")
-    assert [seat.admit(UPDATE) for _ in range(3)] == [None, None, PEER]
+@pytest.mark.parametrize(("kind", "room"), [(INITIAL, 16), (EVENT, 16), (UPDATE, 18), (TERMINATION, 20)])
+def test_what_begins_is_refused_first_then_updates_and_terminations_last(kind: int, room: int) -> None:
+    seat = Admission(per_peer_max=16, worker_max=1_000).seat("a")
+    assert [seat.admit(kind) for _ in range(room + 1)] == [None] * room + [PEER]
+    seats = [Admission(per_peer_max=1_000, worker_max=16).seat("a")]
+    assert [seats[0].admit(kind) for _ in range(room + 1)] == [None] * room + [WORKER]
+
+
+def test_a_burst_of_all_kinds_lets_in_what_matters_most() -> None:
+    seat = Admission(per_peer_max=16, worker_max=1_000).seat("a")
+    for _ in range(16):
+        assert seat.admit(INITIAL) is None
+    burst = [INITIAL, EVENT, UPDATE, TERMINATION] * 4
+    assert [kind for kind in burst if seat.admit(kind) is None] == [
+        UPDATE,
+        TERMINATION,
+        TERMINATION,
+        TERMINATION,
+    ]
 
 
 def test_an_answered_request_makes_room() -> None:
@@ -14,21 +30,6 @@ def test_an_answered_request_makes_room() -> None:
     assert seat.admit(INITIAL) is None
     seat.release()
     assert seat.admit(INITIAL) is None
-
-
-def test_terminations_have_a_quarter_more_room() -> None:
-    admission = Admission(per_peer_max=4, worker_max=100)
-    seat = admission.seat("a")
-    assert [seat.admit(UPDATE) for _ in range(5)] == [None] * 4 + [PEER]
-    assert [seat.admit(TERMINATION) for _ in range(2)] == [None, PEER]
-
-
-def test_the_worker_has_a_bound_of_its_own_with_room_for_terminations() -> None:
-    admission = Admission(per_peer_max=100, worker_max=4)
-    seats = [admission.seat(host) for host in "abcde"]
-    assert [seat.admit(INITIAL) for seat in seats] == [None] * 4 + [WORKER]
-    assert [seats[0].admit(TERMINATION) for _ in range(2)] == [None, WORKER]
-    assert admission.inflight == 5
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         log=sparing,
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
+        is_emergency=lambda _information: False,
         bounds=bounds or Bounds(),
     )
     connection, wire = Connection(desk, Roll(), asyncio.get_running_loop()), Wire()

@@ -13,6 +13,7 @@ from ocs import limits
 from ocs.charging.answer import AnswerWriter
 from ocs.diameter.base import BaseMessages
 from ocs.diameter.codec import Codec
+from ocs.diameter.message import Message
 from ocs.server.allow import AllowRow
 from ocs.server.secure import TlsFiles
 from tests.certificates import Authority, Pair
@@ -160,9 +161,40 @@ def test_a_drain_tells_peers_begins_nothing_and_finishes_what_is_under_way() -> 
         assert served.count("ocs_requests_shed_total", "drain") == 1
 
 
-def disconnect_answer(hop_by_hop: int) -> bytes:
-    from ocs.diameter.message import Message  # noqa: PLC0415
+def call_to(peer: Client, number: str) -> bytes:
+    """The Initial of a call to a number."""
+    message = peer.codec.decode(peer.ccr(1, 0, session=f"call to {number}"))
+    call = {"Role-Of-Node": 0, "Called-Party-Address": number}
+    avps = message.avps | {
+        "Service-Context-Id": "32260@3gpp.org",
+        "Service-Information": {"IMS-Information": call},
+    }
+    return peer.codec.encode(Message(message.flags, 272, 4, message.hop_by_hop, message.end_to_end, avps))
 
+
+def test_emergency_calls_are_let_in_where_other_calls_are_too_many() -> None:
+    with Served(inflight_per_peer_max=4) as served, served.peer() as peer:
+        served.call(lambda: setattr(served.book, "hold", True))
+        for number in range(4):
+            peer.send(peer.ccr(1, 0, session=f"s{number}"))
+        served.until(lambda: len(served.book.held) == 4)
+        peer.send(call_to(peer, "sip:+4930123456@ims.example.net"))
+        refused = peer.answered()
+        assert refused.avps["Session-Id"].startswith("call to sip:+4930")
+        assert refused.avps["Result-Code"] == 3004
+        peer.send(call_to(peer, "tel:112"))
+        served.until(lambda: len(served.book.held) == 5)
+        peer.send(call_to(peer, "urn:service:sos.fire"))  # no room is left but for what is under way
+        assert peer.answered().avps["Result-Code"] == 3004
+        served.call(served.book.release)
+        answers = {
+            each.avps["Session-Id"]: each.avps["Result-Code"] for each in (peer.answered() for _ in range(5))
+        }
+        assert answers["call to tel:112"] == 2001
+        assert served.count("ocs_requests_shed_total", "peer") == 2
+
+
+def disconnect_answer(hop_by_hop: int) -> bytes:
     avps = {"Result-Code": 2001, "Origin-Host": "pgw.example.net", "Origin-Realm": "example.net"}
     return Client.codec.encode(Message(0, 282, 0, hop_by_hop, hop_by_hop, avps))
 

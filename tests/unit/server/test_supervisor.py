@@ -12,10 +12,8 @@ import structlog
 from ocs.server import supervisor as supervising
 from ocs.server.channel import READY, Load, pair, say
 from ocs.server.counters import Counters, read
-from ocs.server.keeper import KeeperConfig
 from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
-from ocs.server.worker import WorkerConfig
-from tests.serving import LOCAL, LOOPBACK, build_keeper, build_worker
+from tests.serving import build_keeper, build_worker
 
 
 class Stand:
@@ -54,8 +52,7 @@ class Watched:
             None,
             "127.0.0.1",
             0,
-            (WorkerConfig("worker-0", LOCAL, LOOPBACK),),
-            KeeperConfig(),
+            1,
             folder,
         )
         self.supervisor = Supervisor(
@@ -148,7 +145,7 @@ def test_a_job_of_the_supervisor_that_ends_ends_the_server_with_its_reason(
 
     async def run() -> None:
         watched = Watched(tmp_path, ends)
-        watched.supervisor._keeper.target = watched._made
+        watched.supervisor.children["keeper"].target = watched._made
         assert await asyncio.wait_for(watched.supervisor.serve(), 20) == 1
         assert watched.supervisor.fault is not None
         assert ("made up" if fault else "one of its jobs ended") in watched.supervisor.fault.reason
