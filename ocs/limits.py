@@ -278,6 +278,9 @@ API_KEY_NAME_CHARS_MAX = 64
 SESSIONS_PER_PAGE_MAX = 1_000
 """Open sessions that one HTTP answer lists (some 300 octets each). Beyond: 422."""
 
+NEWS_MAX = 64
+"""Times at once that a worker tells the other sessions of accounts what one has used up or reached. Beyond: counted, and not told."""
+
 JOB_PAUSE_MS = 1_000
 """First pause before a background job that failed is started again; it doubles up to JOB_PAUSE_MS_MAX."""
 

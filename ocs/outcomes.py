@@ -38,6 +38,7 @@ class Note(IntFlag):
     WHERE = 16  # the reader should write where:<Session-Id> again
     STANDING = 32  # a late lower number was answered with the standing grant
     RENEWED = 64  # a product was renewed with it: the profile is another by now
+    CROSSED = 128  # it used up an allowance, or reached a spend cap: what the account's other sessions get is another by now
 
 
 RESULT_CODES: dict[Code, int] = {

@@ -34,6 +34,9 @@ LADDER_TEXTS_MAX = 10_000
 Wallets = Callable[[Profile, Tariff], Wallet | None]
 """What a subscriber has beside money on a tariff; None where that is nothing."""
 
+Crossed = Callable[[Profile, str], None]
+"""Hears that a request of a session (or an event) used up an allowance of a subscriber, or reached a spend cap: not to be waited for."""
+
 
 class Stopwatch(NamedTuple):
     """How the store's round trips are timed: a clock in microseconds, and who is told."""
@@ -85,6 +88,7 @@ class Book:
         "charge_name",
         "clock",
         "counts",
+        "crossed",
         "events",
         "known",
         "now_us",
@@ -109,6 +113,7 @@ class Book:
         self.profiles = Profiles(parts)
         self.tariffs = tariffs
         self.wallets: Wallets = _no_wallet
+        self.crossed: Crossed = _nobody_else
         self.rules = rules
         self.rules_text = packed(
             rules.supervision_ms,
@@ -173,6 +178,10 @@ class Book:
             self.opening[ask.session_id] = []
             charging.opens = True
         charging.start()
+
+
+def _nobody_else(_profile: Profile, _session_id: str) -> None:
+    """Tell nobody."""
 
 
 def _no_wallet(_profile: Profile, _tariff: Tariff) -> None:

@@ -27,12 +27,16 @@ Answered = Callable[[Outcome], None]
 
 _ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
 # plain numbers here: an IntFlag's & costs 2 µs
-_WHERE, _REPLAY, _STANDING, _RENEWED = (
+_WHERE, _REPLAY, _STANDING, _RENEWED, _CROSSED = (
     int(Note.WHERE),
     int(Note.REPLAY),
     int(Note.STANDING),
     int(Note.RENEWED),
+    int(Note.CROSSED),
 )
+
+
+_AFTER = _RENEWED | _CROSSED
 
 
 class Charging:
@@ -347,9 +351,8 @@ class Charging:
             and not notes & (_REPLAY | _STANDING)
         ):
             self._remember(made, kept, services)
-        if notes & _RENEWED:
-            book = self._book
-            book.profiles.forget(self._ask.ids)  # it says more by now
+        if notes & _AFTER:
+            self._let_know(notes)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
@@ -361,6 +364,13 @@ class Charging:
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
             more = More(made.looked_at, available_micros, self._profile.currency, edges_s)
         self._done_with(Outcome(kept, notes, services, more=more))
+
+    def _let_know(self, notes: int) -> None:
+        """Let those know whom it concerns that a product was renewed, or that what other sessions get is another by now."""
+        if notes & _RENEWED:
+            self._book.profiles.forget(self._ask.ids)  # it says more by now
+        if notes & _CROSSED and self._profile is not None:
+            self._book.crossed(self._profile, self._ask.session_id)
 
     def _remember(self, made: Plan, kept: Any, services: tuple[ServiceOutcome, ...]) -> None:
         """Remember what the session is rated by after this request, as the store does; an ended one is forgotten."""

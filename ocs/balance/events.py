@@ -144,8 +144,7 @@ class Event(Charging):
 
     def _decided(self, text: bytes, notes: Any, costs: Any = None) -> None:
         code, services = read_outcome(text)
-        if notes & Note.RENEWED:
-            self._book.profiles.forget(self._ask.ids)  # it says more by now
+        self._let_know(notes)
         assert self._profile is not None
         costs = costs or ()  # an enquiry's
         told = tuple(Cost(money, units) for money, units in zip(costs[::2], costs[1::2], strict=True))

@@ -138,7 +138,7 @@ class Events:
         codes = [row.code for row in debit.request.rows]
         code = min(codes) if Code.SUCCESS not in codes else Code.SUCCESS
         account.records.append(debit.record(code))
-        outcome = Outcome(code, Note(0), (), Charged("EUR", debit.told()))
+        outcome = Outcome(code, debit.notes, (), Charged("EUR", debit.told()))
         return _Kept(
             account.name,
             member,
@@ -272,6 +272,11 @@ class _Debit:
             row.code = self._one(row, credit=credit)
         self.request._begin_life()  # noqa: SLF001 - the model's own
 
+    @property
+    def notes(self) -> Note:
+        """What else has happened."""
+        return Note.CROSSED if any(row.posted.crossed for row in self.request.rows) else Note(0)
+
     def told(self) -> tuple[ServiceOutcome, ...]:
         return tuple(ServiceOutcome(row.code, row.unit, row.granted, 0, False) for row in self.request.rows)
 
@@ -329,7 +334,9 @@ class _Debit:
             parts += [_taken(place, *each) for each in done.movements]
         facts = self.request.place.text
         tariff = self.request.session.offer.key
-        return _record(self.account, self.ask, self.now_ms, self.member, code, tariff, facts, lines, parts)
+        return _record(
+            self.account, self.ask, self.now_ms, self.member, code, tariff, facts, lines, parts, self.notes
+        )
 
 
 def _taken(place: int, source: Source, taken: int, used_after: int) -> Taken:
@@ -346,10 +353,11 @@ def _record(
     facts: str,
     lines: list[Line],
     parts: list[Taken],
+    notes: Note = Note(0),  # noqa: B008 - a constant
 ) -> Charge:
     posted_micros, pending_micros = account.own_money(member)
     return Charge(
-        account.name, account.next(), now_ms, now_ms, ask.session_id, ask.kind, ask.number, code, 0, tariff,
+        account.name, account.next(), now_ms, now_ms, ask.session_id, ask.kind, ask.number, code, notes, tariff,
         *account.money, SessionState.CLOSED, facts, member, posted_micros, pending_micros, account.until_ms, tuple(lines),
         tuple(parts),
     )  # fmt: skip

@@ -33,6 +33,8 @@ class Posted:
     amount_micros: int = 0
     moved: dict[int, Movement] = field(default_factory=dict)
     """By the part's place."""
+    crossed: bool = False
+    """Whether a bucket's last or the last below a cap went with it."""
 
     @property
     def movements(self) -> tuple[Movement, ...]:
@@ -131,6 +133,7 @@ class Purse:
             left -= min(left, drawn.covers)
             if drawn.taken:
                 done.moved[place] = Movement(part.source, drawn.taken, row.used)
+                done.crossed |= row.used == row.amount
         return units - left
 
     def _post_money(
@@ -162,8 +165,10 @@ class Purse:
     def _count(self, source: Source, unit: int, count: int, place: int, done: Posted) -> None:
         if count:
             row = self._counter(source, unit)
+            below = row.used < source.cap_micros
             row.used += count
             done.moved[place] = Movement(source, count, row.used)
+            done.crossed |= below and row.used >= source.cap_micros and source.kind != SourceKind.TIER
 
     def _take_money(self, source: Source, rest: int, held: int, place: int, done: Posted) -> int:
         row = self.account.row(self.member, source)
@@ -172,6 +177,7 @@ class Purse:
             return 0
         row.used += taken
         done.moved[place] = Movement(source, taken, row.used)
+        done.crossed |= row.used == row.amount
         return taken
 
     # ---------------------------------------------------------------- granting

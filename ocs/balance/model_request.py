@@ -196,6 +196,8 @@ class Request:
             row.quarantined_units = reported - row.posted_units
             told = pieces(self.began, *row.earlier, reported, row.posted_units, service.grant, self.now_ms)
             row.posted = self.purse.post(service, told, voids=self._voids(service))
+            if row.posted.crossed:
+                self.notes |= Note.CROSSED
             if row.posted_units > service.grant:
                 self.notes |= Note.OVERRUN
         if row.quarantined_units:

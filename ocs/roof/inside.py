@@ -241,6 +241,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         settings, keepers, tariffs, Stopwatch(lambda: time.monotonic_ns() // 1_000, round_trips.observe)
     )
     equip(book, holdings_on(keepers, tariffs, catalogue_of(settings)))
+    book.crossed = keepers.reauthorisation.crossed
     owner = SpoolOwner(settings.server.data_dir / "spool", config.name)
     spool = Spool(
         book,
@@ -266,7 +267,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         log=logger,
         close=close,
         events=lambda: book.events,
-        store_events=lambda: book.counts | spool.counts,
+        store_events=lambda: book.counts | spool.counts | {"news_untold": keepers.reauthorisation.faults},
         spooled=lambda: spool.entries,
         store_retried=lambda: keepers.store.retried,
         listen=lambda channel, receive: listen(

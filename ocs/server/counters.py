@@ -73,6 +73,7 @@ STORE_EVENTS: Final = (
     "tariff_unknown",
     "store_faults",
     "script_faults",
+    "news_untold",
     "own_faults",
     "spooled",
     "spool_charged",

@@ -5,7 +5,9 @@ Laws
    which the session's next request honours; what is said here only lets that request come sooner, and may be lost on its way.
 2. What is said goes to the worker that the session's last request came to (orders.py); nobody else has its connection.
 3. Nothing here makes the change fail that it follows.
-4. Sessions of a whole tariff are told so many a second, and no faster than one worker sends: nothing of it is shed there.
+4. What one session uses up or reaches (an allowance's end, a spend cap) is said to the others of its account, while its answer goes out:
+   of such news so many wait at once, and what is beyond is counted and left to the sessions' own next requests (law 1).
+5. Sessions of a whole tariff are told so many a second, and no faster than one worker sends: nothing of it is shed there.
 """
 
 import asyncio
@@ -16,8 +18,9 @@ from ocs.balance.keys import slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession, SessionUnreadable
+from ocs.charging.plan import Profile
 from ocs.diameter.server_initiated import ABORT_SESSION, RE_AUTH, Order
-from ocs.limits import ORDERS_PER_MESSAGE_MAX
+from ocs.limits import NEWS_MAX, ORDERS_PER_MESSAGE_MAX
 from ocs.sessions.orders import channel, order_of, write_orders
 from ocs.sessions.search import open_sessions, sessions_of
 
@@ -32,10 +35,11 @@ class Said(NamedTuple):
 class Reauthorisation:
     """Tells workers to ask the clients of sessions; one per process that changes accounts."""
 
-    __slots__ = ("_parts", "faults")
+    __slots__ = ("_news", "_parts", "faults")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._news: set[asyncio.Task[None]] = set()
         self.faults = 0
         """Changes after which nobody could be told."""
 
@@ -45,6 +49,24 @@ class Reauthorisation:
         """Let the clients of a subscriber's open sessions ask anew (RAR), or end them, since the subscriber has ended (ASR)."""
         try:
             await self.of_subscriber(partition, path, ABORT_SESSION if ended else RE_AUTH)
+        except (StoreFault, SessionUnreadable):
+            self.faults += 1
+
+    # -- what a charge tells (book.py, Crossed)
+
+    def crossed(self, profile: Profile, session_id: str) -> None:
+        """Let the clients of the account's other sessions ask anew; returns at once, inside the worker's event loop."""
+        if len(self._news) >= NEWS_MAX:
+            self.faults += 1
+            return
+        task = asyncio.get_running_loop().create_task(self._others(profile, session_id))
+        self._news.add(task)
+        task.add_done_callback(self._news.discard)
+
+    async def _others(self, profile: Profile, session_id: str) -> None:
+        try:
+            sessions = await sessions_of(self._parts, profile.partition, profile.account)
+            await self.of_sessions([each for each in sessions if each.session_id != session_id])
         except (StoreFault, SessionUnreadable):
             self.faults += 1
 

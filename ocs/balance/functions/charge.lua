@@ -290,6 +290,7 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
     end
   end
   if more > 0 then notes = bor(notes, more) end
+  if taken.crossed then notes = bor(notes, CROSSED) end
   finish_lines(session, plan, record)
   return rows, code, notes, late
 end

@@ -165,6 +165,7 @@ local function debit(keys, args)
     if renewed then notes = RENEWED end
   end
   local rows, code, lines = debit_all(plan, book, own, record, taken, true)
+  if taken.crossed then notes = bor(notes, CROSSED) end
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   check(book)
   if own ~= book then check(own) end

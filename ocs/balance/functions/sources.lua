@@ -48,9 +48,12 @@ local function drawable(home, w, at, was, x)
   return lives(home, w, at) and free or least(free, was[x] or 0)
 end
 
--- A row's used grows; the record says by which part of which line.
+-- A row's used grows; the record says by which part of which line. What is there of a bucket, or below a cap, may end with it: `taken` says so.
 local function take(taken, line, x, list, home, w, amount)
-  home[w + R_USED] = exact(home[w + R_USED] + amount)
+  local kind, before = list[x + X_KIND], home[w + R_USED]
+  home[w + R_USED] = exact(before + amount)
+  local most = kind <= MONEY and home[w + R_AMOUNT] or list[x + X_CAP]
+  if kind ~= TIER and before < most and home[w + R_USED] >= most then taken.crossed = true end
   local n = #taken
   taken[n + 1], taken[n + 2], taken[n + 3], taken[n + 4] = line, list[x + X_OWN], list[x + X_KIND], list[x + X_ID]
   taken[n + 5], taken[n + 6], taken[n + 7] = list[x + X_START], amount, home[w + R_USED]

@@ -239,3 +239,41 @@ def test_a_version_that_has_counted_for_long_is_no_news(net: Network, workers: W
 
     assert net.run(_switching(net, "switch").once()) == {}
     assert workers.silent()
+
+
+def test_a_session_that_uses_up_an_allowance_lets_the_others_of_its_account_ask_anew(
+    net: Network, workers: Workers
+) -> None:
+    speaks = Reauthorisation(net.charged.parts)
+    net.charged.book.crossed = speaks.crossed
+    profile = net.account.profile
+    _open(net, "s;1", f"{FIRST}.7")
+    _open(net, "s;2", f"{SECOND}.8")
+    _open(net, "s;3", f"{FIRST}.9")
+
+    async def told() -> None:
+        speaks.crossed(profile, "s;1")
+        await asyncio.gather(*speaks._news)
+
+    net.run(told())
+
+    assert workers.orders(SECOND) == [_order("s;2", 8)]
+    assert workers.orders(FIRST) == [_order("s;3", 9)]
+    assert workers.silent()
+
+
+def test_news_beyond_the_limit_are_counted_and_not_told(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocs.sessions.reauthorise.NEWS_MAX", 2)
+    speaks = Reauthorisation(net.charged.parts)
+
+    async def told() -> None:
+        for _ in range(5):
+            speaks.crossed(net.account.profile, "s;1")
+        await asyncio.gather(*speaks._news)
+
+    net.run(told())
+
+    assert speaks.faults == 3
+    assert speaks._news == set()
