@@ -76,3 +76,13 @@ def test_a_repetition_is_told_to_nobody(room: StoreRoom) -> None:
         assert heard == ["s"]
 
     room.run(session())
+
+
+def test_what_is_used_beyond_a_cap_is_no_second_crossing(room: StoreRoom) -> None:
+    async def session() -> None:
+        scene = await Scene.made(room, PER_SECOND, counter(SourceKind.STOP, 30_000_000))
+        told, _ = await _crossings(scene, 30, 1, 1, wants=40)
+        assert told == [False, True, False, False]
+        assert (await scene.look()).book.posted_micros > 30_000_000
+
+    room.run(session())
