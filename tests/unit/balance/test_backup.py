@@ -240,6 +240,28 @@ def read_base(server: RealValkey) -> str:
     return (server.folder / FOLDER / MANIFEST).read_text().split()[1]
 
 
+def test_increments_that_are_begun_while_files_are_opened_are_in_the_backup(
+    own_valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewrite has just begun: the files that were named are still there, and the newest writes are in another."""
+    own_valkey.kill()
+    live = own_valkey.folder / FOLDER
+    (live / "appendonly.aof.2.incr.aof").write_bytes(b"")
+    read, begins = Path.read_text, [1]
+
+    def late(self: Path, encoding: str | None = None) -> str:
+        text = read(self, encoding)
+        if self.name == MANIFEST and begins:
+            begins.pop()
+            self.write_text(text + "file appendonly.aof.2.incr.aof seq 2 type i\n")
+        return text
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", late)
+        made = backed_up(own_valkey, tmp_path / "b")
+    assert "store/appendonly.aof.2.incr.aof" in made.files
+
+
 def test_a_store_that_never_stands_still_is_given_up(own_valkey: RealValkey, tmp_path: Path) -> None:
     (own_valkey.folder / FOLDER / MANIFEST).write_text("file gone seq 1 type b\n")
     with Draft(tmp_path / "b", 1) as draft, pytest.raises(BackupFault, match="rewritten faster"):
