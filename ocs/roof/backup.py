@@ -22,6 +22,7 @@ from ocs.balance.backup import (
     CONFIG,
     ORIGIN_STATE,
     SPOOL,
+    TRYING,
     Backup,
     BackupFault,
     Draft,
@@ -55,6 +56,7 @@ def create(place: Place, folder: Path | None, keep: int | None, *, as_json: bool
     folder = folder or settings.backups_folder
     began = time.monotonic()
     with told():
+        end_dead(folder, TRYING)
         backup = _made(settings, place, folder)
         gone = prune(folder, settings.backup.keep if keep is None else keep)
     content = described(backup) | {"seconds": round(time.monotonic() - began, 1), "removed": gone}
@@ -210,6 +212,18 @@ def empty_target(settings: Settings) -> Path:
                 f"{each}: is not empty; move it aside first: nothing is restored over what is there",
             )
     return target
+
+
+def end_dead(folder: Path, start: str) -> None:
+    """Remove folders that restores which were killed have left in a folder, and end the stores that live on in them."""
+    for left in folder.glob(f"{start}*"):
+        pid = left.name.removeprefix(start).partition("-")[0]
+        if not pid.isdecimal() or Path(f"/proc/{pid}").exists():
+            continue
+        for place in (left, *left.iterdir()):
+            if (place / "store.alive").exists():
+                Embedded(place, "always", None).stop()
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read_instant(text: str) -> int:

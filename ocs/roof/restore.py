@@ -37,6 +37,7 @@ from ocs.roof.backup import (
     described,
     embedded_settings,
     empty_target,
+    end_dead,
     facts_of,
     found_backup,
     proved,
@@ -52,6 +53,7 @@ from ocs.roof.place import Place
 from ocs.settings import Settings
 
 UNDONE = "undone"
+RESTORING = ".restoring-"
 _SHOWN = 50
 
 
@@ -77,11 +79,8 @@ def restore(
         backup = found_backup(settings, *name)
         cut, source = _judged(settings, backup, None if to is None else read_instant(to), archive)
         room_for(target, needed_octets(backup, cut))
-        staging = target.absolute().with_name(f".{target.name}.restoring-{os.getpid()}")
-        archived = settings.archive.dir
-        beside = (
-            archived.with_name(f".{archived.name}.restoring-{os.getpid()}") if archived else staging / ARCHIVE
-        )
+        staging, archived = _beside(target), settings.archive.dir
+        beside = _beside(archived) if archived is not None else staging / ARCHIVE
         try:
             done = _restored(settings, backup, cut, source, staging, beside, to)
             if archived is not None and beside.is_dir():
@@ -102,6 +101,14 @@ def restore(
         )
 
 
+def _beside(target: Path) -> Path:
+    """Name the folder in which what is to be there is made; what killed restores have left beside it is removed."""
+    start = f".{target.name}{RESTORING}"
+    if target.absolute().parent.is_dir():
+        end_dead(target.absolute().parent, start)
+    return target.absolute().with_name(f"{start}{os.getpid()}")
+
+
 def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json: bool) -> None:
     """Prove every file of a backup; with ``load`` also restore it into a folder that is removed again, and audit it."""
     keep_private()
@@ -113,6 +120,7 @@ def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json:
         if not load:
             proved(backup)
         else:
+            end_dead(backup.path.parent, TRYING)
             with tempfile.TemporaryDirectory(
                 prefix=f"{TRYING}{os.getpid()}-", dir=backup.path.parent
             ) as trying:

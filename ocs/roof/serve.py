@@ -21,6 +21,7 @@ import uvloop
 
 from ocs import log
 from ocs.balance.addresses import Address, Scheme
+from ocs.balance.aof import AofFault
 from ocs.balance.book import Stopwatch
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
@@ -72,6 +73,7 @@ FIRMWARE_REVISION = 1
 """Told to peers in the CEA (RFC 6733 section 5.3.4); rises with every release."""
 
 _LOOK_S = 0.1
+_SELDOM_S = 3_600
 
 
 class Inside(NamedTuple):
@@ -114,7 +116,11 @@ def _supervise(settings: Settings, address: Address, embedded: Embedded | None, 
     try:
         config = configuration(settings, address, folder)
         past = Past(settings.server.data_dir, settings.backup.history_h, settings.backup.history_gb * 10**9)
-        jobs = (lambda counted: _keep_store(embedded, past, counted),) if embedded is not None else ()
+        jobs = (
+            (lambda counted: _keep_store(embedded, counted), lambda counted: _keep_past(past, counted))
+            if embedded is not None
+            else ()
+        )
         supervisor = Supervisor(
             config,
             build_worker=build_worker,
@@ -272,7 +278,22 @@ def _tls_files(settings: Settings) -> TlsFiles | None:
 # -- the supervisor's job
 
 
-async def _keep_store(embedded: Embedded, past: Past, counted: Counters) -> None:
+async def _keep_past(past: Past, counted: Counters) -> None:
+    """Keep what rewrites of the store's file would remove, where settings say so; what fails is tried again, and told when it changes."""
+    told = ""
+    while True:
+        try:
+            await asyncio.to_thread(past.look, time.time_ns() // 10**9)
+            told = ""
+        except (OSError, AofFault) as fault:
+            if str(fault) != told:
+                counted.cells[counted.index(JOB_FAULTS)] += 1
+                why = told = str(fault)
+                structlog.get_logger().error("the store's history cannot be kept", why=why)
+        await asyncio.sleep(_LOOK_S if past.wanted else _SELDOM_S)
+
+
+async def _keep_store(embedded: Embedded, counted: Counters) -> None:
     """Start the embedded store again when it dies; become its owner when the one before has gone."""
     logger = structlog.get_logger().bind(process="supervisor")
     faults = counted.index(JOB_FAULTS)
@@ -281,7 +302,6 @@ async def _keep_store(embedded: Embedded, past: Past, counted: Counters) -> None
         await asyncio.sleep(_LOOK_S)
         try:
             embedded.lower_rewrites()
-            past.look(time.time_ns() // 10**9)
             if embedded.alive() or not embedded.claim():
                 continue
             logger.error("the store died", folder=str(embedded.folder))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocs.balance.embedded import Embedded
-from tests.journey.conftest import Command, Said, end_store
+from tests.journey.conftest import ROOT, Command, Said, end_store, environment
 from tests.journey.test_serve import MIB, WHO, Served, create
 
 pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
@@ -124,6 +125,31 @@ def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-9])
     said = ocs("backup", "list")
     assert (said.code, names[1] in said.remarks) == (1, True)
+
+
+def test_a_restore_that_was_killed_leaves_no_target_and_the_next_one_ends_its_store(
+    tmp_path: Path, backup: Any
+) -> None:
+    data = tmp_path / "data"
+    ocs = Command("--data-dir", str(data))
+    for what in (("restore", backup["path"]), ("verify", backup["path"], "--load")):
+        process = subprocess.Popen(ocs.arguments("backup", *what), env=environment(), cwd=ROOT)
+        left: list[Path] = []
+        while not left:
+            assert process.poll() is None, "it was too fast to be killed"
+            places = (tmp_path.glob(".data.restoring-*"), Path(backup["path"]).parent.glob(".trying-*/data"))
+            left = [each for place in places for each in place if (each / "store.sock").exists()]
+        process.kill()
+        process.wait()
+        assert not data.exists()
+        dead = Embedded(left[0], "always", None)
+        assert dead.alive()
+        pid = dead.pid
+        ocs.json("backup", *what)
+        assert not left[0].exists()
+        assert not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text()
+        if data.exists():
+            data.rename(tmp_path / "restored")
 
 
 # -- what is refused
