@@ -102,9 +102,10 @@ def read_folders(settings: Settings) -> dict[str, Path]:
 async def facts_of(keepers: Keepers) -> Facts:
     """Ask an open store what a backup of it is of. Accounts are never removed: a later state has at least as many."""
     parts, call = keepers.parts, keepers.store.execute
+    kinds = [name.partition("}:")[2] async for name in names_of(parts)]
     accounts = sum(
-        [":book:" in name and "/" not in name.partition(":book:")[2] async for name in names_of(parts)]
-    )
+        kind.startswith("book:") and "/" not in kind for kind in kinds
+    )  # of a member's book, its account's counts
     sessions = streams = records = keys = 0
     for each in parts.keys:
         sessions += await call(each.slot, "ZCARD", each.due)

@@ -92,6 +92,11 @@ def restore(
             for each in (staging, beside):
                 shutil.rmtree(each, ignore_errors=True)
     _tell(settings, backup, to, done, time.monotonic() - began, as_json=as_json)
+    if to is None and done.report.accounts < backup.facts.accounts:
+        raise Ended(
+            Exit.FOUND_WRONG,
+            f"restored, but {done.report.accounts} accounts are there of {backup.facts.accounts} that the backup was made of",
+        )
     if not done.report.clean:
         found = "\n".join(
             f"partition {each.partition}, {each.subject}: {each.what}" for each in done.report.faults[:_SHOWN]

@@ -11,7 +11,7 @@ import pytest
 
 from ocs.balance.embedded import Embedded
 from tests.journey.conftest import ROOT, Command, Said, end_store, environment
-from tests.journey.test_serve import MIB, WHO, Served, create
+from tests.journey.test_serve import MIB, WHO, Served, create, until
 
 pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
 
@@ -108,6 +108,29 @@ def test_a_disk_that_died_is_replaced_by_its_backup(tmp_path: Path, backup: Any)
     assert not (tmp_path / "new" / "undone").exists()
 
 
+def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_path: Path) -> None:
+    variables = {"OCS_ARCHIVE__DIR": str(tmp_path / "archive"), "OCS_ARCHIVE__EVERY_S": "1"}
+    with Served(tmp_path / "data", **variables) as served:
+        served.ocs.variables |= variables
+        create(served)
+        until((tmp_path / "archive" / "place.json").exists)
+        made = served.ocs.json("backup", "create", "--folder", str(tmp_path / "b"))
+        assert served.end() == 0
+    for name in ("data", "archive"):
+        (tmp_path / name).rename(tmp_path / f"{name}.before")
+    ocs = Command("--data-dir", str(tmp_path / "data"), **variables)
+    assert ocs.json("backup", "restore", made["path"])["audit"] == "clean"
+    assert (tmp_path / "archive" / "place.json").exists()
+    assert not (tmp_path / "data" / "archive").exists()
+    said = ocs.json("audit")
+    assert (said["clean"], said["unchained"], said["records_archived"] > 0) == (True, 0, True)
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+    # and with the archive that has outlived the store, which has come further meanwhile
+    other = Command("--data-dir", str(tmp_path / "other"))
+    done = other.json("backup", "restore", made["path"], "--archive", str(tmp_path / "archive.before"))
+    assert done["audit"] == "clean"
+
+
 def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     ocs = Command(
         "--data-dir", str(tmp_path / "data"), OCS_BACKUP__DIR=str(tmp_path / "b"), OCS_BACKUP__KEEP="2"
@@ -116,10 +139,12 @@ def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     assert ocs("backup", "verify", "newest").code == 4
     assert ocs.json("backup", "list") == {"folder": str(tmp_path / "b"), "backups": [], "damaged": []}
     ocs.json("subscriber", "create", "491700000001", "--tariff", "flat-data")
+    ocs.json("subscriber", "create", "491700000002", "--tariff", "flat-data", "--member-of", "491700000001")
     names = [ocs.json("backup", "create")["name"] for _ in range(3)]
     assert [each["name"] for each in ocs.json("backup", "list")["backups"]] == names[1:]
     for words in (("newest",), (names[1],), (names[2], "--load")):
-        assert ocs.json("backup", "verify", *words)["whole"] is True
+        said = ocs.json("backup", "verify", *words)
+        assert (said["whole"], said["accounts"]) == (True, 1)
     assert sorted(each.name for each in (tmp_path / "b").iterdir()) == names[1:]
     path = tmp_path / "b" / names[1] / "backup.json"
     path.write_text(path.read_text()[:-9])
