@@ -10,7 +10,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -256,17 +257,15 @@ def shown(what: str) -> Callable[[int, int], None]:
     return show
 
 
-class told:  # noqa: N801 - reads as what it does: with told(): …
+@contextmanager
+def told() -> Iterator[None]:
     """Turn faults of backups and files into the command's end."""
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _kind: object, fault: BaseException | None, _trace: object) -> None:
-        if isinstance(fault, BackupFault | AofFault):
-            raise Ended(Exit.FOUND_WRONG, str(fault)) from fault
-        if isinstance(fault, OSError):
-            raise Ended(Exit.USAGE, f"{fault.filename or 'the backup'}: {fault.strerror}") from fault
+    try:
+        yield
+    except (BackupFault, AofFault) as fault:
+        raise Ended(Exit.FOUND_WRONG, str(fault)) from fault
+    except OSError as fault:
+        raise Ended(Exit.USAGE, f"{fault.filename or 'the backup'}: {fault.strerror}") from fault
 
 
 def sync_tree(folder: Path) -> None:
