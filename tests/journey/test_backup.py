@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.clients import client
 from ocs.balance.embedded import Embedded
 from tests.journey.conftest import ROOT, Command, Said, end_store, environment
 from tests.journey.test_serve import MIB, WHO, Served, create, until
@@ -150,6 +152,25 @@ def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-9])
     said = ocs("backup", "list")
     assert (said.code, names[1] in said.remarks) == (1, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_backup_that_is_broken_off_leaves_nothing_and_the_store_lives_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Embedded.start_or_adopt(tmp_path / "data") as living, client(living.address) as plain:
+        for each in range(150):
+            plain.set(f"large {each}", b"x" * 1_000_000)
+        ocs = Command("--data-dir", str(tmp_path / "data"))
+        words = ocs.arguments("backup", "create", "--folder", str(tmp_path / "b"))
+        process = subprocess.Popen(words, env=environment(), cwd=ROOT)
+        # it has begun to copy increments, which takes a while: then it is asked to end
+        while not list((tmp_path / "b").glob(".making-*/store/*.incr.aof")):
+            assert process.poll() is None, "it was too fast to be broken off"
+        process.send_signal(number)
+        assert process.wait() != 0
+        assert list((tmp_path / "b").iterdir()) == []
+        assert plain.get("large 149") is not None
 
 
 def test_a_restore_that_was_killed_leaves_no_target_and_the_next_one_ends_its_store(
