@@ -369,11 +369,10 @@ def prune(into: Path, keep: int) -> list[str]:
 
 def sweep(into: Path) -> None:
     """Remove what backups that died have left, and what was half removed."""
-    for start in (_MAKING, TRYING):
-        for path in into.glob(f"{start}*"):
-            pid = path.name.removeprefix(start).partition("-")[0]
-            if not (pid.isdecimal() and _lives(int(pid))):
-                shutil.rmtree(path, ignore_errors=True)
+    for path in into.glob(f"{_MAKING}*"):
+        pid = path.name.removeprefix(_MAKING).partition("-")[0]
+        if not (pid.isdecimal() and _lives(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
     for path in into.glob(f"{_REMOVING}*"):
         shutil.rmtree(path, ignore_errors=True)
 

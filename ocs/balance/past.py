@@ -85,8 +85,13 @@ class Past:
         self._seen: tuple[int, int] = (0, 0)
         self._pruned_s = 0
 
+    @property
+    def wanted(self) -> bool:
+        """Tell whether any history is to be kept."""
+        return self._hours > 0
+
     def look(self, now_s: int) -> None:
-        """Link what the store has begun since the last look, and let go what is too old. Raises OSError."""
+        """Link what the store has begun since the last look, and let go what is too old. Raises OSError, AofFault."""
         if not self._hours:
             return
         try:

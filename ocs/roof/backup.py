@@ -10,7 +10,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ocs.balance.backup import (
     CONFIG,
     ORIGIN_STATE,
     SPOOL,
+    TRYING,
     Backup,
     BackupFault,
     Draft,
@@ -55,6 +57,7 @@ def create(place: Place, folder: Path | None, keep: int | None, *, as_json: bool
     folder = folder or settings.backups_folder
     began = time.monotonic()
     with told():
+        end_dead(folder, TRYING)
         backup = _made(settings, place, folder)
         gone = prune(folder, settings.backup.keep if keep is None else keep)
     content = described(backup) | {"seconds": round(time.monotonic() - began, 1), "removed": gone}
@@ -100,9 +103,10 @@ def read_folders(settings: Settings) -> dict[str, Path]:
 async def facts_of(keepers: Keepers) -> Facts:
     """Ask an open store what a backup of it is of. Accounts are never removed: a later state has at least as many."""
     parts, call = keepers.parts, keepers.store.execute
+    kinds = [name.partition("}:")[2] async for name in names_of(parts)]
     accounts = sum(
-        [":book:" in name and "/" not in name.partition(":book:")[2] async for name in names_of(parts)]
-    )
+        kind.startswith("book:") and "/" not in kind for kind in kinds
+    )  # of a member's book, its account's counts
     sessions = streams = records = keys = 0
     for each in parts.keys:
         sessions += await call(each.slot, "ZCARD", each.due)
@@ -212,6 +216,18 @@ def empty_target(settings: Settings) -> Path:
     return target
 
 
+def end_dead(folder: Path, start: str) -> None:
+    """Remove folders that restores which were killed have left in a folder, and end the stores that live on in them."""
+    for left in folder.glob(f"{start}*"):
+        pid = left.name.removeprefix(start).partition("-")[0]
+        if not pid.isdecimal() or Path(f"/proc/{pid}").exists():
+            continue
+        for place in (left, *left.iterdir()):
+            if (place / "store.alive").exists():
+                Embedded(place, "always", None).stop()
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def read_instant(text: str) -> int:
     """Read --to as whole seconds since 1970; without zone it is this machine's own time."""
     try:
@@ -241,17 +257,15 @@ def shown(what: str) -> Callable[[int, int], None]:
     return show
 
 
-class told:  # noqa: N801 - reads as what it does: with told(): …
+@contextmanager
+def told() -> Iterator[None]:
     """Turn faults of backups and files into the command's end."""
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _kind: object, fault: BaseException | None, _trace: object) -> None:
-        if isinstance(fault, BackupFault | AofFault):
-            raise Ended(Exit.FOUND_WRONG, str(fault)) from fault
-        if isinstance(fault, OSError):
-            raise Ended(Exit.USAGE, f"{fault.filename or 'the backup'}: {fault.strerror}") from fault
+    try:
+        yield
+    except (BackupFault, AofFault) as fault:
+        raise Ended(Exit.FOUND_WRONG, str(fault)) from fault
+    except OSError as fault:
+        raise Ended(Exit.USAGE, f"{fault.filename or 'the backup'}: {fault.strerror}") from fault
 
 
 def sync_tree(folder: Path) -> None:

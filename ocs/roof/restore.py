@@ -37,6 +37,7 @@ from ocs.roof.backup import (
     described,
     embedded_settings,
     empty_target,
+    end_dead,
     facts_of,
     found_backup,
     proved,
@@ -52,6 +53,7 @@ from ocs.roof.place import Place
 from ocs.settings import Settings
 
 UNDONE = "undone"
+RESTORING = ".restoring-"
 _SHOWN = 50
 
 
@@ -77,11 +79,8 @@ def restore(
         backup = found_backup(settings, *name)
         cut, source = _judged(settings, backup, None if to is None else read_instant(to), archive)
         room_for(target, needed_octets(backup, cut))
-        staging = target.absolute().with_name(f".{target.name}.restoring-{os.getpid()}")
-        archived = settings.archive.dir
-        beside = (
-            archived.with_name(f".{archived.name}.restoring-{os.getpid()}") if archived else staging / ARCHIVE
-        )
+        staging, archived = _beside(target), settings.archive.dir
+        beside = _beside(archived) if archived is not None else staging / ARCHIVE
         try:
             done = _restored(settings, backup, cut, source, staging, beside, to)
             if archived is not None and beside.is_dir():
@@ -93,6 +92,11 @@ def restore(
             for each in (staging, beside):
                 shutil.rmtree(each, ignore_errors=True)
     _tell(settings, backup, to, done, time.monotonic() - began, as_json=as_json)
+    if to is None and done.report.accounts < backup.facts.accounts:
+        raise Ended(
+            Exit.FOUND_WRONG,
+            f"restored, but {done.report.accounts} accounts are there of {backup.facts.accounts} that the backup was made of",
+        )
     if not done.report.clean:
         found = "\n".join(
             f"partition {each.partition}, {each.subject}: {each.what}" for each in done.report.faults[:_SHOWN]
@@ -100,6 +104,14 @@ def restore(
         raise Ended(
             Exit.FOUND_WRONG, f"restored, but the audit found {len(done.report.faults)} faults:\n{found}"
         )
+
+
+def _beside(target: Path) -> Path:
+    """Name the folder in which what is to be there is made; what killed restores have left beside it is removed."""
+    start = f".{target.name}{RESTORING}"
+    if target.absolute().parent.is_dir():
+        end_dead(target.absolute().parent, start)
+    return target.absolute().with_name(f"{start}{os.getpid()}")
 
 
 def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json: bool) -> None:
@@ -113,6 +125,7 @@ def verify(place: Place, name: str, folder: Path | None, *, load: bool, as_json:
         if not load:
             proved(backup)
         else:
+            end_dead(backup.path.parent, TRYING)
             with tempfile.TemporaryDirectory(
                 prefix=f"{TRYING}{os.getpid()}-", dir=backup.path.parent
             ) as trying:

@@ -17,6 +17,7 @@ import uvloop
 
 from ocs import log
 from ocs.balance.addresses import Address, Scheme
+from ocs.balance.aof import AofFault
 from ocs.balance.embedded import Embedded, EmbeddedFault
 from ocs.balance.link import StoreFault
 from ocs.balance.past import Past
@@ -35,6 +36,7 @@ from ocs.server.supervisor import Places, ServeConfig, Supervisor
 from ocs.settings import Settings
 
 _LOOK_S = 0.1
+_SELDOM_S = 3_600
 
 
 def serve(place: Place, options: Mapping[str, Mapping[str, object]]) -> int:
@@ -82,7 +84,8 @@ def _supervise(
         jobs = [lambda _counted: listen_for_restarts(folder, lambda: supervisor.roll())]  # noqa: PLW0108 - made below
         if embedded is not None:
             past = Past(data_dir, settings.backup.history_h, settings.backup.history_gb * 10**9)
-            jobs.append(lambda counted: _keep_store(embedded, past, counted))
+            jobs.append(lambda counted: _keep_store(embedded, counted))
+            jobs.append(lambda counted: _keep_past(past, counted))
 
         def announce(places: Places) -> None:
             _announce(places)
@@ -165,7 +168,22 @@ def configuration(settings: Settings, inside: Inside, folder: Path) -> ServeConf
 # -- the supervisor's job
 
 
-async def _keep_store(embedded: Embedded, past: Past, counted: Counters) -> None:
+async def _keep_past(past: Past, counted: Counters) -> None:
+    """Keep what rewrites of the store's file would remove, where settings say so; what fails is tried again, and told when it changes."""
+    told = ""
+    while True:
+        try:
+            await asyncio.to_thread(past.look, time.time_ns() // 10**9)
+            told = ""
+        except (OSError, AofFault) as fault:
+            if str(fault) != told:
+                counted.cells[counted.index(JOB_FAULTS)] += 1
+                why = told = str(fault)
+                structlog.get_logger().error("the store's history cannot be kept", why=why)
+        await asyncio.sleep(_LOOK_S if past.wanted else _SELDOM_S)
+
+
+async def _keep_store(embedded: Embedded, counted: Counters) -> None:
     """Start the embedded store again when it dies; become its owner when the one before has gone."""
     logger = structlog.get_logger().bind(process="supervisor")
     faults = counted.index(JOB_FAULTS)
@@ -174,7 +192,6 @@ async def _keep_store(embedded: Embedded, past: Past, counted: Counters) -> None
         await asyncio.sleep(_LOOK_S)
         try:
             embedded.lower_rewrites()
-            past.look(time.time_ns() // 10**9)
             if embedded.alive() or not embedded.claim():
                 continue
             logger.error("the store died", folder=str(embedded.folder))

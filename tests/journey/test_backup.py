@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ocs.balance.clients import client
 from ocs.balance.embedded import Embedded
-from tests.journey.conftest import Command, Said, end_store
-from tests.journey.test_serve import MIB, WHO, Served, create
+from tests.journey.conftest import ROOT, Command, Said, end_store, environment
+from tests.journey.test_serve import MIB, WHO, Served, create, until
 
 pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
 
@@ -107,6 +110,29 @@ def test_a_disk_that_died_is_replaced_by_its_backup(tmp_path: Path, backup: Any)
     assert not (tmp_path / "new" / "undone").exists()
 
 
+def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_path: Path) -> None:
+    variables = {"OCS_ARCHIVE__DIR": str(tmp_path / "archive"), "OCS_ARCHIVE__EVERY_S": "1"}
+    with Served(tmp_path / "data", **variables) as served:
+        served.ocs.variables |= variables
+        create(served)
+        until((tmp_path / "archive" / "place.json").exists)
+        made = served.ocs.json("backup", "create", "--folder", str(tmp_path / "b"))
+        assert served.end() == 0
+    for name in ("data", "archive"):
+        (tmp_path / name).rename(tmp_path / f"{name}.before")
+    ocs = Command("--data-dir", str(tmp_path / "data"), **variables)
+    assert ocs.json("backup", "restore", made["path"])["audit"] == "clean"
+    assert (tmp_path / "archive" / "place.json").exists()
+    assert not (tmp_path / "data" / "archive").exists()
+    said = ocs.json("audit")
+    assert (said["clean"], said["unchained"], said["records_archived"] > 0) == (True, 0, True)
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+    # and with the archive that has outlived the store, which has come further meanwhile
+    other = Command("--data-dir", str(tmp_path / "other"))
+    done = other.json("backup", "restore", made["path"], "--archive", str(tmp_path / "archive.before"))
+    assert done["audit"] == "clean"
+
+
 def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     ocs = Command(
         "--data-dir", str(tmp_path / "data"), OCS_BACKUP__DIR=str(tmp_path / "b"), OCS_BACKUP__KEEP="2"
@@ -115,15 +141,61 @@ def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
     assert ocs("backup", "verify", "newest").code == 4
     assert ocs.json("backup", "list") == {"folder": str(tmp_path / "b"), "backups": [], "damaged": []}
     ocs.json("subscriber", "create", "491700000001", "--tariff", "flat-data")
+    ocs.json("subscriber", "create", "491700000002", "--tariff", "flat-data", "--member-of", "491700000001")
     names = [ocs.json("backup", "create")["name"] for _ in range(3)]
     assert [each["name"] for each in ocs.json("backup", "list")["backups"]] == names[1:]
     for words in (("newest",), (names[1],), (names[2], "--load")):
-        assert ocs.json("backup", "verify", *words)["whole"] is True
+        said = ocs.json("backup", "verify", *words)
+        assert (said["whole"], said["accounts"]) == (True, 1)
     assert sorted(each.name for each in (tmp_path / "b").iterdir()) == names[1:]
     path = tmp_path / "b" / names[1] / "backup.json"
     path.write_text(path.read_text()[:-9])
     said = ocs("backup", "list")
     assert (said.code, names[1] in said.remarks) == (1, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_backup_that_is_broken_off_leaves_nothing_and_the_store_lives_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Embedded.start_or_adopt(tmp_path / "data") as living, client(living.address) as plain:
+        for each in range(150):
+            plain.set(f"large {each}", b"x" * 1_000_000)
+        ocs = Command("--data-dir", str(tmp_path / "data"))
+        words = ocs.arguments("backup", "create", "--folder", str(tmp_path / "b"))
+        process = subprocess.Popen(words, env=environment(), cwd=ROOT)
+        # it has begun to copy increments, which takes a while: then it is asked to end
+        while not list((tmp_path / "b").glob(".making-*/store/*.incr.aof")):
+            assert process.poll() is None, "it was too fast to be broken off"
+        process.send_signal(number)
+        assert process.wait() != 0
+        assert list((tmp_path / "b").iterdir()) == []
+        assert plain.get("large 149") is not None
+
+
+def test_a_restore_that_was_killed_leaves_no_target_and_the_next_one_ends_its_store(
+    tmp_path: Path, backup: Any
+) -> None:
+    data = tmp_path / "data"
+    ocs = Command("--data-dir", str(data))
+    for what in (("restore", backup["path"]), ("verify", backup["path"], "--load")):
+        process = subprocess.Popen(ocs.arguments("backup", *what), env=environment(), cwd=ROOT)
+        left: list[Path] = []
+        while not left:
+            assert process.poll() is None, "it was too fast to be killed"
+            places = (tmp_path.glob(".data.restoring-*"), Path(backup["path"]).parent.glob(".trying-*/data"))
+            left = [each for place in places for each in place if (each / "store.sock").exists()]
+        process.kill()
+        process.wait()
+        assert not data.exists()
+        dead = Embedded(left[0], "always", None)
+        assert dead.alive()
+        pid = dead.pid
+        ocs.json("backup", *what)
+        assert not left[0].exists()
+        assert not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text()
+        if data.exists():
+            data.rename(tmp_path / "restored")
 
 
 # -- what is refused

@@ -8,6 +8,7 @@ import pytest
 from ocs.balance.aof import FOLDER
 from ocs.balance.past import HISTORY, Generations, Past, generations
 from tests.real_valkey import RealValkey
+from tests.unit.balance.backups import later
 
 NEVER = 10**12
 
@@ -71,6 +72,21 @@ def test_what_is_older_than_the_hours_goes_and_no_more(own_valkey: RealValkey) -
         "appendonly.aof.3.base.rdb.manifest",
         "appendonly.aof.3.incr.aof",
     ]
+
+
+def test_a_base_that_is_too_old_stays_while_instants_before_the_next_are_wanted(
+    own_valkey: RealValkey,
+) -> None:
+    past = Past(own_valkey.folder, 2, NEVER)
+    past.look(int(time.time()))
+    later()
+    rewritten(own_valkey)
+    past.look(int(time.time()))
+    first, second = (each.born_s for each in kept(own_valkey).listed)
+    for now_s, numbers in ((first + 1, [1, 2]), (second, [1, 2]), (second + 1, [2])):
+        past.look(now_s + 2 * 3_600)
+        past._pruned_s = 0  # it looks once a minute
+        assert [number for number, _ in named(kept(own_valkey))] == numbers
 
 
 def test_what_takes_more_than_its_octets_goes_from_the_oldest(own_valkey: RealValkey) -> None:

@@ -266,14 +266,16 @@ def test_history_reaches_instants_before_a_rewrite(own_valkey: RealValkey, tmp_p
             past.look(int(time.time()))
             topped(net, f"t{number}", 1 << number)
             instants.append(later())
+            topped(net, f"u{number}", 1_000)  # behind the instant, and inside the next base
             rewritten(own_valkey)
             later()
         past.look(int(time.time()))
         backup = backed_up(own_valkey, tmp_path / "b")
         for number, to_s in enumerate(instants):
             with restored(backup, tmp_path / f"r{number}", to_s) as there:
-                assert credits_of(there, net) == OPENING + (2 << number) - 1
-                assert [each.id for each in there.undone.topups] == [f"t{n}" for n in range(number + 1, 3)]
+                assert credits_of(there, net) == OPENING + (2 << number) - 1 + 1_000 * number
+                lost = [f"{kind}{n}" for n in range(3) for kind in "tu"][2 * number + 1 :]
+                assert [each.id for each in there.undone.topups] == lost
                 assert clean(there)
 
 
@@ -292,3 +294,14 @@ def test_without_history_an_instant_before_a_rewrite_is_refused(
             find_cut(backup, instant)
     assert find_cut(backup, backup.since_s).end >= 0
     assert find_cut(backup, backup.ends_ms // 1_000).end > 0
+
+
+def test_terminations_of_the_spool_are_restored_with_the_store(
+    own_valkey: RealValkey, tmp_path: Path
+) -> None:
+    (own_valkey.folder / "spool").mkdir()
+    (own_valkey.folder / "spool" / "worker-0-00000001.spool").write_bytes(b"kept")
+    with network(own_valkey):
+        backup = backed_up(own_valkey, tmp_path / "b")
+    with restored(backup, tmp_path / "r"):
+        assert (tmp_path / "r" / "spool" / "worker-0-00000001.spool").read_bytes() == b"kept"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ocs.balance.embedded import Embedded, EmbeddedFault
-from ocs.balance.past import Past
 from ocs.roof import serve
 from ocs.roof.build import embedded_store, read_settings, tighten
 from ocs.roof.place import Place
@@ -77,7 +76,7 @@ def test_a_store_is_started_again_whatever_went_wrong_before(
         made = SimpleNamespace(
             folder=tmp_path, pid=1, **{name: step(name, does) for name, does in steps.items()}
         )
-        job = asyncio.ensure_future(serve._keep_store(made, Past(tmp_path, 0, 1), counters))  # type: ignore[arg-type]
+        job = asyncio.ensure_future(serve._keep_store(made, counters))  # type: ignore[arg-type]
         waits = asyncio.ensure_future(started.wait())
         await asyncio.wait((job, waits), return_when=asyncio.FIRST_COMPLETED)
         assert not job.done()

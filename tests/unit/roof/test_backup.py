@@ -1,0 +1,62 @@
+"""What the commands of backups judge before they write: room, instants, folders of the dead."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ocs.balance.backup import BackupFault
+from ocs.roof.backup import end_dead, read_instant, room_for, told
+from ocs.roof.ends import Ended, Exit
+
+
+def test_too_little_room_ends_the_command_and_says_how_much_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=999))
+    room_for(tmp_path / "not" / "there", 999)
+    with pytest.raises(Ended, match="about 1,000 octets are needed and 999 are free") as ended:
+        room_for(tmp_path / "not" / "there", 1_000)
+    assert ended.value.code == Exit.USAGE
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_an_instant_without_a_zone_is_this_machines_own_time(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert read_instant("2026-12-01T14:02:00Z") == 1_796_133_720
+        assert read_instant("2026-12-01T15:02:00+01:00") == 1_796_133_720
+        assert read_instant("2026-12-01T14:02:00") == 1_796_133_720 - (0 if zone == "UTC" else 3_600)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_the_dead_have_left_is_removed_and_what_the_living_do_is_not(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (str(os.getpid()), str(gone.pid), "letters"):
+        (tmp_path / f".x.restoring-{pid}").mkdir()
+    end_dead(tmp_path, ".x.restoring-")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+        f".x.restoring-{name}" for name in (str(os.getpid()), "letters")
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(BackupFault("damaged"), Exit.FOUND_WRONG), (PermissionError(13, "Permission denied", "b"), Exit.USAGE)],
+)
+def test_a_fault_of_a_backup_ends_the_command_with_its_reason(fault: Exception, code: Exit) -> None:
+    with pytest.raises(Ended) as ended, told():
+        raise fault
+    assert ended.value.code == code
+    assert str(ended.value) in {"damaged", "b: Permission denied"}
