@@ -77,7 +77,12 @@ AGENDA_AT_ONCE = 50
 """Subscribers of one partition that one round of the agenda looks at: renewals of a whole network fall due at one midnight."""
 
 EVENT_KEPT_MS = 24 * 3_600_000
-"""Time for which a one-time event is remembered, so that a repetition gets the same answer (DESIGN law 5)."""
+"""Time for which a refund is remembered, so that a repetition gets the same answer and gives nothing back twice (DESIGN law 5)."""
+
+REFUSED_EVENT_KEPT_MS = 300_000
+"""Time for which a debit that took nothing is remembered, as an ended session is. Beyond: a repetition is judged anew, and counts once all
+the same. A subscriber has no bound of refused events, so their life has to bound them: a client without credit that asks again and
+again under new names, 10,000 times a second, keeps the store at some gigabyte, where a day of it would fill any."""
 
 DEBIT_KEPT_MS = 30 * 24 * 3_600_000
 """Time within which a debit may be refunded (DESIGN law 5); it is remembered as long. Beyond: 5012, nothing is given back."""

@@ -265,6 +265,7 @@ class Charging(Section):
     tariffs_dir: OptionalPath = None
     products_dir: OptionalPath = None
     zones_dir: OptionalPath = None
+    refunds_without_reference: Literal["same_session", "newest"] = "same_session"
     grants: Grants = Grants()
     rate_max: RateMax = RateMax()
     quota: QuotaText = QuotaText()

@@ -57,7 +57,7 @@ class Rules(NamedTuple):
     """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
 
     ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells`` says whether answers tell more than
-    the decision, ``tells_balance`` whether that is the balance.
+    the decision, ``tells_balance`` whether that is the balance. ``refunds_newest``: a refund that names no debit means the newest that fits.
     """
 
     quota: QuotaRules
@@ -67,6 +67,7 @@ class Rules(NamedTuple):
     sizes: Mapping[str, ByGroup[Sizes]] = _NO_SIZES
     tells: bool = False
     tells_balance: bool = False
+    refunds_newest: bool = False
 
     @property
     def longest_s(self) -> int:

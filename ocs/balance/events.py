@@ -17,7 +17,13 @@ from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, REFUND_ACCOUNT, Ask
 from ocs.charging.event import Debited, concluded, event_plan, read_refund_information
 from ocs.charging.outcome import Charged, Cost, Outcome
 from ocs.charging.plan import Profile
-from ocs.limits import DEBIT_KEPT_MS, DEBITS_LISTED_MAX, EVENT_KEPT_MS, REFUND_NUMBERS_MAX
+from ocs.limits import (
+    DEBIT_KEPT_MS,
+    DEBITS_LISTED_MAX,
+    EVENT_KEPT_MS,
+    REFUND_NUMBERS_MAX,
+    REFUSED_EVENT_KEPT_MS,
+)
 from ocs.outcomes import RESULT_CODES, Code, Note
 from ocs.rating.currencies import numeric
 
@@ -84,7 +90,7 @@ class Event(Charging):
         event = (keys.event(name), keys.stream, told)
         if self._action == DIRECT_DEBITING:
             debits = keys.debits(profile.path)
-            more = packed(name, ask.family or "", EVENT_KEPT_MS, DEBIT_KEPT_MS, DEBITS_LISTED_MAX - 1)
+            more = packed(name, ask.family or "", REFUSED_EVENT_KEPT_MS, DEBIT_KEPT_MS, DEBITS_LISTED_MAX - 1)
             return "debit", (*known, *event, debits, *own), more
         named, names = self._candidates()
         more = packed(ask.family or "", EVENT_KEPT_MS, named)
@@ -101,7 +107,11 @@ class Event(Charging):
         return "" if debited is None else debited.name
 
     def _candidates(self) -> tuple[int, list[str]]:
-        """Return the debits that may be meant, the first ones first, and how many of them are named by the request itself."""
+        """Return the debits that may be meant, the first ones first, and how many of them are named by the request itself.
+
+        What it does not name is meant only where config says so: a client that says its refund again under a Session-Id of another
+        would be given back another debit too, and money given back twice is seldom seen.
+        """
         named = self._named()
         if named is not None:
             return 1, [named]
@@ -110,7 +120,8 @@ class Event(Charging):
         own = [each for each in listed if each.partition(":")[2] == session_id]
         before = range(number - 1, max(-1, number - 1 - REFUND_NUMBERS_MAX), -1)
         own += [name for each in before if (name := Debited(session_id, each).name) not in own]
-        return len(own), own + [each for each in listed if each not in own]
+        others = [each for each in listed if each not in own] if self._book.rules.refunds_newest else []
+        return len(own), own + others
 
     def _list_debits(self, profile: Profile) -> None:
         keys = self._book.parts.keys[profile.partition]

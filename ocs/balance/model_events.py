@@ -93,10 +93,11 @@ class _Kept:
 
 
 class Events:
-    """The one-time events of the accounts of one partition."""
+    """The one-time events of the accounts of one partition; ``refunds_newest`` is what config says of refunds that name no debit."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, refunds_newest: bool = False) -> None:
         self._model = model
+        self._refunds_newest = refunds_newest
         self._kept: dict[Name, _Kept] = {}
 
     def charge(self, account: Account, ask: Ask, now_ms: int, member: str = "") -> Outcome:
@@ -210,7 +211,7 @@ class Events:
         return _Kept(account.name, member, ask.digest, outcome)
 
     def _meant(self, account: Account, ask: Ask, member: str) -> tuple[Name, _Kept] | None:
-        """Return the debit that a refund means: by its name, else of its Session-Id, else the newest."""
+        """Return the debit that a refund means: by its name, else of its Session-Id, else, where config says so, the newest."""
         own = [
             (name, kept)
             for name, kept in reversed(self._kept.items())
@@ -231,7 +232,8 @@ class Events:
             near.sort(key=lambda each: -each[0][1])
             own = same + [each for each in near if each not in same]
         keys = {asked.key for asked in ask.services}
-        for candidates in (own, [each for each in listed if each not in own]):
+        others = [each for each in listed if each not in own] if self._refunds_newest else []
+        for candidates in (own, others):
             has = [
                 each for each in candidates if each[1].family == ask.family and keys <= each[1].debited.keys()
             ]

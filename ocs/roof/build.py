@@ -229,6 +229,7 @@ def rules_of(settings: Settings) -> Rules:
         quota.sizes(charging.quota, usual[:3], usual.validity_s),
         charging.quota.tells_triggers or charging.quota.tells_edges or charging.quota.tells_balance,
         charging.quota.tells_balance,
+        charging.refunds_without_reference == "newest",
     )
 
 

@@ -17,6 +17,14 @@ except ImportError:  # no wheel for this machine or this Python
 _PROTOCOL = ("ocs.charging", "ocs.diameter", "ocs.names", "ocs.server")
 INSTRUMENTED = {
     "wire": _PROTOCOL,
+    "store": (
+        *_PROTOCOL,
+        "ocs.balance.book",
+        "ocs.balance.charging",
+        "ocs.balance.events",
+        "ocs.balance.plan_text",
+        "ocs.balance.profiles",
+    ),
     "frame": _PROTOCOL,
     "rows": ("ocs.balance.archive_files", "ocs.balance.entries", "ocs.balance.spool", "ocs.records"),
     "tariff": ("ocs.rating",),

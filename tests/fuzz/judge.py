@@ -166,7 +166,18 @@ def is_strict(request: Frame) -> bool:
         and not any(each.flags & RESERVED_BITS for each in avps)
         and all(len(each.payload) == LENGTHS[each.code] for each in ours if each.code in {415, 416})
         and all(_units_are_strict(each) for each in ours)
+        and not _has_twins(ours)
     )
+
+
+def _has_twins(avps: list[Avp]) -> bool:
+    """Whether two services have one name: which of them counts would be a guess (RFC 8506 section 8.16)."""
+    names = Counter(
+        tuple(sorted((each.code, each.payload) for each in avp.members or () if each.code in {432, 439}))
+        for avp in avps
+        if avp.code == 456
+    )
+    return any(count > 1 for count in names.values())
 
 
 def _units_are_strict(avp: Avp) -> bool:

@@ -7,10 +7,12 @@ from random import Random
 
 from ocs import limits
 from tests.contract.mutations import (
+    GROUPS,
     LARGE,
     NUMBERS,
     ON_AVPS,
     ON_OCTETS,
+    VENDOR_BIT,
     Mutation,
     fitted,
     mutated,
@@ -77,9 +79,25 @@ def _step(frames: list[bytes], chance: Random, blind: Blind) -> list[bytes]:
         row = list(frames)
         row[place or 1], row[other] = row[other], row[place or 1]
         return row
-    if what < 0.4:
+    if what < 0.34:
+        return [_nudged(each, chance) if at == place else each for at, each in enumerate(frames)]
+    if what < 0.46:
         return [_payload(each, chance, blind) if at == place else each for at, each in enumerate(frames)]
     return mutated(frames, random_mutation(chance))
+
+
+def _nudged(frame: bytes, chance: Random) -> bytes:
+    """Change one length a little: the message's own, or that of an AVP that can be found."""
+    starts, at = [1], 20
+    while at + 8 <= len(frame):
+        starts.append(at + 5)
+        if int.from_bytes(frame[at : at + 4], "big") in GROUPS:
+            at += 12 if frame[at + 4] & VENDOR_BIT else 8
+        else:
+            at += max(8, int.from_bytes(frame[at + 5 : at + 8], "big")) + 3 & ~3
+    place = chance.choice(starts)
+    length = int.from_bytes(frame[place : place + 3], "big") + chance.choice((-8, -4, -2, -1, 1, 2, 3, 4, 8))
+    return frame[:place] + (length & 0xFFFFFF).to_bytes(3, "big") + frame[place + 3 :]
 
 
 def _payload(frame: bytes, chance: Random, blind: Blind) -> bytes:

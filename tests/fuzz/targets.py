@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from tests.fuzz import documents, frames, mutate, rows, seeds
+from tests.fuzz import documents, frames, mutate, rows, seeds, store
 from tests.fuzz.judge import judge
 from tests.fuzz.wire import World
 
@@ -55,6 +55,7 @@ def _one_message(octets: bytes, octets_max: int, seed: int, blind: mutate.Blind)
 
 TARGETS = {
     "wire": Target(play_wire, seeds.seeds, mutate.mutate, mutate.crossed, 6_400),
+    "store": Target(store.play, seeds.seeds, mutate.mutate, mutate.crossed, 6_400),
     "frame": Target(play_frame, seeds.pool, _one_message, None, 4_096),
     "rows": Target(rows.read, rows.seeds, rows.mutate, None, 4_096),
     "tariff": Target(documents.read, documents.seeds, documents.mutate, None, 8_192),

@@ -9,10 +9,58 @@ from typing import NamedTuple
 
 import pytest
 
+from ocs.diameter import dictionary, grammar
 from tests.house.source import ROOT
 
 PAGE = ROOT / "ocs" / "diameter" / "COMPLIANCE.md"
 LAST_SECTIONS = {"RFC 6733": 14, "RFC 8506": 16}
+RO = "TS 32.299"
+RO_CLAUSES = frozenset(
+    [
+        "5.2",
+        "5.2.0",
+        "5.2.1",
+        "5.2.2",
+        "5.2.2.0",
+        "5.2.2.1",
+        "5.2.2.1.1",
+        "5.2.2.1.2",
+        "5.2.2.1.3",
+        "5.2.2.1.4",
+        "5.2.2.2",
+        "5.2.2.3",
+        "5.2.3",
+        "5.3",
+        "5.3.1",
+        "5.3.2",
+        "5.3.3",
+        "5.3.4",
+        "6.3",
+        "6.4",
+        "6.4.2",
+        "6.4.3",
+        "6.5",
+        "6.6",
+        "7.1",
+        "7.2",
+    ]
+)
+"""Clauses of TS 32.299 about Ro and Gy."""
+RO_SUBJECTS = (
+    "duplicate detection", "operation failure", "Tariff changes", "Server-initiated re-authorization", "Failover", "Credit pooling",
+    "Re-Auth-Request", "idle timeout", "change of charging conditions", "reporting of quota usage", "quota consumption", "Termination action",
+    "Account expiration", "Envelope reporting", "Combinational quota", "offline charging", "Service specific units", "Advice of charge",
+)  # fmt: skip
+"""What clauses 6.3 to 6.5 are about, each with a row of its own."""
+RO_STRANGERS = frozenset({1249, 1265, 1266, 1268, 1270, 1271, 1276, 1278, 2054, 2309, 3904, 3912, 4407})
+"""AVPs of Ro and Gy that we do not know: not in our dictionary, and a row says so."""
+RO_GROUPS = (
+    "Multiple-Services-Credit-Control",
+    "Used-Service-Unit",
+    "Granted-Service-Unit",
+    "Requested-Service-Unit",
+    "Trigger",
+)
 LEVELS = frozenset({"C", "PC", "NC", "—"})
 NAMED = re.compile(r"`([^`]*)`")
 
@@ -78,7 +126,42 @@ def faults(page: str) -> list[str]:
         if claim.level in {"NC", "—"} and claim.tests:
             found.append(f"{claim.where}: a test shows something, yet the row says {claim.level}")
         found += [f"{claim.where}: there is no test {name}" for name in claim.tests if not exists(name)]
-    return found + holes(page)
+    return found + holes(page) + holes_of_ro(page)
+
+
+def avps_of_ro() -> dict[int, str]:
+    """The AVPs of 3GPP that our grammars have in the requests and answers of Ro and Gy and in their services, by code."""
+    grammars = [command.grammar for command in grammar.COMMANDS if command.name in {"CCR", "CCA"}]
+    grammars += [grammar.GROUPS[name] for name in RO_GROUPS]
+    names = {
+        name
+        for text in grammars
+        for name in re.findall(r"[A-Z0-9][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+|Trigger", text)
+    }
+    names |= {
+        leniency.rule.strip("*[]{} ")
+        for leniency in grammar.LENIENCIES
+        if leniency.grammar in {"CCR", *RO_GROUPS}
+    }
+    found = (dictionary.BY_NAME[name] for name in names if name in dictionary.BY_NAME)
+    return {avp.code: avp.name for avp in found if avp.vendor == dictionary.TGPP}
+
+
+def holes_of_ro(page: str) -> list[str]:
+    """Clauses, subjects and AVPs of Ro and Gy that have no row."""
+    rows = [claim for claim in claims(page) if claim.rfc == RO]
+    cells = {".".join(map(str, claim.section)) for claim in rows}
+    told = page.partition(f"## {RO}")[2].partition("## RFC")[0]
+    found = [f"{RO}: no row of clause {clause}" for clause in sorted(RO_CLAUSES - cells)]
+    found += [f"{RO}: no row about {subject}" for subject in RO_SUBJECTS if subject not in told]
+    found += [
+        f"{RO}: no row of AVP {code} {name}"
+        for code, name in sorted(avps_of_ro().items())
+        if str(code) not in cells
+    ]
+    found += [f"{RO}: no row of AVP {code}" for code in sorted(RO_STRANGERS) if str(code) not in cells]
+    known = {avp.code for avp in dictionary.BY_NAME.values() if avp.vendor == dictionary.TGPP}
+    return found + [f"{RO}: AVP {code} is known by now" for code in sorted(RO_STRANGERS & known)]
 
 
 def holes(page: str) -> list[str]:
@@ -168,6 +251,19 @@ def test_a_section_that_is_left_out_is_found(rfc: str) -> None:
     heading = next(at for at, line in enumerate(lines) if line.startswith(f"## {rfc}"))
     gone = next(at for at in range(heading, len(lines)) if lines[at].startswith("| 5.3 |"))
     assert holes("\n".join(lines[:gone] + lines[gone + 1 :])) != []
+
+
+@pytest.mark.parametrize("cell", [*sorted(RO_CLAUSES - {"6.3", "6.4", "6.5"}), "870", "873", "2022", "1266"])
+def test_a_clause_or_an_avp_of_ro_that_is_left_out_is_found(cell: str) -> None:
+    head, heading, rest = PAGE.read_text(encoding="utf-8").partition(f"## {RO}")
+    lines = rest.splitlines()
+    gone = next(at for at, line in enumerate(lines) if line.startswith(f"| {cell} |"))
+    assert len(holes_of_ro(head + heading + "\n".join(lines[:gone] + lines[gone + 1 :]))) >= 1
+
+
+@pytest.mark.parametrize("subject", RO_SUBJECTS)
+def test_a_subject_of_ro_that_is_left_out_is_found(subject: str) -> None:
+    assert holes_of_ro(PAGE.read_text(encoding="utf-8").replace(subject, "")) != []
 
 
 def test_a_row_that_names_real_tests_passes() -> None:

@@ -112,7 +112,7 @@ def test_a_disk_that_died_is_replaced_by_its_backup(tmp_path: Path, backup: Any)
 
 def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_path: Path) -> None:
     variables = {"OCS_ARCHIVE__DIR": str(tmp_path / "archive"), "OCS_ARCHIVE__EVERY_S": "1"}
-    with Served(tmp_path / "data", **variables) as served:
+    with Served(tmp_path / "data", detached=False, **variables) as served:
         served.ocs.variables |= variables
         create(served)
         until((tmp_path / "archive" / "place.json").exists)

@@ -68,6 +68,7 @@ def rules_of(terms: Terms) -> Rules:
         terms.tombstone_ms,
         1_000,
         sizes,
+        refunds_newest=terms.chosen is None,  # both ways, one for each kind of terms
     )
 
 
@@ -111,7 +112,8 @@ class Pair:
         self.charged = charged
         self.claims: dict[tuple[str, str], tuple[str, int]] = {}
         self.models = [Model(terms, self.claims) for _ in range(partitions)]
-        self.events = [Events(model) for model in self.models]
+        newest = charged.book.rules.refunds_newest
+        self.events = [Events(model, refunds_newest=newest) for model in self.models]
         self.homes: list[Home] = []
         self.asks: list[tuple[int, Ask]] = []
         self.where: dict[str, int] = {}

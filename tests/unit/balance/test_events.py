@@ -21,7 +21,7 @@ from ocs.charging.ask import (
 )
 from ocs.charging.event import Debited, write_refund_information
 from ocs.charging.outcome import Cost, Outcome
-from ocs.limits import DEBIT_KEPT_MS, DEBITS_LISTED_MAX, EVENT_KEPT_MS
+from ocs.limits import DEBIT_KEPT_MS, DEBITS_LISTED_MAX, EVENT_KEPT_MS, REFUSED_EVENT_KEPT_MS
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.records import SessionState
@@ -168,15 +168,30 @@ def test_an_event_is_on_record_as_a_charge_that_left_nothing_open(net: Network) 
     )
 
 
-def test_a_debit_is_remembered_for_thirty_days_and_what_debited_nothing_for_one(net: Network) -> None:
+def test_a_debit_is_remembered_for_thirty_days_a_refund_for_one_and_what_debited_nothing_for_minutes(
+    net: Network,
+) -> None:
     debit(net, 0)
     debit(net, 1, units=1000 * MIB)
     refund(net, 2)
 
     assert DEBIT_KEPT_MS == 30 * DAY_MS
     assert EVENT_KEPT_MS == DAY_MS
+    assert REFUSED_EVENT_KEPT_MS == 300_000
     lives = [life_ms(net, Debited("e;1", number).name) for number in range(3)]
-    assert [round(life / DAY_MS) for life in lives] == [30, 1, 1]
+    assert [round(life / DAY_MS) for life in lives] == [30, 0, 1]
+    assert 0 < lives[1] <= REFUSED_EVENT_KEPT_MS
+
+
+def test_a_refused_debit_that_is_forgotten_is_judged_anew_and_counts_once(net: Network) -> None:
+    assert debit(net, 1, units=200 * MIB).event is not None
+    name = net.charged.parts.keys[net.partition].event(Debited("e;1", 1).name)
+    assert net.execute("DEL", name) == 1
+    net.run(net.charged.accounts.topup(net.account, 5_000_000, "till", "second"))
+    for _ in range(2):
+        assert debit(net, 1, units=200 * MIB).code is Code.SUCCESS
+    assert net.book().balance_micros == 4_000_000
+    assert_clean(net)
 
 
 def test_who_is_unknown_is_not_looked_for_where_a_session_was_opened(net: Network) -> None:
@@ -298,7 +313,28 @@ def test_refund_information_of_another_subscriber_refunds_nothing(net: Network) 
     assert net.book().balance_micros == 990_000
 
 
-def test_without_a_word_the_newest_debit_with_enough_left_is_meant(net: Network) -> None:
+def test_a_refund_that_names_no_debit_is_refused_and_said_again_under_another_session_too(
+    net: Network,
+) -> None:
+    debit(net, 0, units=MIB, session="first")
+    debit(net, 0, units=MIB, session="second")
+    token = write_refund_information(asked(net, DIRECT_DEBITING, 0, session="first"))
+    before = everything(net)
+
+    assert refund(net, 0, units=MIB, session="r;1").code is Code.LIMIT
+    assert refund(net, 0, units=MIB, session="r;2").code is Code.LIMIT
+    assert everything(net) == before
+    assert refund(net, 0, units=MIB, session="r;1", refund=token).code is Code.SUCCESS
+    assert net.book().balance_micros == 990_000
+
+
+def newest_meant(net: Network) -> None:
+    book: Any = net.charged.book
+    book.rules = book.rules._replace(refunds_newest=True)
+
+
+def test_where_config_says_so_the_newest_debit_with_enough_left_is_meant(net: Network) -> None:
+    newest_meant(net)
     debit(net, 0, units=5 * MIB, session="older")
     debit(net, 0, units=2 * MIB, session="newer")
 
@@ -316,6 +352,8 @@ def test_a_session_id_that_debited_means_its_own_debits_and_no_others(net: Netwo
     assert refund(net, 3, units=MIB).code is Code.SUCCESS
     assert charges(net)[-1].facts == "0:e;1"
     assert refund(net, 4, units=1).code is Code.LIMIT
+    newest_meant(net)
+    assert refund(net, 5, units=1).code is Code.LIMIT
 
 
 def test_the_list_of_debits_is_short_and_the_session_id_finds_what_it_lost(net: Network) -> None:
@@ -323,6 +361,7 @@ def test_the_list_of_debits_is_short_and_the_session_id_finds_what_it_lost(net: 
     for number in range(DEBITS_LISTED_MAX):
         debit(net, number, units=1, session="many")
     keys = net.charged.parts.keys[net.partition]
+    newest_meant(net)
 
     assert net.execute("LLEN", keys.debits(net.account.profile.path)) == DEBITS_LISTED_MAX
     assert refund(net, 0, units=MIB, session="r;1").code is Code.LIMIT
