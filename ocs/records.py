@@ -6,7 +6,7 @@ Laws
 3. The first field is the record's version; a reader that does not know it stops and says so.
 
 Records travel as flat MessagePack arrays in the order of the fields below; the lines of a charge follow its other fields,
-one after the other (ocs/balance/functions/charge.lua, account.lua).
+one after the other (ocs/balance/functions/charge.lua, account.lua), then what was taken of rows, and last the correlation, where there is one.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,8 @@ class Charge(NamedTuple):
     ``member`` is the member of a shared account ("" where there is none), with what its own book has posted and holds; ``until_ms``
     where the life of the account's balance ends. A one-time event is no session's, whatever its Session-Id: it holds nothing, and its
     ``state`` is CLOSED. Of a refund all figures of what moved are negative, and ``facts`` names the debit: its number, a colon, its
-    Session-Id.
+    Session-Id. ``correlation`` is the request's CC-Correlation-Id (RFC 8506 section 8.1), octets that are no UTF-8 as surrogates; "" where it
+    had none, as in older records.
     """
 
     account: str
@@ -112,6 +113,7 @@ class Charge(NamedTuple):
     until_ms: int
     lines: tuple[Line, ...]
     parts: tuple[Taken, ...] = ()
+    correlation: str = ""
 
     @property
     def is_event(self) -> bool:
@@ -256,16 +258,20 @@ def read(fields: Sequence[Any]) -> Record:
 
 def _read_charge(fields: Sequence[Any]) -> Charge:
     # two fields before Charge's own, and behind them, where its lines and parts would stand, the number of lines
-    first = len(Charge._fields) + 1
+    first = len(Charge._fields)
     count = fields[first - 1] if len(fields) >= first else -1
     parted = first + count * _LINE_WIDTH
-    if count < 0 or len(fields) < parted or (len(fields) - parted) % _TAKEN_WIDTH:
+    if count < 0 or len(fields) < parted:
+        raise RecordError(f"a charge with {len(fields)} fields")
+    end, rest = len(fields), (len(fields) - parted) % _TAKEN_WIDTH
+    correlation = ""
+    if rest == 1 and isinstance(fields[-1], str):
+        end, correlation = end - 1, fields[-1]
+    elif rest:
         raise RecordError(f"a charge with {len(fields)} fields")
     lines = tuple(Line._make(fields[at : at + _LINE_WIDTH]) for at in range(first, parted, _LINE_WIDTH))
-    parts = tuple(
-        Taken._make(fields[at : at + _TAKEN_WIDTH]) for at in range(parted, len(fields), _TAKEN_WIDTH)
-    )
-    return Charge._make((*fields[2 : first - 1], lines, parts))
+    parts = tuple(Taken._make(fields[at : at + _TAKEN_WIDTH]) for at in range(parted, end, _TAKEN_WIDTH))
+    return Charge._make((*fields[2 : first - 1], lines, parts, correlation))
 
 
 def _read_rows(fields: Sequence[Any]) -> Rows:

@@ -248,6 +248,7 @@ def _row(entry: Entry) -> bytes:
     fields = [
         entry.at_ms, ask.kind, ask.session_id, ask.number, ask.family, ask.context, [tuple(each) for each in ask.ids],
         [tuple(each) for each in ask.services], ask.digest, ask.multiple, ask.origin_host, ask.origin_realm,
+        ask.currency, ask.correlation,
     ]  # fmt: skip
     packed: bytes = msgpack.packb(fields, unicode_errors="surrogateescape")
     return _HEAD.pack(len(packed), zlib.crc32(packed)) + packed
@@ -285,15 +286,17 @@ def _rows(octets: bytes) -> Iterator[bytes]:
 
 
 def _entry(fields: list[Any]) -> Entry:
-    at_ms, kind, session_id, number, family, context, ids, services, digest, multiple, host, realm = fields
+    at_ms, kind, session_id, number, family, context, ids, services, digest, multiple, host, realm, *more = (
+        fields
+    )
+    currency, correlation = more or (None, "")  # rows of older releases have neither
     asked = tuple(
         AskedService(key, group, identifier, _units(used), _units(wanted), _units(after))
         for key, group, identifier, used, wanted, after in services
     )
     who = tuple(SubscriberId(*each) for each in ids)
-    return Entry(
-        at_ms, Ask(kind, session_id, number, family, context, who, asked, digest, multiple, host, realm)
-    )
+    ask = Ask(kind, session_id, number, family, context, who, asked, digest, multiple, host, realm)
+    return Entry(at_ms, ask._replace(currency=currency, correlation=correlation))
 
 
 def _units(counts: list[int] | None) -> Units | None:

@@ -344,7 +344,7 @@ local function charge(keys, args)
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
   record[17], record[18], record[19], record[20], record[21], record[22] =
     session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING], book[B_UNTIL], plan[P_SERVICES]
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local own_text = own ~= book and write_book(own)
   local renewed, profile = session[S_RENEWED] and pack(session[S_RENEWED]), session[S_PROFILE]

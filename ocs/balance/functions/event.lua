@@ -169,7 +169,7 @@ local function debit(keys, args)
   check(book)
   if own ~= book then check(own) end
   event_record(record, plan, book, own, code, notes, plan[P_TARIFF], plan[P_FACTS] == ANY and '' or plan[P_FACTS])
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local outcome = head_of(plan, code, notes) .. rows
   local debited = #lines > 0
   local event = pack({ plan[P_DIGEST], plan[P_ACCOUNT], outcome, family, plan[P_TARIFF], lines })

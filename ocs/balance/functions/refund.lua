@@ -132,7 +132,7 @@ local function refund(keys, args)
   check(book)
   if own ~= book then check(own) end
   event_record(record, plan, book, own, SUCCESS, 0, debit[E_TARIFF], debit_key:match('^{[^}]*}:event:(.*)$'))
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local outcome = head_of(plan, SUCCESS, 0) .. rows
   local event = pack({ plan[P_DIGEST], plan[P_ACCOUNT], outcome, family, debit[E_TARIFF], {} })
   local debit_text, record_text, life, id = pack(debit), pack(record), life_of(event_ms), stream_id(part)
