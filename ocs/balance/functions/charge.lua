@@ -298,6 +298,11 @@ local function tells(plan)
   return plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])[Q_TELLS] == 1
 end
 
+-- An outcome, with what the account has available behind it where the plan asks for it.
+local function with_told(outcome, book, plan)
+  return tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
+end
+
 -- A repeated request's reply, with what the account has available now where the plan asks for it.
 local function with_available(reply, book_text, plan)
   if reply[1] == SUCCESS and book_text and tells(plan) then reply[4] = available_of(read_book(book_text)) end
@@ -351,7 +356,7 @@ local function charge(keys, args)
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
   local first_text, row = renewed or record_text, (index or life) and open_row(session, sid)
-  local told = tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
+  local told = with_told(outcome, book, plan)
 
   call('XADD', keys[5], id, 'r', first_text)
   if renewed then
