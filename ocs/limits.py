@@ -16,6 +16,10 @@ micro-unit, or zeros. Beyond: 5004 with Failed-AVP, nothing is charged."""
 GRANT_MICROS_MAX = 10**12
 """Largest amount, and largest amount a second, that settings may say of grants in money: a million. Beyond: a fault of the settings."""
 
+CORRELATION_OCTETS_MAX = 128
+"""Length of a CC-Correlation-Id that is kept in the request's record (an ICID or a UUID stays below 64). Beyond: it is not kept, and changes
+nothing."""
+
 SERVICE_NAMES_KEPT_MAX = 4_096
 """Services (rating groups and identifiers) whose encoded name a worker remembers. Beyond: all are forgotten and encoded again."""
 

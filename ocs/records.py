@@ -6,11 +6,12 @@ Laws
 3. The first field is the record's version; a reader that does not know it stops and says so.
 
 Records travel as flat MessagePack arrays in the order of the fields below; the lines of a charge follow its other fields,
-one after the other (ocs/balance/functions/charge.lua, account.lua).
+one after the other (ocs/balance/functions/charge.lua, account.lua), then what was taken of rows, and last the correlation, where there is one.
 """
 
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 VERSION = 4
@@ -88,7 +89,8 @@ class Charge(NamedTuple):
     ``member`` is the member of a shared account ("" where there is none), with what its own book has posted and holds; ``until_ms``
     where the life of the account's balance ends. A one-time event is no session's, whatever its Session-Id: it holds nothing, and its
     ``state`` is CLOSED. Of a refund all figures of what moved are negative, and ``facts`` names the debit: its number, a colon, its
-    Session-Id.
+    Session-Id. ``correlation`` is the request's CC-Correlation-Id (RFC 8506 section 8.1), octets that are no UTF-8 as surrogates; "" where it
+    had none, as in older records.
     """
 
     account: str
@@ -112,6 +114,7 @@ class Charge(NamedTuple):
     until_ms: int
     lines: tuple[Line, ...]
     parts: tuple[Taken, ...] = ()
+    correlation: str = ""
 
     @property
     def is_event(self) -> bool:
@@ -261,7 +264,7 @@ def read(fields: Any) -> Record:
 
 def _types(shape: Any) -> tuple[type, ...]:
     """Return the types of the fields that a shape has in every record: those before the rows of a list."""
-    return tuple(kind for kind in shape.__annotations__.values() if kind in {int, str})
+    return tuple(takewhile(lambda kind: kind in {int, str}, shape.__annotations__.values()))
 
 
 def _hold(shape: Any, fields: Sequence[Any], types: tuple[type, ...]) -> None:
@@ -281,13 +284,19 @@ def _rows(shape: Any, fields: Sequence[Any]) -> tuple[Any, ...]:
 
 def _read_charge(fields: Sequence[Any]) -> Charge:
     # two fields before Charge's own, and behind them, where its lines and parts would stand, the number of lines
-    first = len(Charge._fields) + 1
+    first = len(Charge._fields)
     count = _count(fields, first)
     parted = first + count * _LINE_WIDTH
-    if count < 0 or len(fields) < parted or (len(fields) - parted) % _TAKEN_WIDTH:
+    if count < 0 or len(fields) < parted:
+        raise RecordError(f"a charge with {len(fields)} fields")
+    end, rest = len(fields), (len(fields) - parted) % _TAKEN_WIDTH
+    correlation = ""
+    if rest == 1 and isinstance(fields[-1], str):
+        end, correlation = end - 1, fields[-1]
+    elif rest:
         raise RecordError(f"a charge with {len(fields)} fields")
     lines = _rows(Line, fields[first:parted])
-    return Charge._make((*fields[2 : first - 1], lines, _rows(Taken, fields[parted:])))
+    return Charge._make((*fields[2 : first - 1], lines, _rows(Taken, fields[parted:end]), correlation))
 
 
 def _read_rows(fields: Sequence[Any]) -> Rows:

@@ -19,6 +19,7 @@ from ocs.limits import PLANS_PER_REQUEST_MAX
 from ocs.outcomes import Code, Note
 from ocs.rating.currencies import numeric
 from ocs.rating.tariff import Tariff
+from ocs.units import Unit
 
 if TYPE_CHECKING:
     from ocs.balance.book import Book
@@ -359,7 +360,9 @@ class Charging:
         elif kept == Code.SUCCESS and self._ask.kind == TERMINATION and not notes & _REPLAY:
             self._let_where_go()
         more = None
-        if made is not None and (self._book.rules.tells or made.in_money) and self._profile is not None:
+        # what is repeated may have been granted by a version of the tariff that the plan is not of
+        in_money = made is not None and (made.in_money or (notes & _REPLAY and _has_money(services)))
+        if made is not None and (self._book.rules.tells or in_money) and self._profile is not None:
             # the calendar of a test is ahead of the client's clock
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
             more = More(made.looked_at, available_micros, self._profile.currency, edges_s)
@@ -448,6 +451,10 @@ class Charging:
         told = {"message": "a request met a defect of ours", "exception": error}
         asyncio.get_running_loop().call_exception_handler(told)
         self._end(Code.EPOCH)
+
+
+def _has_money(services: tuple[ServiceOutcome, ...]) -> bool:
+    return any(each.unit == Unit.MONEY for each in services)
 
 
 def _ignore(_reply: Any) -> None:

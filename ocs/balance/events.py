@@ -15,7 +15,7 @@ from ocs.balance.plan_text import pack_plan, read_outcome
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, REFUND_ACCOUNT, Ask
 from ocs.charging.event import Debited, concluded, event_plan, read_refund_information
-from ocs.charging.outcome import Charged, Cost, Outcome
+from ocs.charging.outcome import Charged, Cost, More, Outcome
 from ocs.charging.plan import Profile
 from ocs.limits import (
     DEBIT_KEPT_MS,
@@ -71,7 +71,10 @@ class Event(Charging):
         renewed = renewal(profile, wallet, now_ms) if due and wallet is not None else b""
         own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = event_plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, wallet, own)
-        body = pack_plan(ask, profile, profile.path, now_ms, now_ms, part.offset_ms, key, made, renewed)
+        told = packed(1) if book.rules.tells_balance and ask.family is not None else b""  # plan.lua, Q_TELLS
+        body = pack_plan(
+            ask, profile, profile.path, now_ms, now_ms, part.offset_ms, key, made, renewed, told=told
+        )
         name, keys, *more = self._call(profile)
         prefix = book.parts.keys[profile.partition]
         command = pack("FCALL", function(name), str(len(keys)), *keys, part.text, body, *more)
@@ -147,17 +150,19 @@ class Event(Charging):
 
     def _finish(self, reply: Any) -> None:
         code, text, notes, *costs = reply
-        if text:
-            self._decided(text, notes, costs)
+        if text:  # costs are pairs; behind them stands what the account has available, where the plan asked
+            self._decided(text, notes, costs.pop() if len(costs) % 2 else None, costs)
         else:
             charged = Charged("") if code == Code.LIMIT else None  # what a refund asks back is not there
             self._done_with(Outcome(Code(code), Note(notes), (), charged))
 
-    def _decided(self, text: bytes, notes: Any, costs: Any = None) -> None:
+    def _decided(self, text: bytes, notes: Any, available_micros: int | None, costs: Any = ()) -> None:
         code, services = read_outcome(text)
         self._let_know(notes)
         assert self._profile is not None
-        costs = costs or ()  # an enquiry's
         told = tuple(Cost(money, units) for money, units in zip(costs[::2], costs[1::2], strict=True))
-        charged = Charged(self._profile.currency, (), told)
-        self._done_with(concluded(self._ask, Code(code), Note(notes), services, charged))
+        currency = self._profile.currency
+        outcome = concluded(self._ask, Code(code), Note(notes), services, Charged(currency, (), told))
+        if available_micros is not None:
+            outcome = outcome._replace(more=More(available_micros=available_micros, currency=currency))
+        self._done_with(outcome)

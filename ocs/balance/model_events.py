@@ -361,7 +361,7 @@ def _record(
     return Charge(
         account.name, account.next(), now_ms, now_ms, ask.session_id, ask.kind, ask.number, code, notes, tariff,
         *account.money, SessionState.CLOSED, facts, member, posted_micros, pending_micros, account.until_ms, tuple(lines),
-        tuple(parts),
+        tuple(parts), ask.correlation,
     )  # fmt: skip
 
 

@@ -369,6 +369,7 @@ class Request:
             own_posted_micros=posted_micros,
             own_pending_micros=pending_micros,
             until_ms=account.until_ms,
+            correlation=ask.correlation,
             parts=tuple(
                 Taken(line, each.source.own, each.source.kind, each.source.id, each.source.start_ms, each.taken, each.used_after)
                 for line, row in enumerate(self.rows, 1)

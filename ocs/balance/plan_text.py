@@ -10,7 +10,7 @@ from ocs.charging.outcome import ServiceOutcome
 from ocs.charging.plan import Plan, Profile
 from ocs.limits import SKEW_MS_MAX
 
-PLAN_FIXED = 26
+PLAN_FIXED = 27
 """Values of a plan before its ladders (plan.lua)."""
 PLAN_LAYOUT = 6
 """First value of a plan; below 128, because the library reads a plan from behind it (words.lua, read_array)."""
@@ -50,7 +50,7 @@ def pack_plan(
             at_ms, via, ask.session_id, rules, len(ladders), len(ask.services),
             before, facts, profile.account, profile.member, PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1,
             first_ms, grace_ms, renewed, following,
-            told, *ladders, *services, *pieces, *sources,
+            told, ask.correlation, *ladders, *services, *pieces, *sources,
         ]
     )  # fmt: skip
 

@@ -259,6 +259,7 @@ def _row(entry: Entry) -> bytes:
     fields = [
         entry.at_ms, ask.kind, ask.session_id, ask.number, ask.family, ask.context, [tuple(each) for each in ask.ids],
         [tuple(each) for each in ask.services], ask.digest, ask.multiple, ask.origin_host, ask.origin_realm,
+        ask.currency, ask.correlation,
     ]  # fmt: skip
     packed: bytes = msgpack.packb(fields, unicode_errors="surrogateescape")
     return _HEAD.pack(len(packed), zlib.crc32(packed)) + packed
@@ -296,22 +297,29 @@ def _rows(octets: bytes) -> Iterator[bytes]:
 
 
 _TYPES: Final = (int, int, str, int, (str, NoneType), str, list, list, int, bool, str, str)
+_LATER_TYPES: Final = ((int, NoneType), str)
 _SERVICE_TYPES: Final = (str, (int, NoneType), (int, NoneType))
 
 
 def _entry(fields: Any) -> Entry:
-    """Make an entry of a row; raises ValueError and TypeError for one that this release did not write."""
-    _hold(fields, _TYPES)
-    at_ms, kind, session_id, number, family, context, ids, services, digest, multiple, host, realm = fields
+    """Make an entry of a row; raises ValueError and TypeError for one that no release wrote."""
+    if not isinstance(fields, list):
+        raise TypeError("no row of fields")
+    later = fields[len(_TYPES) :] or (None, "")  # rows of older releases have neither
+    _hold(fields[: len(_TYPES)], _TYPES)
+    _hold(later, _LATER_TYPES)
+    at_ms, kind, session_id, number, family, context, ids, services, digest, multiple, host, realm = fields[
+        : len(_TYPES)
+    ]
     if kind != TERMINATION:
         raise ValueError("no termination")
     asked = tuple(_service(*each) for each in services)
     who = tuple(SubscriberId(*each) for each in ids)
     for each in who:
         _hold(each, (str, str))
-    return Entry(
-        at_ms, Ask(kind, session_id, number, family, context, who, asked, digest, multiple, host, realm)
-    )
+    ask = Ask(kind, session_id, number, family, context, who, asked, digest, multiple, host, realm)
+    currency, correlation = later
+    return Entry(at_ms, ask._replace(currency=currency, correlation=correlation))
 
 
 def _service(key: Any, group: Any, identifier: Any, used: Any, wanted: Any, after: Any) -> AskedService:

@@ -76,6 +76,8 @@ class Ask(NamedTuple):
     ``event`` is what an event is about, None for requests of sessions; each of an event's services asks, and reports nothing.
     ``currency`` is the number of the currency that its units in money are in (ISO 4217), 0 where they name none: the account's, which alone
     is understood. None: it has no units in money.
+    ``correlation`` is its CC-Correlation-Id (RFC 8506 section 8.1), octets that are no UTF-8 as surrogates; "" where it has none, or too long a one.
+    It is no content: what is correlated moves no money.
     """
 
     kind: int
@@ -92,6 +94,7 @@ class Ask(NamedTuple):
     information: Mapping[str, Any] | None = None
     event: Event | None = None
     currency: int | None = None
+    correlation: str = ""
 
 
 _FINAL = 2
@@ -150,6 +153,7 @@ def _ask(avps: dict[str, Any]) -> Ask:
         avps.get("Service-Information"),
         None,
         one_currency(currencies) if currencies else None,
+        _correlation(avps["CC-Correlation-Id"]) if "CC-Correlation-Id" in avps else "",
     )
 
 
@@ -200,7 +204,12 @@ def _event(avps: dict[str, Any]) -> Ask:
         avps.get("Service-Information"),
         event,
         one_currency(currencies) if currencies else None,
+        _correlation(avps["CC-Correlation-Id"]) if "CC-Correlation-Id" in avps else "",
     )
+
+
+def _correlation(octets: bytes) -> str:
+    return octets.decode(errors="surrogateescape") if len(octets) <= limits.CORRELATION_OCTETS_MAX else ""
 
 
 def _refund_information(groups: Iterable[Mapping[str, Any]]) -> bytes:

@@ -315,6 +315,7 @@ class Pair:
             "gw",
             "example.org",
             information,
+            correlation=f"icid-{number}" if number % 3 else "",
             currency=0 if any(_is_money(each) for each in services) else None,
         )
 

@@ -299,6 +299,11 @@ local function tells(plan)
   return plan[P_QUOTA] ~= '' and array_of(plan[P_QUOTA])[Q_TELLS] == 1
 end
 
+-- An outcome, with what the account has available behind it where the plan asks for it.
+local function with_told(outcome, book, plan)
+  return tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
+end
+
 -- A repeated request's reply, with what the account has available now where the plan asks for it.
 local function with_available(reply, book_text, plan)
   if reply[1] == SUCCESS and book_text and tells(plan) then reply[4] = available_of(read_book(book_text)) end
@@ -345,14 +350,14 @@ local function charge(keys, args)
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
   record[17], record[18], record[19], record[20], record[21], record[22] =
     session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING], book[B_UNTIL], plan[P_SERVICES]
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local own_text = own ~= book and write_book(own)
   local renewed, profile = session[S_RENEWED] and pack(session[S_RENEWED]), session[S_PROFILE]
   local id, sid, due = stream_id(part), plan[P_SID], index and format('%.0f', session[S_DUE])
   local life = state ~= OPEN and life_of(rules[RULE_TOMBSTONE])
   local first_text, row = renewed or record_text, (index or life) and open_row(session, sid)
-  local told = tells(plan) and outcome .. struct_pack('<d', available_of(book)) or outcome
+  local told = with_told(outcome, book, plan)
 
   call('XADD', keys[5], id, 'r', first_text)
   if renewed then

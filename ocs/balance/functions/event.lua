@@ -156,7 +156,7 @@ local function debit(keys, args)
   local name, family, event_ms, debit_ms, last = values_of(cmsgpack.unpack(args[3]))
   local kept = keys[7] and call('MGET', keys[1], keys[3], keys[2], keys[7]) or call('MGET', keys[1], keys[3], keys[2])
   local reply, book, own = look_at_event(kept, plan, part, keys[5])
-  if reply then return reply end
+  if reply then return with_available(reply, kept[3], plan) end
   local record, taken, notes = new_record(plan[P_SERVICES]), {}, 0
   local renewed, profile
   if plan[P_RENEWAL] ~= '' then
@@ -170,13 +170,14 @@ local function debit(keys, args)
   check(book)
   if own ~= book then check(own) end
   event_record(record, plan, book, own, code, notes, plan[P_TARIFF], plan[P_FACTS] == ANY and '' or plan[P_FACTS])
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local outcome = head_of(plan, code, notes) .. rows
   local debited = #lines > 0
   local event = pack({ plan[P_DIGEST], plan[P_ACCOUNT], outcome, family, plan[P_TARIFF], lines })
   local life, list_life, last_text = life_of(debited and debit_ms or event_ms), life_of(debit_ms), format('%.0f', last)
   local record_text, book_text, own_text = pack(record), write_book(book), own ~= book and write_book(own)
   local first_text, id = renewed and pack(renewed) or record_text, stream_id(part)
+  local told = with_told(outcome, book, plan)
 
   call('XADD', keys[4], id, 'r', first_text)
   if renewed then
@@ -190,23 +191,25 @@ local function debit(keys, args)
     call('PEXPIRE', keys[6], list_life)
   end
   if own_text then call('MSET', keys[2], book_text, keys[7], own_text) else call('SET', keys[2], book_text) end
-  return outcome
+  return told
 end
 
 -- enquire: what an event would cost, or (with credit counted) whether it could be paid; moves nothing. KEYS: part, book, profile, the
--- member's own book (if any). The outcome, and for each service what it would cost in money and the units that allowances would have.
+-- member's own book (if any). The outcome, and for each service what it would cost in money and the units that allowances would have; then, where the
+-- plan asks for it, what the account has available.
 local function enquire(keys, args)
   if not call then fetch() end
   local plan, credit = read_plan(args[2]), args[3] == '1'
   local found = keys[4] and call('MGET', keys[1], keys[2], keys[4]) or call('MGET', keys[1], keys[2])
   local reply, book, own = look_at_event({ found[1], false, found[2], found[3] }, plan, args[1], keys[3])
   if reply then return reply end
-  local taken = {}
+  local taken, available = {}, available_of(book)
   if plan[P_RENEWAL] ~= '' then
     local before = { book[B_POSTED], book[B_PENDING], own[B_POSTED], own[B_PENDING] }
     renewal(plan[P_RENEWAL], plan, book, own, before, taken, plan[P_NOW], plan[P_AT])
   end
   local rows, code, _, costs = debit_all(plan, book, own, {}, taken, credit)
+  if tells(plan) then costs[#costs + 1] = available end
   return { SUCCESS, head_of(plan, code, 0) .. rows, 0, values_of(costs) }
 end
 

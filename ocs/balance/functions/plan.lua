@@ -7,11 +7,13 @@
 -- used of a unit is at plan[a + A_USED + unit] (below 0: nothing was told). P_ACCOUNT names the account and its member, if any
 -- (session.lua, S_ACCOUNT), P_PAYER and P_MEMBER each. A_ORDER of the n-th service is the place of the one that is served n-th.
 -- P_NEXT is the key of the tariff that the session goes on with (ocs/charging/switch.py), '' where it stays on P_TARIFF.
+-- P_CORRELATION is the request's CC-Correlation-Id, kept in its record behind all else, where it has one.
 -- P_QUOTA is '' where config says nothing of quota (ocs/charging/quota.py), else an array as text: Q_TELLS, and Q_WIDTH values for each service.
 local P_NOW, P_OFFSET, P_SKEW, P_KIND, P_NUMBER, P_DIGEST, P_ACCOUNT, P_VERSION, P_TARIFF, P_AT = 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local P_ROUTE, P_SID, P_RULES, P_LADDERS, P_SERVICES, P_BEFORE, P_FACTS = 12, 13, 14, 15, 16, 17, 18
 local P_PAYER, P_MEMBER, P_SOURCES, P_FIRST, P_GRACE, P_RENEWAL, P_NEXT, P_QUOTA = 19, 20, 21, 22, 23, 24, 25, 26
-local PLAN_FIXED = 26
+local P_CORRELATION = 27
+local PLAN_FIXED = 27
 local A_KEY, A_REFUSAL, A_UNIT, A_USED, A_WANTS, A_VALIDITY, A_RATE, A_LADDER, A_PIECES = 1, 2, 3, 3, 8, 9, 10, 11, 12
 local A_EARLIER, A_MARK, A_CLOSES, A_ALWAYS, A_SOURCES, A_ORDER, A_GRANTED = 13, 14, 15, 16, 17, 18, 19
 local A_WIDTH = 19
@@ -34,6 +36,12 @@ local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RU
 local LINE_KEY, LINE_UNIT, LINE_CODE, LINE_UNITS, LINE_ODD, LINE_POSITION, LINE_AMOUNT = 1, 2, 3, 4, 5, 6, 7
 local LINE_POSTED, LINE_GRANT, LINE_HOLD, LINE_RATE, LINE_PRICED, LINE_ALLOWANCE = 8, 9, 10, 11, 12, 13
 local LINE_WIDTH, CHARGE_FIXED = 13, 22
+
+-- What moved on rows, and the correlation, behind the lines of a record.
+local function end_record(record, taken, plan)
+  for i = 1, #taken do record[#record + 1] = taken[i] end
+  if plan[P_CORRELATION] ~= '' then record[#record + 1] = plan[P_CORRELATION] end
+end
 
 local function read_plan(text)
   local plan = read_array(text)

@@ -121,7 +121,7 @@ local function refund(keys, args)
   local member = plan[P_MEMBER] ~= ''
   local kept = member and call('MGET', keys[1], keys[3], keys[2], keys[6]) or call('MGET', keys[1], keys[3], keys[2])
   local reply, book, own = look_at_event(kept, plan, part, keys[5])
-  if reply then return reply end
+  if reply then return with_available(reply, kept[3], plan) end
   local first = member and 7 or 6
   local texts = keys[first] and call('MGET', values_of(keys, first)) or {}
   local debit, place = find_debit(texts, named, plan, family)
@@ -132,17 +132,18 @@ local function refund(keys, args)
   check(book)
   if own ~= book then check(own) end
   event_record(record, plan, book, own, SUCCESS, 0, debit[E_TARIFF], debit_key:match('^{[^}]*}:event:(.*)$'))
-  for i = 1, #taken do record[#record + 1] = taken[i] end
+  end_record(record, taken, plan)
   local outcome = head_of(plan, SUCCESS, 0) .. rows
   local event = pack({ plan[P_DIGEST], plan[P_ACCOUNT], outcome, family, debit[E_TARIFF], {} })
   local debit_text, record_text, life, id = pack(debit), pack(record), life_of(event_ms), stream_id(part)
   local book_text, own_text = write_book(book), own ~= book and write_book(own)
+  local told = with_told(outcome, book, plan)
 
   call('XADD', keys[4], id, 'r', record_text)
   call('SET', debit_key, debit_text, 'KEEPTTL')
   call('SET', keys[3], event, 'PX', life)
   if own_text then call('MSET', keys[2], book_text, keys[6], own_text) else call('SET', keys[2], book_text) end
-  return outcome
+  return told
 end
 
 redis.register_function('refund_VERSION', refund)

@@ -219,6 +219,19 @@ def test_a_worker_that_starts_again_charges_what_its_predecessor_kept_and_writes
     asyncio.run(run())
 
 
+def test_a_currency_and_a_correlation_are_kept_too_and_older_rows_have_neither(tmp_path: Path) -> None:
+    """What is in another currency than the account's must not be charged when the store is back."""
+    file = tmp_path / "w-1.spool"
+    one = Entry(NOW_MS, ended("a")._replace(currency=840, correlation="icid\udcff"))
+    older = msgpack.unpackb(spooling._row(Entry(NOW_MS, ended("b")))[8:], unicode_errors="surrogateescape")[
+        :12
+    ]
+    packed = msgpack.packb(older, unicode_errors="surrogateescape")
+    row = spooling._HEAD.pack(len(packed), zlib.crc32(packed)) + packed
+    file.write_bytes(spooling._row(one) + row)
+    assert read(file) == Read([one, Entry(NOW_MS, ended("b"))], 0)
+
+
 @pytest.mark.parametrize("cut", [1, 8, 9, 30])
 def test_a_torn_end_was_never_acknowledged(tmp_path: Path, cut: int) -> None:
     async def run() -> None:

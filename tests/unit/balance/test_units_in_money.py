@@ -18,9 +18,10 @@ from ocs.charging.ask import (
 )
 from ocs.diameter.writers import encode_avps
 from ocs.rating.products import Catalogue
+from ocs.rating.tariff import read_tariff
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
-from tests.unit.balance.quota_scene import CENT, MIB, Gateway, only, written
+from tests.unit.balance.quota_scene import CENT, CONFIG, MIB, Gateway, only, written
 from tests.unit.charging.ccr import octets, service, services
 
 EURO, DOLLAR = 978, 840
@@ -309,6 +310,16 @@ def test_a_repeated_request_of_a_session_gets_its_money_again(shop: Gateway) -> 
     shop.charged.book.known.clear()
     again = shop.begin(service(SHOP, requested=money(300)))
     assert granted(first) == granted(again)
+    assert left(shop) == (1_000, 300)
+
+
+def test_a_repeated_request_gets_its_money_again_though_the_tariff_sells_none_by_now(shop: Gateway) -> None:
+    first = shop.begin(service(SHOP, requested=money(300)))
+    text = (CONFIG / "tariffs" / "content.yaml").read_text()
+    later = text.replace("version: 1", "version: 2").replace("[700]", "[701]")
+    shop.charged.book.tariffs.add([read_tariff(later, "later.yaml")])
+    shop.charged.book.known.clear()
+    assert granted(shop.begin(service(SHOP, requested=money(300)))) == granted(first) == (3, 0, EURO)
     assert left(shop) == (1_000, 300)
 
 

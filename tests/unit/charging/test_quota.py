@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ocs.charging import quota
-from ocs.charging.ask import INITIAL, UPDATE, AskedService, Units, ask
+from ocs.charging.ask import UPDATE, AskedService, Units, ask
 from ocs.charging.quota_text import QuotaText, threshold
 from ocs.diameter.writers import encode_avps
 from ocs.settings import SettingsFault, load
@@ -145,8 +145,3 @@ def test_no_reporting_reason_is_an_error_and_only_final_ends(reason: int) -> Non
         ccr(UPDATE, 1, **services(service(requested={}, used=octets(5) | {"Reporting-Reason": reason})))
     )
     assert inside.services == asked.services
-
-
-def test_a_correlation_id_is_accepted_and_changes_nothing() -> None:
-    one = services(service(requested={}))
-    assert ask(ccr(INITIAL, CC_Correlation_Id=b"\x00any", **one)) == ask(ccr(INITIAL, **one))
