@@ -214,6 +214,9 @@ STRANGERS_PER_WORKER_MAX = 256
 INFLIGHT_PER_WORKER_MAX = 8_000
 """Requests under way in one worker: half of what its link to the store lets wait. Beyond: 3004 at once."""
 
+CLIENTS_KNOWN_MAX = 4_096
+"""Origin-Hosts whose client profile a worker remembers. Beyond: it forgets them, and looks again."""
+
 UPDATE_SHARE = 8
 """An eighth more than each in-flight bound is for updates: whoever is served already is refused after whoever comes anew."""
 

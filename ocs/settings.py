@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +38,7 @@ from pydantic_settings import (
 )
 
 from ocs.charging.quota_text import OWN_UNIT, QuotaText
+from ocs.diameter.client_text import KNOWN_CLIENTS, ClientText, ProfileName, with_known_clients
 
 PREFIX = "OCS_"
 LEVEL = "__"
@@ -148,6 +149,7 @@ class AllowedPeer(Section):
     origin_realm: IdentityOrAny = "*"
     address: Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
     tls_required: bool = False
+    profile: str = ""
 
 
 def _loopback_peers() -> tuple[AllowedPeer, ...]:
@@ -176,6 +178,17 @@ class Diameter(Section):
     peers: Annotated[tuple[AllowedPeer, ...], Field(max_length=10_000)] = Field(
         default_factory=_loopback_peers
     )
+    profiles: Annotated[
+        dict[ProfileName, ClientText], BeforeValidator(with_known_clients), Field(max_length=100)
+    ] = KNOWN_CLIENTS
+
+    @model_validator(mode="after")
+    def _profiles_are_there(self) -> Self:
+        for place, peer in enumerate(self.peers):
+            if peer.profile and peer.profile not in self.profiles:
+                known = ", ".join(sorted(self.profiles))
+                raise ValueError(f"peers[{place}].profile is {peer.profile!r}; known are {known}")
+        return self
 
 
 class Http(Section):
@@ -460,8 +473,12 @@ def _nearest(key: Key) -> str:
     for name in key[:-1]:
         if name.isdecimal():
             continue
+        if get_origin(model) is dict:
+            model = get_args(model)[1]  # the name is whoever's choice
+            continue
         field = model.model_fields.get(name) if hasattr(model, "model_fields") else None
-        model = next(iter(get_args(field.annotation)), field.annotation) if field else None
+        of_many = field is not None and get_origin(field.annotation) is tuple
+        model = get_args(field.annotation)[0] if field and of_many else field.annotation if field else None
     known = sorted(getattr(model, "model_fields", None) or Settings.model_fields)
     close = difflib.get_close_matches(key[-1], known, n=1)
     return f"did you mean {close[0]}?" if close else f"known here are {', '.join(known)}"

@@ -149,6 +149,10 @@ class Peer(Connection):
         """Take leave of the peer with a DPR and its Disconnect-Cause (RFC 6733 section 5.4); before open, just close."""
         self._fire(PeerEvent.STOP, Occasion(now_ms, self, f"we disconnect, cause {cause}", cause=cause))
 
+    def hang_up(self, now_ms: int) -> None:
+        """Take leave of the peer by closing, without a DPR: RFC 6733 section 5.4 asks for one, but some clients never come back after it."""
+        self._lose("we hang up", now_ms)
+
     def send(self, data: bytes) -> None:
         """Let an application message go out; dropped and counted when the connection is not open."""
         if self._hot:

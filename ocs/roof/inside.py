@@ -53,6 +53,7 @@ from ocs.server.channel import Start, StartFault
 from ocs.server.counters import JOB_PASSED, JOBS, Counters
 from ocs.server.desk import Bounds
 from ocs.server.keeper import KeeperParts
+from ocs.server.profiles import ClientProfile
 from ocs.server.secure import TlsFiles
 from ocs.server.worker import WorkerConfig, WorkerParts
 from ocs.settings import Layers, Settings, SettingsFault
@@ -158,7 +159,7 @@ def worker_config(start: Start, settings: Settings) -> WorkerConfig:
         diameter.watchdog_s * 1000,
     )
     allow = tuple(
-        AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required)
+        AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required, each.profile)
         for each in diameter.peers
     )
     return WorkerConfig(
@@ -171,6 +172,23 @@ def worker_config(start: Start, settings: Settings) -> WorkerConfig:
         drain_s=settings.server.drain_s,
         number=start.number,
         reauthorise_per_s=diameter.reauthorise_per_s,
+        profiles=profiles_of(settings),
+    )
+
+
+def profiles_of(settings: Settings) -> tuple[ClientProfile, ...]:
+    """Build the profiles of clients."""
+    return tuple(
+        ClientProfile(
+            name,
+            each.origin_hosts,
+            each.reauthorise,
+            each.abort,
+            each.vendor_avps,
+            each.farewell == "disconnect",
+            each.restart == "ends_sessions",
+        )
+        for name, each in settings.diameter.profiles.items()
     )
 
 
@@ -273,6 +291,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
             keepers.store, address, channel, receive, f"{config.name}-orders"
         ),
         is_emergency=lambda information: is_emergency(information, plans),
+        plain_answers=answers_of(settings, vendor=False),
     )
     return config, parts
 

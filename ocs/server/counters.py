@@ -94,9 +94,10 @@ _STORE_BOUNDS: Final = (
 SERVER_REQUESTS: Final = ("RAR", "ASR")
 SERVER_REQUEST_EVENTS: Final = (
     "sent", "success", "unknown_session", "undelivered", "refused", "unreadable", "silent", "lost", "unreachable", "shed",
+    "withheld",
 )  # fmt: skip
 """What becomes of a request of ours: sent; then one of the answers, none in time, or its connection lost; or not sent, since no
-connection leads there or too many wait."""
+connection leads there, too many wait, or the client's profile says that it is of no use there (withheld)."""
 
 JOB_FAULTS: Final = "ocs_job_faults_total"
 JOB_PASSED: Final = "ocs_job_passed_ms"

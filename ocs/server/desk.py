@@ -12,6 +12,7 @@ from ocs.diameter.message import Header, Message
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
 from ocs.server.log import SparingLog
+from ocs.server.profiles import Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 
@@ -64,7 +65,8 @@ class Desk(NamedTuple):
     codec: Codec
     ask: Callable[[Message], Ask]
     book: Book
-    answers: Answers
+    writers: Writers
+    profiles: Profiles
     admission: Admission
     tally: Tally
     requester: Requester

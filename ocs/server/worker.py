@@ -32,6 +32,7 @@ from ocs.server.connection import Connection, Roll
 from ocs.server.counters import ACTIONS, PEER_STATES, STORE_EVENTS, Counters
 from ocs.server.desk import Answers, Book, Bounds, Desk
 from ocs.server.log import Log, SparingLog
+from ocs.server.profiles import ClientProfile, Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.secure import TlsFiles, context
 from ocs.server.tally import Tally
@@ -59,6 +60,7 @@ class WorkerConfig:
     drain_s: float = 10.0
     number: int = 0  # among the server's workers
     reauthorise_per_s: int = limits.REAUTHORISE_PER_S
+    profiles: tuple[ClientProfile, ...] = ()
 
 
 async def _nothing() -> None:
@@ -83,7 +85,8 @@ class WorkerParts(NamedTuple):
 
     `events` gives the book's running counts of one-time events by Requested-Action and Result-Code, `store_events` those by
     counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many terminations wait on disk for the store. `listen` hears
-    a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information.
+    a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information. `plain_answers` writes
+    answers without AVPs of 3GPP, for clients whose profile says so.
     """
 
     book: Book
@@ -97,6 +100,7 @@ class WorkerParts(NamedTuple):
     now_us: Callable[[], int] = micros
     listen: Callable[[str, Callable[[bytes], None]], Awaitable[None]] = _hear_nothing
     is_emergency: Callable[[Mapping[str, Any]], bool] = is_emergency
+    plain_answers: Answers | None = None
 
 
 BuildWorker = Callable[[Start, Counters], Awaitable[tuple[WorkerConfig, WorkerParts]]]
@@ -139,7 +143,8 @@ class Worker:
             codec=self._codec,
             ask=read_ask,
             book=parts.book,
-            answers=parts.answers,
+            writers=Writers(parts.answers, parts.plain_answers or parts.answers),
+            profiles=Profiles(config.profiles),
             admission=self._admission,
             tally=self._tally,
             requester=self._requester,

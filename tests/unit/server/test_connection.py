@@ -15,6 +15,7 @@ from ocs.server.connection import Connection, Roll
 from ocs.server.counters import Counters
 from ocs.server.desk import Bounds, Desk
 from ocs.server.log import SparingLog
+from ocs.server.profiles import Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 from tests.serving import LOCAL, LOOPBACK, Client, GrantingBook, answer_writer
@@ -65,7 +66,8 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         codec=Codec(),
         ask=ask,
         book=book,
-        answers=answer_writer(),
+        writers=Writers(answer_writer(), answer_writer()),
+        profiles=Profiles(),
         admission=Admission(10_000, 10_000),
         tally=tally,
         requester=Requester(LOCAL, 0, tally, sparing, lambda: 1_000_000, lambda: 1),
