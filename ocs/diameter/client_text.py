@@ -28,9 +28,8 @@ class ClientText(BaseModel):
 
 
 KNOWN_CLIENTS: Final = {
-    "open5gs": ClientText(
-        reauthorise=False, abort=False
-    ),  # answers a RAR and does nothing, an ASR with 5005 (CLIENTS 24)
+    # answers a RAR and does nothing, an ASR with 5005 (CLIENTS 24); keeps no session over a restart, and its CER says when it began
+    "open5gs": ClientText(reauthorise=False, abort=False, restart="ends_sessions"),
     "kamailio": ClientText(reauthorise=False, abort=False),  # answers neither (CLIENTS 24)
     "freediameter": ClientText(),
     "python-diameter": ClientText(farewell="close"),  # stays away after a DPR, whatever its cause says

@@ -56,6 +56,7 @@ from ocs.server.keeper import KeeperParts
 from ocs.server.profiles import ClientProfile
 from ocs.server.secure import TlsFiles
 from ocs.server.worker import WorkerConfig, WorkerParts
+from ocs.sessions.restarts import ClientStates
 from ocs.settings import Layers, Settings, SettingsFault
 
 FIRMWARE_REVISION = 1
@@ -267,13 +268,16 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         keepers.clock,
         lambda why: logger.error("the spool of terminations", why=why),
     )
+    states = ClientStates(keepers.parts, keepers.clock)
     owner.tidy()
     spooling = asyncio.create_task(spool.keep_up(owner.takes))
+    stating = asyncio.create_task(states.keep_up())
 
     async def close() -> None:
-        for each in (learning, telling, spooling):
+        tasks = (learning, telling, spooling, stating)
+        for each in tasks:
             each.cancel()
-        await asyncio.gather(learning, telling, spooling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await keepers.store.close()
         owner.close()
 
@@ -292,6 +296,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         ),
         is_emergency=lambda information: is_emergency(information, plans),
         plain_answers=answers_of(settings, vendor=False),
+        say_state=states.say,
     )
     return config, parts
 
@@ -329,7 +334,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
-    from ocs.roof.jobs import jobs_of, library_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = start.handed
@@ -361,6 +366,10 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         "switch": switch_job(keepers, tariffs),
         "libraries": library_job(keepers),
     }
+    named = {each.profile for each in settings.diameter.peers}
+    used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
+    if any(each.restart == "ends_sessions" for each in used):
+        jobs["restarts"] = restart_job(keepers, counters)
     return KeeperParts(app=app, log=logger, jobs=jobs, close=parts.store.close)
 
 

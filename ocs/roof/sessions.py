@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from ocs.balance.stored_session import OpenSession
 from ocs.diameter.server_initiated import ABORT_SESSION
 from ocs.money import format_amount
-from ocs.records import SessionState
+from ocs.records import ENDED, SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
 from ocs.roof.build import Keepers, known_tariffs, run
@@ -133,7 +133,7 @@ _NOT_TOLD = "no: no server has its connection; its next request gets 5002"
 
 async def _end(keepers: Keepers, sweeper: Sweeper, session: OpenSession) -> _Ended | None:
     """End one session in the store, then at its client; None when it had ended."""
-    released_micros = await sweeper.expire(session.partition, session.session_id, forced=True)
+    released_micros = await sweeper.expire(session.partition, session.session_id, forced=ENDED)
     if released_micros is None:
         return None
     said = await keepers.reauthorisation.of_sessions([session], ABORT_SESSION)

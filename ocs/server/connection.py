@@ -28,6 +28,7 @@ from ocs.server.admission import Seat
 from ocs.server.allow import PLAIN, Security
 from ocs.server.desk import Desk
 from ocs.server.profiles import DEFAULT
+from ocs.server.secure import names_of
 
 CREDIT_CONTROL_COMMAND: Final = 272
 _REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
@@ -100,6 +101,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_via",
         "_via_relay",
+        "_watches",
         "address",
         "hop",
         "profile",
@@ -134,6 +136,7 @@ class Connection(asyncio.Protocol):
         self.hop = ""
         """The Diameter identity at the other end, once capabilities are exchanged."""
         self.profile = DEFAULT
+        self._watches = False  # whether what clients say of their state is written down
 
     # ------------------------------------------------------------------ what the transport tells
 
@@ -236,6 +239,12 @@ class Connection(asyncio.Protocol):
             peer.tick(now_us // 1_000)
             self._settle()
 
+    def say_state(self, since_ms: int) -> None:
+        """Tell what the peer says of its state, where it was heard since then: one that has gone may have left its connection."""
+        state = self._peer.origin_state_id
+        if self._watches and state is not None and self._peer.heard_ms >= since_ms:
+            self._said_state(self.hop, state)
+
     def disconnect(self, cause: int) -> None:
         """Take leave of the peer with a DPR (RFC 6733 section 5.4), of one that takes it amiss by closing; what is owed goes out before."""
         if self.profile.says_goodbye:
@@ -296,6 +305,8 @@ class Connection(asyncio.Protocol):
             return
         self._owed += 1
         self._tally.reported(message.avps)
+        if self._watches and "Origin-State-Id" in message.avps:
+            self._said_state(ask.origin_host, message.avps["Origin-State-Id"])
         waiting = Waiting(self, message, ask, now_us)
         try:
             self._charge(ask, waiting.done, self._via if ask.origin_host == self.hop else self._via_relay)
@@ -459,6 +470,18 @@ class Connection(asyncio.Protocol):
         self.profile = desk.profiles.of_peer(desk.allow.profile(identity), self.hop)
         self._answer = desk.writers.of_connection(desk.profiles, self.profile, self.hop).answer
 
+        self._watches = self.profile.restart_ends or desk.profiles.ends_any
+        self.say_state(0)
+
+    def _said_state(self, origin_host: str, state: int) -> None:
+        """Write down what a client says of its state, where its profile lets that end sessions (sessions/restarts.py)."""
+        desk = self._desk
+        profile = (
+            self.profile if origin_host == self.hop else desk.profiles.of_client(origin_host, self.profile)
+        )
+        if profile.restart_ends:
+            desk.say_state(origin_host, state)
+
     def _who(self) -> dict[str, str]:
         """The peer, for a log line: its identity where it is known, its address always."""
         identity = self._peer.identity
@@ -473,13 +496,3 @@ def _closing(why: str) -> str:
 def _bare(address: str) -> str:
     """An address without its zone, IPv4 as IPv4: what Host-IP-Address can carry."""
     return address.partition("%")[0].removeprefix("::ffff:")
-
-
-def names_of(certificate: Any) -> frozenset[str]:
-    """Names in a peer's certificate, in lower case: its DNS names, and the CN, which is freeDiameter's identity (CLIENTS 4)."""
-    if not certificate:
-        return frozenset()
-    found = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
-    for part in certificate.get("subject", ()):
-        found.update(value.lower() for name, value in part if name == "commonName")
-    return frozenset(found)

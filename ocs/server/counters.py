@@ -230,6 +230,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family("ocs_archive_waiting_records", GAUGE, "Records on the streams that wait for the archive."),
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
+    Family(
+        "ocs_sessions_restarted_total",
+        COUNTER,
+        "Sessions ended because their client has restarted without them.",
+    ),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
         "ocs_bonuses_not_given_total",

@@ -58,7 +58,8 @@ class Bounds(NamedTuple):
 class Desk(NamedTuple):
     """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds.
 
-    `is_emergency` tells from a request's Service-Information whether it is about an emergency call.
+    `is_emergency` tells from a request's Service-Information whether it is about an emergency call. `say_state` takes what a
+    client says of its state: its Origin-Host and its Origin-State-Id.
     """
 
     local: Local
@@ -75,4 +76,5 @@ class Desk(NamedTuple):
     now_us: Callable[[], int]
     jitter_ms: Callable[[], int]
     is_emergency: Callable[[Mapping[str, Any]], bool]
+    say_state: Callable[[str, int], None]
     bounds: Bounds = Bounds()

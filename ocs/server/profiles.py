@@ -61,6 +61,11 @@ class Profiles:
         """Tell whether any profile is found by the Origin-Host."""
         return bool(self._patterns)
 
+    @property
+    def ends_any(self) -> bool:
+        """Tell whether a profile that is found by the Origin-Host lets a restart end sessions."""
+        return any(each.restart_ends for _, each in self._patterns)
+
     def of_peer(self, named: str, origin_host: str) -> ClientProfile:
         """Return the profile of a peer whose row of the allow list names one, or none ("")."""
         return self._by_name[named] if named else self.of_client(origin_host, DEFAULT)

@@ -76,6 +76,7 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
         is_emergency=lambda _information: False,
+        say_state=lambda _host, _state: None,
         bounds=bounds or Bounds(),
     )
     connection, wire = Connection(desk, Roll(), asyncio.get_running_loop()), Wire()
