@@ -230,6 +230,18 @@ STRANGERS_PER_WORKER_MAX = 256
 INFLIGHT_PER_WORKER_MAX = 8_000
 """Requests under way in one worker: half of what its link to the store lets wait. Beyond: 3004 at once."""
 
+CLIENTS_KNOWN_MAX = 4_096
+"""Origin-Hosts whose client profile a worker remembers. Beyond: it forgets them, and looks again."""
+
+STATES_WAITING_MAX = 10_000
+"""Origin-State-Ids of clients that wait to be written down. Beyond: passed over; they are said again."""
+
+RESTART_ENDS_PER_S = 500
+"""Sessions of a restarted client that are ended in a second: beside the traffic, as orders are (REAUTHORISE_PER_S)."""
+
+RESTART_GRACE_WATCHDOGS = 3
+"""How many watchdog periods a risen Origin-State-Id waits: a node that is alive says its own within two, if only in a watchdog."""
+
 UPDATE_SHARE = 8
 """An eighth more than each in-flight bound is for updates: whoever is served already is refused after whoever comes anew."""
 

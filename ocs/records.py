@@ -127,8 +127,12 @@ class Charge(NamedTuple):
         return self.kind == EVENT and any(line.posted_units < 0 for line in self.lines)
 
 
+SILENT, ENDED, RESTARTED = 0, 1, 2
+"""Why a session was ended without its client: supervision, an operator's word, or a client that has restarted without it."""
+
+
 class Expire(NamedTuple):
-    """A session ended without its client: by supervision, or (forced) by an operator; its holds were void."""
+    """A session ended without its client, ``forced`` says why (SILENT, ENDED, RESTARTED); its holds were void."""
 
     account: str
     sequence: int

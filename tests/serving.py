@@ -91,6 +91,7 @@ class Served:
             **{"name": "worker-0", "local": LOCAL, "allow": LOOPBACK, "tls": self.tls, "drain_s": 5.0}
             | changes
         )
+        self.plain_answers: Callable[[AnswerWriter], Any] = lambda writer: writer
         self.shift_ms = 0
         self.lines: list[dict[str, Any]] = []
         self.host = "127.0.0.1"
@@ -131,7 +132,14 @@ class Served:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         ours, theirs = pair()
         log = structlog.wrap_logger(None, processors=[self._note])
-        parts = WorkerParts(self.book, answer_writer(), log, now_us=self._now_us, listen=self._listen)
+        parts = WorkerParts(
+            self.book,
+            answer_writer(),
+            log,
+            now_us=self._now_us,
+            listen=self._listen,
+            plain_answers=self.plain_answers(answer_writer()),
+        )
         self.worker = Worker(self.config, parts, self.counters, theirs)
         door = listen(self.host, 0)[0]
         self.port = door.getsockname()[1]

@@ -148,11 +148,15 @@ class Model:
         )
         account.records.append(record)
 
-    def expire(self, account: Account, session_id: str, now_ms: int, *, forced: bool = False) -> Code:
-        """End a session whose time has come (or, forced, at an operator's word)."""
+    def expire(
+        self, account: Account, session_id: str, now_ms: int, *, forced: bool = False, due_ms: int = 0
+    ) -> Code:
+        """End a session whose time has come (or, forced, at an operator's word), with ``due_ms`` only if it was not heard of since."""
         session = account.sessions.get(session_id)
         if session is None or session.state is not SessionState.OPEN:
             return Code.UNKNOWN_SESSION
+        if due_ms and session.due_ms != due_ms:
+            return Code.STALE
         if not forced and session.due_ms > now_ms:
             return Code.STALE
         session.state = SessionState.EXPIRED

@@ -73,10 +73,20 @@ class AnswerWriter:
     """Writes answers for one server identity; ``failure_handling`` and ``session_failover`` go into an Initial's answer.
 
     They are the values of Credit-Control-Failure-Handling (RFC 8506 section 8.14) and CC-Session-Failover (section 8.4); None
-    leaves the AVP out. ``extras`` are what goes with the grants of families, ``balance`` what is told of balances, where config says so.
+    leaves the AVP out. ``extras`` are what goes with the grants of families, ``balance`` what is told of balances, where config says so. Without ``vendor``
+    no AVP of 3GPP is written (CLIENTS 20); ``extras`` and ``balance`` are to be without them then.
     """
 
-    __slots__ = ("_balance", "_extras", "_failover", "_heads", "_names", "_origin", "_origin_and_application")
+    __slots__ = (
+        "_balance",
+        "_extras",
+        "_failover",
+        "_heads",
+        "_names",
+        "_origin",
+        "_origin_and_application",
+        "_vendor",
+    )
 
     def __init__(
         self,
@@ -87,7 +97,9 @@ class AnswerWriter:
         session_failover: int | None,
         extras: Mapping[str, ByGroup[Extras]] = _NO_EXTRAS,
         balance: BalanceText | None = None,
+        vendor: bool = True,
     ) -> None:
+        self._vendor = vendor
         self._extras, self._balance = extras, balance
         self._origin = writer("Origin-Host")(origin_host) + writer("Origin-Realm")(origin_realm)
         application = writer("Auth-Application-Id")(CREDIT_CONTROL)
@@ -120,7 +132,7 @@ class AnswerWriter:
             parts.append(self._failover)
         if not decided or code < _LEAST_WITH_SERVICES:
             if outcome.event is not None:
-                parts += event_answer.written(ask, code, outcome.event, self._name)
+                parts += event_answer.written(ask, code, outcome.event, self._name, vendor=self._vendor)
         elif ask.multiple:
             names = self._names
             own = self._extras and self._extras.get(ask.family or "")

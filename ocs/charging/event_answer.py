@@ -32,8 +32,8 @@ Name = Callable[[AskedService], bytes]
 """Encodes what names a service, as the request did."""
 
 
-def written(ask: Ask, code: Code, charged: Charged, name: Name) -> list[bytes]:
-    """Write what an event's answer tells; ``code`` is the command's."""
+def written(ask: Ask, code: Code, charged: Charged, name: Name, *, vendor: bool = True) -> list[bytes]:
+    """Write what an event's answer tells; ``code`` is the command's, ``vendor`` says whether the client reads AVPs of 3GPP."""
     assert ask.event is not None
     action = ask.event.action
     if code == Code.LIMIT:
@@ -50,7 +50,7 @@ def written(ask: Ask, code: Code, charged: Charged, name: Name) -> list[bytes]:
         (one,) = charged.services
         return [GRANTED[one.unit](one.granted, charged)] if debits and one.granted else []
     token = b""
-    if debits and ask.context.endswith("@3gpp.org"):
+    if debits and vendor and ask.context.endswith("@3gpp.org"):
         token = _refund_information(write_refund_information(ask))
     parts = []
     for asked, one in zip(ask.services, charged.services, strict=True):

@@ -146,6 +146,18 @@ class QuotaText(_Section):
         for name in FAMILIES:
             yield name, getattr(self, name)
 
+    def standard(self) -> Self:
+        """Return the same without what only AVPs of 3GPP can say (TS 32.299 clause 7.2)."""
+        unsaid = {"holding_s": -1, "consumption_s": -1, "threshold": "", "triggers": False}
+        families = {
+            name: family.model_copy(
+                update=unsaid
+                | {"rating_groups": tuple(each.model_copy(update=unsaid) for each in family.rating_groups)}
+            )
+            for name, family in self.families()
+        }
+        return self.model_copy(update={"low_balance": "", "remaining_balance": False, **families})
+
     def faults(self, usual: Mapping[str, int]) -> list[str]:
         """Return what is wrong with the sizes, given the usual size of a grant by family."""
         found = []

@@ -67,7 +67,15 @@ class Peer(Connection):
     stand yet is made with `connected=False` and told by `connected` or `connect_failed`.
     """
 
-    __slots__ = ("_allow", "_codec", "_initiator", "_remote_address", "_rival")
+    __slots__ = (
+        "_allow",
+        "_codec",
+        "_heard_ms",
+        "_initiator",
+        "_remote_address",
+        "_rival",
+        "origin_state_id",
+    )
 
     def __init__(
         self,
@@ -97,6 +105,9 @@ class Peer(Connection):
         self._rival = rival
         self._remote_address = remote_address
         self._initiator = initiator
+        self._heard_ms = now_ms
+        self.origin_state_id: int | None = None
+        """What the peer said last of its state, in its CER or a DWR (RFC 6733 section 8.16); None: nothing."""
         if initiator:
             self._machine.initiated = self
             self._fire(PeerEvent.START, Occasion(now_ms, self))
@@ -104,6 +115,11 @@ class Peer(Connection):
                 self.connected(now_ms)
         else:
             self._machine.accepted = self
+
+    @property
+    def heard_ms(self) -> int:
+        """When anything came from the peer last, a watchdog's answer among it."""
+        return max(self._heard_ms, self._watchdog.heard_ms)
 
     @property
     def due_ms(self) -> int:
@@ -148,6 +164,10 @@ class Peer(Connection):
     def disconnect(self, cause: int, now_ms: int) -> None:
         """Take leave of the peer with a DPR and its Disconnect-Cause (RFC 6733 section 5.4); before open, just close."""
         self._fire(PeerEvent.STOP, Occasion(now_ms, self, f"we disconnect, cause {cause}", cause=cause))
+
+    def hang_up(self, now_ms: int) -> None:
+        """Take leave of the peer by closing, without a DPR: RFC 6733 section 5.4 asks for one, but some clients never come back after it."""
+        self._lose("we hang up", now_ms)
 
     def send(self, data: bytes) -> None:
         """Let an application message go out; dropped and counted when the connection is not open."""
@@ -211,6 +231,7 @@ class Peer(Connection):
 
     def _hear(self, frame: bytes, now_ms: int) -> None:
         """Take one frame on a connection whose capabilities are exchanged."""
+        self._heard_ms = now_ms
         top = header(frame)
         request = bool(top.flags & REQUEST)
         is_dwa = (
@@ -236,6 +257,7 @@ class Peer(Connection):
             except DecodeFault as fault:
                 self._answer_fault(fault, top)
                 return
+            self.origin_state_id = message.avps.get("Origin-State-Id", self.origin_state_id)
             cause = f"the peer disconnects, cause {message.avps.get('Disconnect-Cause')}"
         self._fire(events[0 if self._initiator else 1], Occasion(now_ms, self, cause, header=top))
 
@@ -285,6 +307,7 @@ class Peer(Connection):
             # Kamailio's CER lacks it about once in ten starts (CLIENTS 3).
             self._events.append(Notice("the CER lacks Host-IP-Address"))
         self.identity, self.capabilities = verdict.identity, verdict.capabilities
+        self.origin_state_id = verdict.capabilities.origin_state_id
         machine = self._join(verdict.identity)
         self._fire(
             PeerEvent.R_CONN_CER, Occasion(now_ms, self, "a connection with this peer exists"), machine

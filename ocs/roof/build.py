@@ -233,16 +233,18 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def answers_of(settings: Settings) -> AnswerWriter:
-    """Build the writer of answers."""
+def answers_of(settings: Settings, *, vendor: bool = True) -> AnswerWriter:
+    """Build the writer of answers: with AVPs of 3GPP where settings ask for them, or for clients that read none."""
     diameter = settings.diameter
+    text = settings.charging.quota if vendor else settings.charging.quota.standard()
     return AnswerWriter(
         diameter.origin_host,
         diameter.origin_realm,
         failure_handling=FAILURE_HANDLING[diameter.failure_handling],
         session_failover=int(diameter.session_failover),
-        extras=quota.extras(settings.charging.quota),
-        balance=quota.BalanceText(settings.charging.quota) if settings.charging.quota.tells_balance else None,
+        extras=quota.extras(text),
+        balance=quota.BalanceText(text) if text.tells_balance else None,
+        vendor=vendor,
     )
 
 

@@ -53,8 +53,10 @@ from ocs.server.channel import Start, StartFault
 from ocs.server.counters import JOB_PASSED, JOBS, Counters
 from ocs.server.desk import Bounds
 from ocs.server.keeper import KeeperParts
+from ocs.server.profiles import ClientProfile
 from ocs.server.secure import TlsFiles
 from ocs.server.worker import WorkerConfig, WorkerParts
+from ocs.sessions.restarts import ClientStates
 from ocs.settings import Layers, Settings, SettingsFault
 
 FIRMWARE_REVISION = 1
@@ -158,7 +160,7 @@ def worker_config(start: Start, settings: Settings) -> WorkerConfig:
         diameter.watchdog_s * 1000,
     )
     allow = tuple(
-        AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required)
+        AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required, each.profile)
         for each in diameter.peers
     )
     return WorkerConfig(
@@ -171,6 +173,23 @@ def worker_config(start: Start, settings: Settings) -> WorkerConfig:
         drain_s=settings.server.drain_s,
         number=start.number,
         reauthorise_per_s=diameter.reauthorise_per_s,
+        profiles=profiles_of(settings),
+    )
+
+
+def profiles_of(settings: Settings) -> tuple[ClientProfile, ...]:
+    """Build the profiles of clients."""
+    return tuple(
+        ClientProfile(
+            name,
+            each.origin_hosts,
+            each.reauthorise,
+            each.abort,
+            each.vendor_avps,
+            each.farewell == "disconnect",
+            each.restart == "ends_sessions",
+        )
+        for name, each in settings.diameter.profiles.items()
     )
 
 
@@ -250,13 +269,16 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         keepers.clock,
         lambda why: logger.error("the spool of terminations", why=why),
     )
+    states = ClientStates(keepers.parts, keepers.clock)
     owner.tidy()
     spooling = asyncio.create_task(spool.keep_up(owner.takes))
+    stating = asyncio.create_task(states.keep_up())
 
     async def close() -> None:
-        for each in (learning, telling, spooling):
+        tasks = (learning, telling, spooling, stating)
+        for each in tasks:
             each.cancel()
-        await asyncio.gather(learning, telling, spooling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await keepers.store.close()
         owner.close()
 
@@ -274,6 +296,8 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
             keepers.store, address, channel, receive, f"{config.name}-orders"
         ),
         is_emergency=lambda information: is_emergency(information, plans),
+        plain_answers=answers_of(settings, vendor=False),
+        say_state=states.say,
     )
     return config, parts
 
@@ -312,7 +336,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
     from ocs.roof.api import routers_of  # noqa: PLC0415
-    from ocs.roof.jobs import jobs_of, library_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = start.handed
@@ -345,6 +369,10 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         "switch": switch_job(keepers, tariffs),
         "libraries": library_job(keepers),
     }
+    named = {each.profile for each in settings.diameter.peers}
+    used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
+    if any(each.restart == "ends_sessions" for each in used):
+        jobs["restarts"] = restart_job(keepers, counters)
     return KeeperParts(app=app, log=logger, jobs=jobs, close=parts.store.close)
 
 

@@ -20,10 +20,12 @@ from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
 from ocs.balance.libraries import Libraries
 from ocs.balance.link import StoreFault
-from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S
+from ocs.balance.stored_session import SessionUnreadable
+from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S, RESTART_GRACE_WATCHDOGS
 from ocs.rating.versions import Tariffs
-from ocs.roof.build import Keepers, store_facts
+from ocs.roof.build import Keepers, rules_of, store_facts
 from ocs.server.counters import JOB_PASSED, Counters
+from ocs.sessions.restarts import Ended, Restarts
 from ocs.sessions.sweep import Sweeper
 from ocs.sessions.switching import Switching
 
@@ -119,6 +121,42 @@ def switch_job(keepers: Keepers, tariffs: Tariffs) -> Job:
             await asyncio.sleep(keepers.settings.charging.sweep_s)
 
     return switch
+
+
+def restart_job(keepers: Keepers, counters: Counters) -> Job:
+    """Give the keeper the job that ends the sessions of clients that have restarted without them."""
+    settings = keepers.settings
+    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, settings.charging.tombstone_s * 1000)
+    grace_ms = RESTART_GRACE_WATCHDOGS * settings.diameter.watchdog_s * 1000
+    supervision_ms = rules_of(settings).supervision_ms
+    restarts = Restarts(
+        keepers.parts, sweeper, keepers.clock, grace_ms=grace_ms, supervision_ms=supervision_ms
+    )
+    advance = Advance(counters)
+
+    def tell(ended: Ended) -> None:
+        log = structlog.get_logger()
+        if ended.sessions < 0:
+            log.warning(
+                "two clients share an Origin-Host: its restarts end nothing", origin_host=ended.origin_host
+            )
+        elif ended.sessions:
+            log.info(
+                "a client has restarted without its sessions",
+                origin_host=ended.origin_host,
+                sessions=ended.sessions,
+            )
+
+    async def end() -> None:
+        while True:
+            try:
+                with suppress(StoreFault, SessionUnreadable):  # looked at again
+                    await restarts.once(tell)
+            finally:
+                advance("ocs_sessions_restarted_total", restarts.ended)
+            await asyncio.sleep(settings.charging.sweep_s)
+
+    return end
 
 
 def library_job(keepers: Keepers) -> Job:

@@ -18,12 +18,16 @@ ANY = "*"
 
 
 class AllowRow(NamedTuple):
-    """Who may connect: exact names or "*", from a network; `tls_required` refuses the plain port and other certificates."""
+    """Who may connect: exact names or "*", from a network; `tls_required` refuses the plain port and other certificates.
+
+    `profile` is the name of the client's profile (profiles.py), "" for none.
+    """
 
     origin_host: str
     origin_realm: str
     network: IPv4Network | IPv6Network
     tls_required: bool = False
+    profile: str = ""
 
 
 class Security(NamedTuple):
@@ -63,11 +67,8 @@ class AllowList:
 
     def judge(self, identity: Identity, security: Security = PLAIN) -> Refusal | None:
         """Return None for a peer that may talk to us, else why not; identities compare without case (RFC 6733 section 4.3.1)."""
-        address = _address(identity.remote_address)
-        host, realm = identity.origin_host.lower(), identity.origin_realm.lower()
-        near = [row for row in self._rows if address is not None and address in row.network]
-        named = [row for row in near if row.origin_host in {ANY, host}]
-        fitting = next((row for row in named if row.origin_realm in {ANY, realm}), None)
+        host = identity.origin_host.lower()
+        near, named, fitting = self._fitting(identity)
         if fitting is None:
             if not near:
                 return Refusal("address", "no row of the allow list has this address")
@@ -79,6 +80,19 @@ class AllowList:
         if fitting.tls_required and host not in security.names:
             return Refusal("certificate", "the certificate does not name this Origin-Host")
         return None
+
+    def profile(self, identity: Identity) -> str:
+        """Return the name of the profile of a peer that is let in, "" for none."""
+        fitting = self._fitting(identity)[2]
+        return fitting.profile if fitting is not None else ""
+
+    def _fitting(self, identity: Identity) -> tuple[list[AllowRow], list[AllowRow], AllowRow | None]:
+        """Return the rows for an address, those of them for the host, and the first of these for the realm."""
+        address = _address(identity.remote_address)
+        host, realm = identity.origin_host.lower(), identity.origin_realm.lower()
+        near = [row for row in self._rows if address is not None and address in row.network]
+        named = [row for row in near if row.origin_host in {ANY, host}]
+        return near, named, next((row for row in named if row.origin_realm in {ANY, realm}), None)
 
     def near(self, address: str) -> bool:
         """Tell whether any row has this address: whoever comes from elsewhere is refused whatever it says."""

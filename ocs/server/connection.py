@@ -27,6 +27,8 @@ from ocs.diameter.watchdog import WatchdogState
 from ocs.server.admission import Seat
 from ocs.server.allow import PLAIN, Security
 from ocs.server.desk import Desk
+from ocs.server.profiles import DEFAULT
+from ocs.server.secure import names_of
 
 CREDIT_CONTROL_COMMAND: Final = 272
 _REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
@@ -38,6 +40,7 @@ _CLOSINGS: Final = (
     ("the peer closed", "peer"),
     ("the peer disconnects", "disconnect"),
     ("we disconnect", "disconnect"),
+    ("we hang up", "disconnect"),
     ("frame:", "frame"),
     ("a TLS handshake", "tls_on_plain"),
     ("command ", "before_exchange"),
@@ -75,6 +78,7 @@ class Connection(asyncio.Protocol):
     """One peer's connection, accepted; `roll` knows all connections of the worker."""
 
     __slots__ = (
+        "_answer",
         "_ask",
         "_charge",
         "_closing_us",
@@ -97,8 +101,10 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_via",
         "_via_relay",
+        "_watches",
         "address",
         "hop",
+        "profile",
     )
 
     def __init__(self, desk: Desk, roll: Roll, loop: asyncio.AbstractEventLoop) -> None:
@@ -108,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._decode = desk.codec.decode
         self._ask = desk.ask
         self._charge = desk.book.charge
+        self._answer = desk.writers.full.answer
         self._tally = desk.tally
         self._now_us = desk.now_us
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -128,6 +135,8 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.hop = ""
         """The Diameter identity at the other end, once capabilities are exchanged."""
+        self.profile = DEFAULT
+        self._watches = False  # whether what clients say of their state is written down
 
     # ------------------------------------------------------------------ what the transport tells
 
@@ -230,9 +239,18 @@ class Connection(asyncio.Protocol):
             peer.tick(now_us // 1_000)
             self._settle()
 
+    def say_state(self, since_ms: int) -> None:
+        """Tell what the peer says of its state, where it was heard since then: one that has gone may have left its connection."""
+        state = self._peer.origin_state_id
+        if self._watches and state is not None and self._peer.heard_ms >= since_ms:
+            self._said_state(self.hop, state)
+
     def disconnect(self, cause: int) -> None:
-        """Take leave of the peer with a DPR (RFC 6733 section 5.4)."""
-        self._peer.disconnect(cause, self._now_us() // 1_000)
+        """Take leave of the peer with a DPR (RFC 6733 section 5.4), of one that takes it amiss by closing; what is owed goes out before."""
+        if self.profile.says_goodbye:
+            self._peer.disconnect(cause, self._now_us() // 1_000)
+        else:
+            self._peer.hang_up(self._now_us() // 1_000)
         self._settle()
 
     def cut(self, reason: str, why: str) -> None:
@@ -252,6 +270,12 @@ class Connection(asyncio.Protocol):
         hop_by_hop = self._peer.next_hop_by_hop()
         self._send(write(hop_by_hop))
         return hop_by_hop
+
+    def takes(self, origin_host: str, command: int) -> bool:
+        """Tell whether a request of ours is of use to a client that is reached here (profiles.py)."""
+        if origin_host == self.hop:
+            return self.profile.takes(command)
+        return self._desk.profiles.of_client(origin_host, self.profile).takes(command)
 
     # ------------------------------------------------------------------ a request's way
 
@@ -281,6 +305,8 @@ class Connection(asyncio.Protocol):
             return
         self._owed += 1
         self._tally.reported(message.avps)
+        if self._watches and "Origin-State-Id" in message.avps:
+            self._said_state(ask.origin_host, message.avps["Origin-State-Id"])
         waiting = Waiting(self, message, ask, now_us)
         try:
             self._charge(ask, waiting.done, self._via if ask.origin_host == self.hop else self._via_relay)
@@ -297,13 +323,13 @@ class Connection(asyncio.Protocol):
         octets, written = b"", 0
         try:
             if not self._gone:
-                octets = self._desk.answers.answer(waiting.message, waiting.ask, outcome)
+                octets = self._answer(waiting.message, waiting.ask, outcome)
         except Exception:
             self._desk.log.exception("an answer could not be written", session=waiting.ask.session_id)
             self._tally.internal_fault()
             message = waiting.message
             written = int(ResultCode.UNABLE_TO_COMPLY)
-            octets = self._desk.answers.refuse(message, message.avps, written)
+            octets = self._desk.writers.full.refuse(message, message.avps, written)
         micros = self._now_us() - waiting.began_us
         code = answered_code(waiting.ask, outcome)
         self._tally.charged(waiting.ask.kind, code, outcome.notes, micros, written)
@@ -345,7 +371,7 @@ class Connection(asyncio.Protocol):
         is_charging = top.command == CREDIT_CONTROL_COMMAND and top.application == CREDIT_CONTROL
         self._tally.refused(kind if kind in _REQUEST_TYPES else 0, int(result_code), charging=is_charging)
         try:
-            octets = self._desk.answers.refuse(
+            octets = self._desk.writers.full.refuse(
                 top, avps, int(result_code), failed_avp=failed_avp, error_message=why
             )
         except Exception:
@@ -419,6 +445,7 @@ class Connection(asyncio.Protocol):
                 self._seat = self._desk.admission.seat(self.hop)
                 self._via = self._desk.requester.enter(self)
                 self._via_relay = f"{self._via} {self.hop}"
+                self._profiled(event.identity)
                 self._tally.exchanged(ResultCode.SUCCESS)
                 log.info("peer open", product=event.capabilities.product_name[:64], **self._who())
             elif isinstance(event, Refused):
@@ -437,6 +464,24 @@ class Connection(asyncio.Protocol):
             else:
                 log.info("peer okay", **self._who())
 
+    def _profiled(self, identity: Identity) -> None:
+        """Find out what kind of client this is."""
+        desk = self._desk
+        self.profile = desk.profiles.of_peer(desk.allow.profile(identity), self.hop)
+        self._answer = desk.writers.of_connection(desk.profiles, self.profile, self.hop).answer
+
+        self._watches = self.profile.restart_ends or desk.profiles.ends_any
+        self.say_state(0)
+
+    def _said_state(self, origin_host: str, state: int) -> None:
+        """Write down what a client says of its state, where its profile lets that end sessions (sessions/restarts.py)."""
+        desk = self._desk
+        profile = (
+            self.profile if origin_host == self.hop else desk.profiles.of_client(origin_host, self.profile)
+        )
+        if profile.restart_ends:
+            desk.say_state(origin_host, state)
+
     def _who(self) -> dict[str, str]:
         """The peer, for a log line: its identity where it is known, its address always."""
         identity = self._peer.identity
@@ -451,13 +496,3 @@ def _closing(why: str) -> str:
 def _bare(address: str) -> str:
     """An address without its zone, IPv4 as IPv4: what Host-IP-Address can carry."""
     return address.partition("%")[0].removeprefix("::ffff:")
-
-
-def names_of(certificate: Any) -> frozenset[str]:
-    """Names in a peer's certificate, in lower case: its DNS names, and the CN, which is freeDiameter's identity (CLIENTS 4)."""
-    if not certificate:
-        return frozenset()
-    found = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
-    for part in certificate.get("subject", ()):
-        found.update(value.lower() for name, value in part if name == "commonName")
-    return frozenset(found)

@@ -95,9 +95,10 @@ _STORE_BOUNDS: Final = (
 SERVER_REQUESTS: Final = ("RAR", "ASR")
 SERVER_REQUEST_EVENTS: Final = (
     "sent", "success", "unknown_session", "undelivered", "refused", "unreadable", "silent", "lost", "unreachable", "shed",
+    "withheld",
 )  # fmt: skip
 """What becomes of a request of ours: sent; then one of the answers, none in time, or its connection lost; or not sent, since no
-connection leads there or too many wait."""
+connection leads there, too many wait, or the client's profile says that it is of no use there (withheld)."""
 
 JOB_FAULTS: Final = "ocs_job_faults_total"
 JOB_PASSED: Final = "ocs_job_passed_ms"
@@ -230,6 +231,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family("ocs_archive_waiting_records", GAUGE, "Records on the streams that wait for the archive."),
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
+    Family(
+        "ocs_sessions_restarted_total",
+        COUNTER,
+        "Sessions ended because their client has restarted without them.",
+    ),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
         "ocs_bonuses_not_given_total",

@@ -12,6 +12,7 @@ from ocs.diameter.message import Header, Message
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
 from ocs.server.log import SparingLog
+from ocs.server.profiles import Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 
@@ -57,14 +58,16 @@ class Bounds(NamedTuple):
 class Desk(NamedTuple):
     """What every connection of a worker is given; `now_us` is a clock that never runs backwards, in microseconds.
 
-    `is_emergency` tells from a request's Service-Information whether it is about an emergency call.
+    `is_emergency` tells from a request's Service-Information whether it is about an emergency call. `say_state` takes what a
+    client says of its state: its Origin-Host and its Origin-State-Id.
     """
 
     local: Local
     codec: Codec
     ask: Callable[[Message], Ask]
     book: Book
-    answers: Answers
+    writers: Writers
+    profiles: Profiles
     admission: Admission
     tally: Tally
     requester: Requester
@@ -73,4 +76,5 @@ class Desk(NamedTuple):
     now_us: Callable[[], int]
     jitter_ms: Callable[[], int]
     is_emergency: Callable[[Mapping[str, Any]], bool]
+    say_state: Callable[[str, int], None]
     bounds: Bounds = Bounds()

@@ -173,6 +173,9 @@ class Requester:
     def _sent_one(self, order: Order, now_us: int) -> float:
         """Send one, or count why not; what it takes of the rate."""
         for connection in self._ways(order):
+            if not connection.takes(order.host, order.command):
+                self._tally.server_request(order.command, "withheld")
+                return _UNSENT
             owing = self._owing[connection]
             if owing.full:
                 self._tally.server_request(order.command, "shed")

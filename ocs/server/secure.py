@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,13 @@ def context(files: TlsFiles) -> ssl.SSLContext:
     elif files.authorities is not None:
         made.verify_mode = ssl.CERT_OPTIONAL
     return made
+
+
+def names_of(certificate: Any) -> frozenset[str]:
+    """Names in a peer's certificate, in lower case: its DNS names, and the CN, which is freeDiameter's identity (CLIENTS 4)."""
+    if not certificate:
+        return frozenset()
+    found = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    for part in certificate.get("subject", ()):
+        found.update(value.lower() for name, value in part if name == "commonName")
+    return frozenset(found)

@@ -32,6 +32,7 @@ from ocs.server.connection import Connection, Roll
 from ocs.server.counters import ACTIONS, PEER_STATES, STORE_EVENTS, Counters
 from ocs.server.desk import Answers, Book, Bounds, Desk
 from ocs.server.log import Log, SparingLog
+from ocs.server.profiles import ClientProfile, Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.secure import TlsFiles, context
 from ocs.server.tally import Tally
@@ -39,6 +40,8 @@ from ocs.sessions.orders import channel
 
 _TICK_S: Final = 0.1
 _REPORT_TICKS: Final = 10
+_REPORT_MS: Final = 2_000
+"""Whoever was heard within it is alive: a report's distance, with room for one that comes late."""
 _HANDED_PER_TURN: Final = 64
 _CROWDED: Final = "too many connections before their capabilities exchange"
 
@@ -59,6 +62,7 @@ class WorkerConfig:
     drain_s: float = 10.0
     number: int = 0  # among the server's workers
     reauthorise_per_s: int = limits.REAUTHORISE_PER_S
+    profiles: tuple[ClientProfile, ...] = ()
 
 
 async def _nothing() -> None:
@@ -67,6 +71,10 @@ async def _nothing() -> None:
 
 def _no_counts() -> Mapping[str, int]:
     return {}
+
+
+def _say_nothing(_origin_host: str, _state: int) -> None:
+    """Write down nothing of a client's state."""
 
 
 async def _hear_nothing(_channel: str, _receive: Callable[[bytes], None]) -> None:
@@ -83,7 +91,8 @@ class WorkerParts(NamedTuple):
 
     `events` gives the book's running counts of one-time events by Requested-Action and Result-Code, `store_events` those by
     counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many terminations wait on disk for the store. `listen` hears
-    a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information.
+    a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information. `plain_answers` writes
+    answers without AVPs of 3GPP, for clients whose profile says so. `say_state` writes down what clients say of their state.
     """
 
     book: Book
@@ -97,6 +106,8 @@ class WorkerParts(NamedTuple):
     now_us: Callable[[], int] = micros
     listen: Callable[[str, Callable[[bytes], None]], Awaitable[None]] = _hear_nothing
     is_emergency: Callable[[Mapping[str, Any]], bool] = is_emergency
+    plain_answers: Answers | None = None
+    say_state: Callable[[str, int], None] = _say_nothing
 
 
 BuildWorker = Callable[[Start, Counters], Awaitable[tuple[WorkerConfig, WorkerParts]]]
@@ -139,7 +150,8 @@ class Worker:
             codec=self._codec,
             ask=read_ask,
             book=parts.book,
-            answers=parts.answers,
+            writers=Writers(parts.answers, parts.plain_answers or parts.answers),
+            profiles=Profiles(config.profiles),
             admission=self._admission,
             tally=self._tally,
             requester=self._requester,
@@ -148,6 +160,7 @@ class Worker:
             now_us=parts.now_us,
             jitter_ms=lambda: secrets.randbelow(4_001) - 2_000,
             is_emergency=parts.is_emergency,
+            say_state=parts.say_state,
             bounds=config.bounds,
         )
 
@@ -302,6 +315,9 @@ class Worker:
 
     def _report(self) -> None:
         """Write the gauges, and tell the supervisor our load."""
+        since_ms = self._now_us() // 1_000 - _REPORT_MS
+        for connection in self._roll:
+            connection.say_state(since_ms)
         cells, at = self._counters.cells, self._counters.index
         states = dict.fromkeys(PEER_STATES, 0)
         for connection in self._roll:

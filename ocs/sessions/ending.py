@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ocs.balance.stored_session import OpenSession
 from ocs.diameter.server_initiated import ABORT_SESSION
+from ocs.records import ENDED
 from ocs.sessions.reauthorise import Reauthorisation
 from ocs.sessions.sweep import Sweeper
 
@@ -26,7 +27,7 @@ async def end_sessions(
     """
     ended = []
     for session in sessions:
-        released_micros = await sweeper.expire(session.partition, session.session_id, forced=True)
+        released_micros = await sweeper.expire(session.partition, session.session_id, forced=ENDED)
         if released_micros is not None:
             said = await reauthorisation.of_sessions([session], ABORT_SESSION)
             ended.append(EndedSession(session, released_micros, bool(said.told)))

@@ -19,6 +19,7 @@ from ocs.balance.profiles import payer
 from ocs.balance.stored_session import SessionUnreadable, read_session
 from ocs.clock import Clock
 from ocs.outcomes import Code
+from ocs.records import SILENT
 
 CLAIM_AGE_MS = 10_000
 """Age at which a claim counts as left behind: ten times the deadline of the call that makes it."""
@@ -112,7 +113,7 @@ class Sweeper:
     async def _expire_or_tell(self, partition: int, session_id: str) -> int | None:
         """End one session; one that cannot be read or ended must not keep the others from their end (the audit shows it)."""
         try:
-            code, held_micros = await self._expire(partition, session_id, forced=False)
+            code, held_micros = await self._expire(partition, session_id, forced=SILENT)
         except (ScriptFault, SessionUnreadable):
             code, held_micros = Code.CONFLICT, 0
         except StoreFault:
@@ -128,12 +129,19 @@ class Sweeper:
         self.expired += 1
         return held_micros
 
-    async def expire(self, partition: int, session_id: str, *, forced: bool = False) -> int | None:
-        """End one session that is due (or, forced, at an operator's word); micro-units set free, or None when it had ended."""
-        code, held_micros = await self._expire(partition, session_id, forced=forced)
+    async def expire(
+        self, partition: int, session_id: str, *, forced: int = SILENT, due_ms: int = 0
+    ) -> int | None:
+        """End one session that is due, or whatever is, for another reason (records.py: ENDED, RESTARTED); micro-units set free.
+
+        With ``due_ms`` only if it was not heard of since that was read. None when it had ended, or is not to end.
+        """
+        code, held_micros = await self._expire(partition, session_id, forced=forced, due_ms=due_ms)
         return held_micros if code == Code.SUCCESS else None
 
-    async def _expire(self, partition: int, session_id: str, *, forced: bool) -> tuple[Code, int]:
+    async def _expire(
+        self, partition: int, session_id: str, *, forced: int, due_ms: int = 0
+    ) -> tuple[Code, int]:
         keys = self._parts.keys[partition]
         text = await self._parts.store.execute(keys.slot, "GET", keys.session(session_id))
         path = read_session(text, session_id, partition).account if text is not None else ""
@@ -148,7 +156,7 @@ class Sweeper:
         if "/" in path:
             names.append(keys.book(path))
         reply = await self._parts.call(
-            partition, "expire", names, path, session_id, self._tombstone_ms, int(forced)
+            partition, "expire", names, path, session_id, self._tombstone_ms, forced, due_ms
         )
         return Code(reply[0]), reply[1]
 

@@ -38,6 +38,7 @@ from ocs.server.connection import Connection, Roll
 from ocs.server.counters import Counters
 from ocs.server.desk import Desk
 from ocs.server.log import SparingLog
+from ocs.server.profiles import Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 from ocs.units import Unit
@@ -239,7 +240,8 @@ class World:
             codec=self.codec,
             ask=read_ask,
             book=book,
-            answers=self.answers,
+            writers=Writers(self.answers, self.answers),
+            profiles=Profiles(),
             admission=Admission(limits.INFLIGHT_PER_WORKER_MAX, limits.INFLIGHT_PER_WORKER_MAX),
             tally=self._tally,
             requester=Requester(LOCAL, 0, self._tally, log, lambda: self.now_us, lambda: NOW_MS // 1_000),
@@ -248,6 +250,7 @@ class World:
             now_us=lambda: self.now_us,
             jitter_ms=lambda: 0,
             is_emergency=is_emergency,
+            say_state=lambda _host, _state: None,
         )
 
     def play(self, octets: bytes, cut: int | None = None) -> Played:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from ocs.diameter.client_text import KNOWN_CLIENTS
 from ocs.settings import Problem, Settings, SettingsFault, config_folder, load
 
 
@@ -195,3 +196,52 @@ def test_folders_that_are_not_set_follow_from_others(tmp_path: Path) -> None:
 def test_settings_do_not_change_after_start() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().diameter.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written_so", "key", "wrong"),
+    [
+        (
+            "[diameter.profiles.mine]\nreautorise = false\n",
+            "diameter.profiles.mine.reautorise",
+            "did you mean reauthorise?",
+        ),
+        (
+            '[diameter.profiles.mine]\nfarewell = "bye"\n',
+            "diameter.profiles.mine.farewell",
+            "'disconnect' or 'close'",
+        ),
+        ('[diameter.profiles."Mine!"]\n', "diameter.profiles.Mine!.[key]", "pattern"),
+        (
+            '[diameter.profiles.mine]\norigin_hosts = ["a b"]\n',
+            "diameter.profiles.mine.origin_hosts[0]",
+            "pattern",
+        ),
+        (
+            '[[diameter.peers]]\norigin_host = "*"\naddress = "10.0.0.1"\nprofile = "open5g"\n',
+            "diameter",
+            "known are freediameter, kamailio, open5gs, python-diameter, strict",
+        ),
+        (
+            '[[diameter.peers]]\norigin_host = "*"\naddress = "10.0.0.1"\nprofil = ""\n',
+            "diameter.peers[0].profil",
+            "did you mean profile?",
+        ),
+    ],
+)
+def test_a_profile_that_is_not_right_is_told_with_what_would_be(
+    written_so: str, key: str, wrong: str, tmp_path: Path
+) -> None:
+    (problem,) = problems(written(tmp_path, written_so))
+    assert problem.key == key
+    assert wrong in str(problem)
+
+
+def test_known_clients_need_not_be_written_and_may_be_written_anew(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, "[diameter.profiles.open5gs]\nabort = false\n[diameter.profiles.mine]\n")
+    )
+    profiles = settings.diameter.profiles
+    assert set(profiles) == {*KNOWN_CLIENTS, "mine"}
+    assert (profiles["open5gs"].reauthorise, profiles["open5gs"].abort) == (True, False)
+    assert profiles["kamailio"] == KNOWN_CLIENTS["kamailio"]

@@ -387,11 +387,12 @@ local function charge(keys, args)
   return told -- it tells the code and the notes itself; every other reply is a table
 end
 
--- expire: end a session whose supervision time is over (or, forced, at an operator's word): void its holds once.
+-- expire: end a session whose supervision time is over (or, forced, at an operator's word, or because its client has restarted): void
+-- its holds once. With `due`, only if it was not heard of since that stood there.
 local function expire(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, sid, tombstone, forced = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, sid, tombstone, forced, due_then = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, 0 } end
   local session_text, book_text = call('GET', keys[3]), call('GET', keys[2])
@@ -406,6 +407,7 @@ local function expire(keys, args)
   end
   if session[S_ACCOUNT] ~= account then return { CONFLICT, 0 } end
   if not book_text or (keys[7] and not own_before) then return { UNKNOWN_SUBSCRIBER, 0 } end
+  if due_then and due_then > 0 and session[S_DUE] ~= due_then then return { STALE, 0 } end
   if forced == 0 and session[S_DUE] > now then
     session[S_INDEXED] = session[S_DUE]
     local due = format('%.0f', session[S_DUE])

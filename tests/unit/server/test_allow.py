@@ -9,8 +9,8 @@ import structlog
 from ocs import limits
 from ocs.diameter.base import Identity
 from ocs.server.allow import AllowList, AllowRow, Security
-from ocs.server.connection import names_of
 from ocs.server.counters import Counters
+from ocs.server.secure import names_of
 
 ROWS = (
     AllowRow("pgw.example.net", "example.net", ip_network("10.0.0.0/8")),

@@ -15,6 +15,7 @@ from ocs.server.connection import Connection, Roll
 from ocs.server.counters import Counters
 from ocs.server.desk import Bounds, Desk
 from ocs.server.log import SparingLog
+from ocs.server.profiles import Profiles, Writers
 from ocs.server.requester import Requester
 from ocs.server.tally import Tally
 from tests.serving import LOCAL, LOOPBACK, Client, GrantingBook, answer_writer
@@ -65,7 +66,8 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         codec=Codec(),
         ask=ask,
         book=book,
-        answers=answer_writer(),
+        writers=Writers(answer_writer(), answer_writer()),
+        profiles=Profiles(),
         admission=Admission(10_000, 10_000),
         tally=tally,
         requester=Requester(LOCAL, 0, tally, sparing, lambda: 1_000_000, lambda: 1),
@@ -74,6 +76,7 @@ async def opened(bounds: Bounds | None = None) -> tuple[Connection, Wire, Client
         now_us=lambda: 1_000_000,
         jitter_ms=lambda: secrets.randbelow(1),
         is_emergency=lambda _information: False,
+        say_state=lambda _host, _state: None,
         bounds=bounds or Bounds(),
     )
     connection, wire = Connection(desk, Roll(), asyncio.get_running_loop()), Wire()

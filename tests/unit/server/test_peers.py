@@ -234,8 +234,8 @@ def test_an_answer_that_cannot_be_written_is_counted_as_the_one_that_was(
     def failing(*_given: object) -> bytes:
         raise RuntimeError("made up")
 
+    monkeypatch.setattr(AnswerWriter, "answer", failing)
     with Served() as served, served.peer() as peer:
-        monkeypatch.setattr(AnswerWriter, "answer", failing)
         assert peer.ask().avps["Result-Code"] == 5012
         assert served.count("ocs_requests_total", "CCR", "initial", "5012") == 1
         assert served.count("ocs_requests_total", "CCR", "initial", "2001") == 0

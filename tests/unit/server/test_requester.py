@@ -33,7 +33,7 @@ def events(served: Served, name: str = "RAR") -> dict[str, int]:
     """What has been counted, without what has not."""
     counted = {
         event: served.count("ocs_server_requests_total", name, event)
-        for event in ("sent", "success", "unknown_session", "undelivered", "refused", "unreadable", "silent", "lost", "unreachable", "shed")
+        for event in ("sent", "success", "unknown_session", "undelivered", "refused", "unreadable", "silent", "lost", "unreachable", "shed", "withheld")
     }  # fmt: skip
     return {event: count for event, count in counted.items() if count}
 
@@ -180,6 +180,9 @@ class Way:
         self.sessions: list[str] = []
         self.open = True
         self._codec = Client.codec
+
+    def takes(self, _origin_host: str, _command: int) -> bool:
+        return True
 
     def begin(self, write: Callable[[int], bytes]) -> int:
         if not self.open:

@@ -11,6 +11,7 @@ from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
+from ocs.records import ENDED
 from ocs.sessions import sweep
 from ocs.sessions.search import find_session, sessions_of
 from ocs.sessions.sweep import Sweeper
@@ -70,8 +71,8 @@ def test_late_usage_of_an_expired_session_posts_once(net: Network) -> None:
 def test_an_operator_ends_a_session(net: Network) -> None:
     net.ask(INITIAL, 0, wants=2 * MIB)
 
-    assert net.run(_sweeper(net).expire(net.partition, "s;1", forced=True)) == 20_000
-    assert net.run(_sweeper(net).expire(net.partition, "s;1", forced=True)) is None
+    assert net.run(_sweeper(net).expire(net.partition, "s;1", forced=ENDED)) == 20_000
+    assert net.run(_sweeper(net).expire(net.partition, "s;1", forced=ENDED)) is None
     assert net.book().pending_micros == 0
 
 
