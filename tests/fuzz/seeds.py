@@ -80,6 +80,17 @@ def written() -> Iterator[list[bytes]]:
         ccr(2, 2, services=_services((10, 400_000, None))),
         ccr(3, 3, services=_services((10, 9_000_000, None), (20, 1, None))),
     ]
+    yield [
+        CER,
+        ccr(1, 0, services=_services((10, None, 5), (10, None, 5))),
+    ]
+    yield [
+        CER,
+        _event(0, 1, 3),
+        _event(1, 9, 1, session="fuzz;z"),
+        _event(1, 9, 1, session="fuzz;y"),
+        _event(1, 5, 1),
+    ]
     yield [CER, _event(0, 1, 3), _event(0, 2, 5), _event(1, 3, 1), _event(2, 4, 9), _event(3, 5, 9), DPR]
     yield [
         CER,

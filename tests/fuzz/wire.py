@@ -297,7 +297,7 @@ class World:
             ("requests", desk.admission.inflight),
             ("peers", desk.admission.peers),
         ]
-        left.append(("orders", desk.requester.waiting))
+        left += [("orders", desk.requester.waiting), ("connections of orders", len(desk.requester._numbers))]
         return Played(
             b"".join(wire.written), closed, tuple(faults.said), money, tuple(each for each in left if each[1])
         )
