@@ -345,11 +345,11 @@ async def build_worker(start: Start, _counters: Counters) -> tuple[WorkerConfig,
 
 
 async def build_keeper(start: Start, _counters: Counters) -> KeeperParts:
-    """A keeper with health and metrics alone; `start.handed` is how many workers there are."""
+    """A keeper with health and metrics alone; `start.handed` is how many workers there are, or the fault that they end with."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - a worker does not load it
     from ocs.server import counters, health  # noqa: PLC0415 - as above
 
-    folder, count = start.folder, start.handed
+    folder, count = start.folder, start.handed if isinstance(start.handed, int) else 1
     assert folder is not None
     workers = [f"worker-{number}" for number in range(count + 1)]
 
