@@ -11,7 +11,7 @@ from ocs import limits
 from ocs.charging.amounts import failed_currency, micros_of
 from ocs.diameter.faults import DecodeFault, ResultCode
 from ocs.diameter.writers import encode_avps
-from ocs.units import UNITS_MAX
+from ocs.units import UNITS_MAX, Unit
 
 NOT_GIVEN = -1
 
@@ -112,6 +112,13 @@ def one_currency(currencies: list[int]) -> int:
             ResultCode.CONTRADICTING_AVPS, failed_currency(named[1]), "units in two currencies in one request"
         )
     return named[0] if named else 0
+
+
+def rated_elsewhere(unit: Unit, wanted: Units) -> bool:
+    """Tell whether a request says money where the tariff measures use, or use where its client is to say money: neither is the other."""
+    if wanted.money >= 0:
+        return unit != Unit.MONEY and max(wanted[:3]) < 0
+    return unit == Unit.MONEY and max(wanted[:3]) >= 0
 
 
 def ask_fault(result_code: ResultCode, failed_avp: bytes, reason: str) -> AskFault:

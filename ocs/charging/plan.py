@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
+from ocs.charging.asked_units import rated_elsewhere
 from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.charging.quota import ByGroup, Sizes
 from ocs.charging.switch import Course, version_of
@@ -126,6 +127,7 @@ def known_of(account: str, tariff: str, facts: str, marks: dict[str, str]) -> Kn
 
 
 _NOTHING = Units()
+_MONEY = Unit.MONEY
 _REFUSED = int(Code.UNRATED)
 ANY = "-"
 """In a plan, in the place of a text of the session: whatever that is (words.lua)."""
@@ -279,13 +281,6 @@ def _unpriced(ask: Ask) -> Plan:
     return Plan([], services, [], ANY, ANY, marked=False, sources=[])
 
 
-def _rated_elsewhere(unit: Unit, wanted: Units) -> bool:
-    """Tell whether a request says money where the tariff measures use, or use where its client is to say money: neither is the other."""
-    if wanted.money >= 0:
-        return unit != Unit.MONEY and max(wanted[:3]) < 0
-    return unit == Unit.MONEY and max(wanted[:3]) >= 0
-
-
 class _On(NamedTuple):
     """A rate, which of its ladders, and its version of the tariff."""
 
@@ -372,15 +367,20 @@ class _Rated:
         unit = on.rate.unit if on is not None else Unit.OCTETS
         at = unit - 1
         reported = _NOTHING if asked.used is None else asked.used
-        self.in_money = self.in_money or unit == Unit.MONEY
+        in_money = unit is _MONEY
+        if in_money:
+            self.in_money = True
         refusal = wants = ladder = validity_s = closes = 0
         if asked.wanted is None:
             pass
-        elif following is None or following.rate.unit != unit or _rated_elsewhere(unit, asked.wanted):
-            # a service has one axis, and that one kind of unit
+        elif (
+            following is None
+            or following.rate.unit != unit
+            or ((in_money or asked.wanted.money >= 0) and rated_elsewhere(unit, asked.wanted))
+        ):  # a service has one axis, and that one kind of unit
             refusal = _REFUSED
         else:
-            chosen, most, validity_s = self._sizes(asked, unit)
+            chosen, most, validity_s = self._sizes(asked, at, in_money=in_money)
             wants = chosen if asked.wanted[at] <= 0 else min(asked.wanted[at], most)
             refusal = 0 if wants else _REFUSED  # the money of an event is not chosen (event.py, law 1)
             edge_ms = self._edge_ms(following.rate, self.at_ms + 1000 * validity_s)
@@ -410,22 +410,22 @@ class _Rated:
             always = _RECEIVED
         self.priorities.append(following.rate.priority if following is not None else 0)
         self.services += (
-            asked.key, refusal, unit, *reported, wants, validity_s, self._fastest(unit), ladder, len(pieces),
+            asked.key, refusal, unit, *reported, wants, validity_s,
+            self.rules.money_per_s if in_money else self.rules[at + 4], ladder, len(pieces),
             mark, following.mark if following is not None else "", int(closes), always, len(sources), len(self.priorities), granted,
         )  # fmt: skip
 
-    def _sizes(self, asked: AskedService, unit: Unit) -> tuple[int, int, int]:
-        """Return the units where nothing is asked, the most of them, and their life in seconds."""
-        rules, own, at = self.rules, self.own, unit - 1
-        validity_s = rules.validity_s if own is None else own[asked.rating_group].validity_s
-        if unit == Unit.MONEY:  # which is no family's own unit
-            return rules.money, rules.money_most, validity_s
-        if own is None:
-            return rules[at], rules[at], validity_s
-        return own[asked.rating_group].chosen[at], own[asked.rating_group].most[at], validity_s
-
-    def _fastest(self, unit: Unit) -> int:
-        return self.rules.money_per_s if unit == Unit.MONEY else self.rules[unit + 3]
+    def _sizes(self, asked: AskedService, at: int, *, in_money: bool) -> tuple[int, int, int]:
+        """Return the units where nothing is asked, the most of them, and their life in seconds; money has no sizes by family."""
+        rules = self.rules
+        if self.own is None:
+            if in_money:
+                return rules.money, rules.money_most, rules.validity_s
+            return rules[at], rules[at], rules.validity_s
+        sizes = self.own[asked.rating_group]
+        if in_money:
+            return rules.money, rules.money_most, sizes.validity_s
+        return sizes.chosen[at], sizes.most[at], sizes.validity_s
 
     def _edge_ms(self, rate: Rate, until_ms: int) -> int | None:
         """Return the first instant before ``until_ms`` with another price: another window, or another version (switch.py, law 3)."""
