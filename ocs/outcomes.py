@@ -38,6 +38,7 @@ class Note(IntFlag):
     WHERE = 16  # the reader should write where:<Session-Id> again
     STANDING = 32  # a late lower number was answered with the standing grant
     RENEWED = 64  # a product was renewed with it: the profile is another by now
+    GAP = 128  # accounting records are missing before this one
 
 
 RESULT_CODES: dict[Code, int] = {

@@ -228,6 +228,16 @@ class RateMax(Section):
     events_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 100
 
 
+class Accounting(Section):
+    """Offline charging over Rf: accounting records become rated usage."""
+
+    enabled: bool = False
+    interim_s: Annotated[int, Field(ge=0, le=86_400)] = 0
+    realtime_required: Literal["", "DELIVER_AND_GRANT", "GRANT_AND_STORE", "GRANT_AND_LOSE"] = ""
+    age_s: Annotated[int, Field(ge=60, le=2_592_000)] = 259_200
+    supervision_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+
+
 class Charging(Section):
     """Grants, their life, and the money they are counted in."""
 
@@ -294,6 +304,7 @@ class Settings(BaseSettings):
     store: Store = Store()
     server: Server = Server()
     charging: Charging = Charging()
+    accounting: Accounting = Accounting()
     log: Log = Log()
     archive: Archive = Archive()
 

@@ -35,13 +35,14 @@ def pack_event_plan(
     tariff: str,
     made: Plan,
     renewed: bytes,
+    at_ms: int = 0,
 ) -> bytes:
-    """Pack the plan of a one-time event, which has no session and none of its rules."""
+    """Pack the plan of a one-time event or an accounting record, which have none of a session's rules; ``at_ms`` prices it (0: now)."""
     ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _ = made
     return pack_plan(
         [
             PLAN_LAYOUT, now_ms, offset_ms, skew_ms, ask.kind, ask.number, ask.digest, profile.path, profile.version, tariff,
-            now_ms, "", ask.session_id, "", len(ladders), len(ask.services), before, facts, profile.account, profile.member,
+            at_ms or now_ms, f"{ask.origin_host} {ask.origin_realm}", ask.session_id, "", len(ladders), len(ask.services), before, facts, profile.account, profile.member,
             PLAN_FIXED + len(ladders) + len(services) + len(pieces) + 1, first_ms, grace_ms, renewed, "", "", *ladders, *services,
             *pieces, *sources,
         ]

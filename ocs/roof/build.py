@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
+from ocs.balance.accounting import AccountingRules
 from ocs.balance.accounts import Accounts
 from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
 from ocs.balance.book import Book, Rules, Stopwatch
@@ -210,6 +211,7 @@ def rules_of(settings: Settings) -> Rules:
         quota.sizes(charging.quota, usual[:3], usual.validity_s),
         charging.quota.tells_triggers or charging.quota.tells_edges or charging.quota.tells_balance,
         charging.quota.tells_balance,
+        AccountingRules(settings.accounting.age_s, settings.accounting.supervision_s),
     )
 
 

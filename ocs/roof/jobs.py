@@ -21,7 +21,7 @@ from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
 from ocs.limits import ARCHIVE_BATCH
 from ocs.rating.versions import Tariffs
-from ocs.roof.build import Keepers, store_facts
+from ocs.roof.build import Keepers, rules_of, store_facts
 from ocs.server.counters import JOB_PASSED, Counters
 from ocs.sessions.sweep import Sweeper
 from ocs.sessions.switching import Switching
@@ -54,6 +54,7 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
     settings = keepers.settings
     tombstone_ms = settings.charging.tombstone_s * 1000
     sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+    sweeper.accounting_ms = rules_of(settings).accounting.kept_ms
     advance = Advance(counters)
 
     async def archive() -> None:

@@ -31,6 +31,7 @@ from ocs.balance.tariffs import Shelf, StoredTariffs, Told
 from ocs.clock import SystemClock
 from ocs.diameter.base import Local
 from ocs.limits import STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN, STORE_PATIENCE_MS
+from ocs.roof.accounting import desk_of, unbilled_of
 from ocs.roof.build import (
     Keepers,
     address_of,
@@ -226,6 +227,7 @@ def configuration(settings: Settings, address: Address, folder: Path) -> ServeCo
         origin_state_id(settings.server.data_dir, SystemClock().now_ms() // 1000),
         FIRMWARE_REVISION,
         diameter.watchdog_s * 1000,
+        settings.accounting.enabled,
     )
     allow = tuple(
         AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required)
@@ -364,6 +366,9 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         keepers.clock,
         lambda why: logger.error("the spool of terminations", why=why),
     )
+    unbilled = unbilled_of(
+        settings, book, config.name, keepers.clock, lambda why: logger.error("accounting records", why=why)
+    )
     # files of workers that there are no more are the first one's
     workers = {f"worker-{place}" for place in range(settings.server.workers)}
     first = config.name == "worker-0"
@@ -387,6 +392,9 @@ async def build_worker(config: WorkerConfig, counters: Counters) -> WorkerParts:
         listen=lambda channel, receive: listen(
             keepers.store, inside.address, channel, receive, f"{config.name}-orders"
         ),
+        accounting=desk_of(settings, config.local.origin_state_id, unbilled),
+        set_aside=lambda: unbilled.counts,
+        gaps=lambda: (book.accounted.gaps_opened, book.accounted.gaps_closed),
     )
 
 

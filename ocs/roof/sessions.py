@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from ocs.balance.stored_session import OpenSession
 from ocs.diameter.server_initiated import ABORT_SESSION
 from ocs.money import format_amount
-from ocs.records import SessionState
+from ocs.records import ACCOUNTING, SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
-from ocs.roof.build import Keepers, known_tariffs, run
+from ocs.roof.build import Keepers, known_tariffs, rules_of, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
@@ -32,7 +32,7 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
         say.as_json([_described(each) for each in sessions])
     elif sessions:
         columns = (
-            ("session", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
+            ("session", False), ("application", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
             ("service", False), ("rate", False), ("used", True), ("posted", True), ("granted", True), ("reserved", True),
         )  # fmt: skip
         say.table(columns, [row for each in sessions for row in _rows(each)])
@@ -42,7 +42,8 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
 
 def _described(session: OpenSession) -> dict[str, Any]:
     return {
-        "session_id": session.session_id,
+        "session_id": session.session_id.removeprefix(ACCOUNTING),
+        "application": _application(session),
         "account": session.account,
         "tariff": session.tariff,
         "opened": say.instant(session.opened_ms),
@@ -65,10 +66,15 @@ def _described(session: OpenSession) -> dict[str, Any]:
     }
 
 
+def _application(session: OpenSession) -> str:
+    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted."""
+    return "accounting" if session.session_id.startswith(ACCOUNTING) else "credit-control"
+
+
 def _rows(session: OpenSession) -> list[tuple[str, ...]]:
     """Give one row a service; the session's own columns stand in the first."""
     head: tuple[str, ...] = (
-        session.session_id, session.account, session.tariff, say.instant(session.opened_ms), say.instant(session.due_ms)
+        session.session_id.removeprefix(ACCOUNTING), _application(session), session.account, session.tariff, say.instant(session.opened_ms), say.instant(session.due_ms)
     )  # fmt: skip
     rows: list[tuple[str, ...]] = []
     for each in session.services:
@@ -105,6 +111,7 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
             sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
         tombstone_ms = keepers.settings.charging.tombstone_s * 1000
         sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+        sweeper.accounting_ms = rules_of(keepers.settings).accounting.kept_ms
         return [each for session in sessions if (each := await _end(keepers, sweeper, session)) is not None]
 
     ended = run(place, work)
@@ -142,6 +149,7 @@ async def _end(keepers: Keepers, sweeper: Sweeper, session: OpenSession) -> _End
 
 async def _found(keepers: Keepers, session_id: str) -> OpenSession:
     session = await find_session(keepers.parts, session_id)
+    session = session or await find_session(keepers.parts, ACCOUNTING + session_id)
     if session is None:
         raise Ended(Exit.NOT_FOUND, f"no session {session_id[:300]!r}")
     return session

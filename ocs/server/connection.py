@@ -24,6 +24,7 @@ from ocs.diameter.message import REQUEST, Header, Message, header
 from ocs.diameter.peer import Peer
 from ocs.diameter.states import OPEN_STATES, State
 from ocs.diameter.watchdog import WatchdogState
+from ocs.server.accounting import ACCOUNTING_APPLICATION, ACCOUNTING_COMMAND, Recording
 from ocs.server.admission import Seat
 from ocs.server.allow import PLAIN, Security
 from ocs.server.desk import Desk
@@ -260,7 +261,7 @@ class Connection(asyncio.Protocol):
         try:
             message = self._decode(frame)
             if message.command != CREDIT_CONTROL_COMMAND or not message.flags & REQUEST:
-                self._misfit(header(frame), message.avps)
+                self._take_other(frame, message, now_us)
                 return
             ask = self._ask(message)
         except DecodeFault as fault:  # and AskFault, which is one
@@ -286,6 +287,36 @@ class Connection(asyncio.Protocol):
             self._owed -= 1
             seat.release()
             self._blunder(frame, message.avps, error)
+
+    def _take_other(self, frame: bytes, message: Message, now_us: int) -> None:
+        """Serve what is no credit-control request: an accounting record, where those are served. Raises AskFault."""
+        accounting, seat = self._desk.accounting, self._seat
+        if accounting is None or message.command != ACCOUNTING_COMMAND or not message.flags & REQUEST:
+            self._misfit(header(frame), message.avps)
+            return
+        record = accounting.read(message)
+        bound = seat.admit(record.ask.kind) if seat is not None else None
+        if bound is not None:
+            self._tally.shed(bound)
+            self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
+        elif seat is not None:
+            self._owed += 1
+            accounting.book.account(record, frame, Recording(message, record.ask, now_us, self.recorded).done)
+
+    def recorded(self, recording: Recording, result_code: int, outcome: Outcome) -> None:
+        """Answer an accounting record of which it is known what became."""
+        self._owed -= 1
+        if self._seat is not None:
+            self._seat.release()
+        desk = self._desk
+        assert desk.accounting is not None
+        octets = desk.accounting.answers.answer(recording.message, recording.ask, outcome.code, result_code)
+        micros = self._now_us() - recording.began_us
+        self._tally.recorded(recording.ask.kind, result_code, outcome.notes, micros)
+        if self._gone:
+            self._tally.dropped()
+        else:
+            self._send(octets)
 
     def charged(self, waiting: Waiting, outcome: Outcome) -> None:
         """Answer a request whose Outcome has come."""
@@ -321,6 +352,7 @@ class Connection(asyncio.Protocol):
         """Answer a request that cannot be served with the fault that names it; a bad answer is dropped."""
         top = header(frame)
         ours = top.command == CREDIT_CONTROL_COMMAND or fault.result_code in _BEFORE_COMMAND
+        ours = ours or (top.command == ACCOUNTING_COMMAND and self._desk.accounting is not None)
         if not top.flags & REQUEST or not ours:
             self._misfit(top, fault.avps)
             return
@@ -341,11 +373,14 @@ class Connection(asyncio.Protocol):
     ) -> None:
         kind = avps.get("CC-Request-Type")
         is_charging = top.command == CREDIT_CONTROL_COMMAND and top.application == CREDIT_CONTROL
-        self._tally.refused(kind if kind in _REQUEST_TYPES else 0, int(result_code), charging=is_charging)
+        accounting, answers = self._desk.accounting, self._desk.answers.refuse
+        if accounting is not None and top.application == ACCOUNTING_APPLICATION:
+            answers = accounting.answers.refuse
+            self._tally.refused_record(avps.get("Accounting-Record-Type", 0), int(result_code))
+        else:
+            self._tally.refused(kind if kind in _REQUEST_TYPES else 0, int(result_code), charging=is_charging)
         try:
-            octets = self._desk.answers.refuse(
-                top, avps, int(result_code), failed_avp=failed_avp, error_message=why
-            )
+            octets = answers(top, avps, int(result_code), failed_avp=failed_avp, error_message=why)
         except Exception:
             # Nothing readable can be said to this peer any more; silence would let it wait.
             self._desk.log.exception("a refusal could not be written", **self._who())

@@ -48,6 +48,10 @@ class Family(NamedTuple):
 
 TYPES: Final = ("initial", "update", "termination", "event", "none")
 """Names of CC-Request-Type 1 to 4, and of what has none."""
+RECORD_TYPES: Final = ("event", "start", "interim", "stop", "none")
+"""Names of Accounting-Record-Type 1 to 4, and of what has none."""
+SET_ASIDE: Final = ("unknown_subscriber", "nobody_named", "too_old", "unknown_service", "not_kept")
+"""Why accounting records were set aside (unbilled.py), and those that could not be."""
 ACTIONS: Final = ("debit", "refund", "check", "price")
 """Names of Requested-Action 0 to 3."""
 CODES: Final = tuple(str(int(code)) for code in ResultCode)
@@ -58,7 +62,7 @@ CLOSINGS: Final = (
 )  # fmt: skip
 TURNED_AWAY: Final = ("full", "drain", "address", "no_tls", "tls_handshake", "gone")
 """Why a connection was never taken over; those are not among the connections counted, nor among those ended."""
-NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "renewed", "conflict", "seen")
+NOTES: Final = ("replay", "overrun", "quarantine", "late", "standing", "renewed", "gap", "conflict", "seen")
 REASONS: Final = (
     "threshold", "qht", "final", "quota_exhausted", "validity_time", "other_quota_type", "rating_condition_change",
     "forced_reauthorisation", "pool_exhausted", "unused_quota_timer", "unknown",
@@ -123,6 +127,27 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "One-time events that the book has answered, by Requested-Action and Result-Code; ocs_requests_total has them too.",
         ("action", "result_code"),
         tuple((action, code) for action in ACTIONS for code in CODES),
+    ),
+    Family(
+        "ocs_accounting_records_total",
+        COUNTER,
+        "Accounting records answered, by Accounting-Record-Type and Result-Code.",
+        ("type", "result_code"),
+        tuple((kind, code) for kind in RECORD_TYPES for code in CODES),
+    ),
+    Family(
+        "ocs_accounting_gaps_total",
+        COUNTER,
+        "Numbers of accounting records that were found missing (opened), and that came after all (closed).",
+        ("event",),
+        _ones(("opened", "closed")),
+    ),
+    Family(
+        "ocs_accounting_set_aside_total",
+        COUNTER,
+        "Accounting records that nobody can be billed for, kept on disk for a human, by why; not_kept: refused with 4002 instead.",
+        ("why",),
+        _ones(SET_ASIDE),
     ),
     Family(
         "ocs_request_seconds",

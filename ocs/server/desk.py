@@ -9,6 +9,7 @@ from ocs.charging.outcome import Outcome
 from ocs.diameter.base import Local
 from ocs.diameter.codec import Codec
 from ocs.diameter.message import Header, Message
+from ocs.server.accounting import AccountingDesk
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
 from ocs.server.log import SparingLog
@@ -70,3 +71,4 @@ class Desk(NamedTuple):
     now_us: Callable[[], int]
     jitter_ms: Callable[[], int]
     bounds: Bounds = Bounds()
+    accounting: AccountingDesk | None = None

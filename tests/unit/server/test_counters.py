@@ -125,6 +125,7 @@ def test_notes_and_conflicts_are_counted_apart() -> None:
         "late": 1,
         "standing": 0,
         "renewed": 0,
+        "gap": 0,
         "conflict": 1,
         "seen": 0,
     }
