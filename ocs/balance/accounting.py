@@ -92,11 +92,12 @@ class Accounting(Charging):
             super().start()
 
     def _send_for(self, profile: Profile, part: Part) -> None:
-        book, ask, record, rules = self._book, self._ask, self._record, self._accounted.rules
+        book, ask, rules = self._book, self._ask, self._accounted.rules
+        record = self._record.shifted(part.offset_ms)
         if self._rated is not None and self._rated.known.account != profile.path:
             self._rated = None
         now_ms = book.clock.now_ms() + part.offset_ms
-        own_ms = record.at_s * 1000 + part.offset_ms if record.at_s else now_ms
+        own_ms = record.at_s * 1000 or now_ms
         at_ms = min(own_ms, now_ms)
         if self._rated is not None:
             key = self._rated.known.tariff
@@ -117,7 +118,7 @@ class Accounting(Charging):
         )
         self._sent_key = key
         body = pack_event_plan(
-            ask, profile, part.offset_ms, SKEW_MS_MAX, now_ms, key, made.plan, renewed, at_ms
+            ask, profile, part.offset_ms, SKEW_MS_MAX, now_ms, key, made.plan, renewed, made.at_ms
         )
         before = self._rated.lasted if self._rated is not None else Lasted()
         call = record.call

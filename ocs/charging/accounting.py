@@ -79,6 +79,17 @@ class AccountingRecord(NamedTuple):
     call: Call | None = None
     slices: tuple[Slice, ...] = ()
 
+    def shifted(self, by_ms: int) -> "AccountingRecord":
+        """Return it by a calendar that is ahead of its client's clock (DESIGN section 3, "Two times")."""
+        by_s = by_ms // 1000
+        if not by_s:
+            return self
+        call = self.call
+        if call is not None and call.instant_s:
+            call = call._replace(instant_s=call.instant_s + by_s)
+        slices = tuple(each._replace(at_s=each.at_s + by_s) if each.at_s else each for each in self.slices)
+        return self._replace(at_s=self.at_s + by_s if self.at_s else 0, call=call, slices=slices)
+
 
 def read(message: Message) -> AccountingRecord:
     """Read an Accounting-Request; raises AskFault, which knows its answer."""

@@ -55,11 +55,12 @@ class Rated(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The plan of a record, the facts of its session from then on, and what it makes of a call."""
+    """The plan of a record, the facts of its session from then on, what it makes of a call, and the instant that prices it."""
 
     plan: Plan
     facts: str
     lasted: Lasted
+    at_ms: int
 
 
 def accounting_plan(
@@ -101,8 +102,8 @@ def accounting_plan(
             _follow(made, known.marks, tariff, ask.family)
     if untold:
         made = made._replace(before="")
-        return Made(made, made.facts, lasted)
-    return Made(made, _facts_after(record, made, tariff, known), lasted)
+        return Made(made, made.facts, lasted, at_ms)
+    return Made(made, _facts_after(record, made, tariff, known), lasted, at_ms)
 
 
 def _has_windows(made: Plan, tariff: Tariff, family: str) -> bool:

@@ -139,7 +139,9 @@ local function account_service(session, s, plan, a, first)
     s = new_service(session, plan, a)
     session[s + V_GRANT], session[s + V_NUMBER], session[s + V_GRANTED], session[s + V_FINAL] = 0, 0, 0, 0
   end
-  if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
+  if plan[a + A_CLOSES] == 1 then
+    session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 -- the chain of the rate before ends here
+  end
   session[s + V_RATE], session[s + V_NUMBER], session[s + V_GRANTED] = plan[a + A_MARK], plan[P_NUMBER], plan[P_NOW]
   if plan[a + A_SOURCES] > 0 or session[S_LIST] then
     session[S_LIST] = session[S_LIST] or {}
