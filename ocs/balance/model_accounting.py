@@ -116,8 +116,16 @@ class _One:
         fresh: bool,
     ) -> None:
         self.terms, self.account, self.session, self.record = model.terms, account, session, record
-        self.ask, self.now_ms, self.at_ms, self.lasts_s, self.fresh = record.ask, now_ms, at_ms, lasts_s, fresh
-        self.late = session.state is not SessionState.OPEN or self.ask.number < max(session.numbers, default=0)
+        self.ask, self.now_ms, self.at_ms, self.lasts_s, self.fresh = (
+            record.ask,
+            now_ms,
+            at_ms,
+            lasts_s,
+            fresh,
+        )
+        self.late = session.state is not SessionState.OPEN or self.ask.number < max(
+            session.numbers, default=0
+        )
         self.was_open = session.state is SessionState.OPEN
         self.notes = Note.LATE if self.late else Note(0)
 
@@ -276,7 +284,9 @@ class _One:
                 found.append((rate.prices[offer.window(end_ms - (each.at_s > 0))], units))
         if not slices:
             by_time = told.unit is Unit.SECONDS and len(rate.prices) > 1
-            found = _by_time(offer, rate, reported, self.at_ms) if by_time else [(rate.prices[window], reported)]
+            found = (
+                _by_time(offer, rate, reported, self.at_ms) if by_time else [(rate.prices[window], reported)]
+            )
         left, beyond = [], reported - told.units
         for price, units in found:  # what is not posted is the oldest
             passed = min(beyond, units)
@@ -298,9 +308,15 @@ class _One:
             )  # fmt: skip
             parts += [_taken(at, *movement) for movement in done.movements]
         made = _record(
-            self.account, self.ask, self.now_ms, session.member, Code.SUCCESS, session.offer.key, place.text, lines, parts
+            self.account,
+            self.ask,
+            self.now_ms,
+            session.member,
+            Code.SUCCESS,
+            session.offer.key,
+            place.text,
+            lines,
+            parts,
         )
         state = SessionState.CLOSED if self.ask.kind == EVENT else session.state
         return made._replace(at_ms=self.at_ms, notes=self.notes, state=state)
-
-

@@ -15,7 +15,7 @@ from ocs.records import ACCOUNTING, Status
 from tests.accounting_records import CONTEXTS, EVENT, INTERIM, START, STOP, container, message
 from tests.charged_store import StoreRoom
 from tests.property.offers import OFFERS
-from tests.property.pair import MSISDNS, TERMS, Pair
+from tests.property.pair import MSISDNS, Pair
 from tests.property.script_words import told
 from tests.property.wallets import BUCKETS, period
 

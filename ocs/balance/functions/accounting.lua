@@ -93,7 +93,7 @@ local function look_at_record(kept, plan, told, part, profile_key)
   if refused then return { refused, '', 0 } end
   if kept[4] then
     local before = cmsgpack.unpack(kept[4])
-    if before[E_DIGEST] ~= plan[P_DIGEST] or before[E_PATH] ~= plan[P_ACCOUNT] then return { CONFLICT, '', 0 } end
+    if plan[P_DIGEST] ~= before[E_DIGEST] or plan[P_ACCOUNT] ~= before[E_PATH] then return { CONFLICT, '', 0 } end
     return { SUCCESS, before[E_OUTCOME], REPLAY }
   end
   local kind, session = plan[P_KIND], plan[P_KIND] <= TERMINATION and kept[2] and read_session(kept[2]) or nil
@@ -171,8 +171,7 @@ local function account_one(session, plan, a, line, first, piece, memory, told, b
     s, odd = account_service(session, s, plan, a, first), reported - most
     if most > 0 then
       amount, price, drawn = post_units(session, s, plan, a, piece, most, book, own, taken, line, now, NOTHING, at)
-      book[B_POSTED] = book[B_POSTED] + amount
-      if own ~= book then own[B_POSTED] = own[B_POSTED] + amount end
+      for _, each in ipairs(own ~= book and { book, own } or { book }) do each[B_POSTED] = each[B_POSTED] + amount end
     end
     if denied(book, own, plan, a, at) then code = BARRED end
   end
