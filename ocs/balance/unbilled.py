@@ -29,6 +29,7 @@ from ocs.clock import Clock
 from ocs.diameter.faults import ResultCode
 from ocs.limits import UNBILLED_OCTETS_MAX
 from ocs.outcomes import RESULT_CODES, Code
+from ocs.records import ACCOUNTING
 
 Recorded = Callable[[int, Outcome], None]
 """Gets the Result-Code that a record is answered with, and its Outcome."""
@@ -93,7 +94,7 @@ class Unbilled:
         received = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).isoformat(timespec="milliseconds")
         ask = record.ask
         told = {
-            "received": received, "why": WHY[code], "origin_host": ask.origin_host, "session_id": ask.session_id,
+            "received": received, "why": WHY[code], "origin_host": ask.origin_host, "session_id": ask.session_id.removeprefix(ACCOUNTING),
             "type": _TYPES[ask.kind], "number": ask.number, "message": frame.hex(),
         }  # fmt: skip
         return json.dumps(told).encode() + b"\n"
