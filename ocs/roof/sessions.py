@@ -119,7 +119,7 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
         raise Ended(Exit.NOT_FOUND, "the session had ended already; it holds nothing")
     content = [
         {
-            "session_id": each.session.session_id,
+            "session_id": each.session.session_id.removeprefix(ACCOUNTING),
             "account": each.session.account,
             "released": format_amount(each.released_micros),
             "client_told": each.told,

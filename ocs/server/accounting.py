@@ -49,7 +49,7 @@ class AccountingDesk(NamedTuple):
 class Recording:
     """One record under way; ``answered`` writes its answer to the connection that it came on."""
 
-    __slots__ = ("_answered", "ask", "began_us", "message")
+    __slots__ = ("_answered", "_answers", "ask", "began_us", "message")
 
     def __init__(
         self,
@@ -57,8 +57,14 @@ class Recording:
         ask: Ask,
         began_us: int,
         answered: Callable[["Recording", int, Outcome], None],
+        answers: Answers,
     ) -> None:
-        self.message, self.ask, self.began_us, self._answered = message, ask, began_us, answered
+        self.message, self.ask, self.began_us = message, ask, began_us
+        self._answered, self._answers = answered, answers
+
+    def answer(self, code: Code, result_code: int) -> bytes:
+        """Write its answer."""
+        return self._answers.answer(self.message, self.ask, code, result_code)
 
     def done(self, result_code: int, outcome: Outcome) -> None:
         """Take what became of it, exactly once."""

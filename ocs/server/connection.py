@@ -299,24 +299,28 @@ class Connection(asyncio.Protocol):
         if bound is not None:
             self._tally.shed(bound)
             self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
-        elif seat is not None:
-            self._owed += 1
-            accounting.book.account(record, frame, Recording(message, record.ask, now_us, self.recorded).done)
+        if bound is not None or seat is None:
+            return
+        self._owed += 1
+        try:
+            recording = Recording(message, record.ask, now_us, self.recorded, accounting.answers)
+            accounting.book.account(record, frame, recording.done)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._owed -= 1
+            seat.release()
+            self._blunder(frame, message.avps, error)
 
     def recorded(self, recording: Recording, result_code: int, outcome: Outcome) -> None:
         """Answer an accounting record of which it is known what became."""
         self._owed -= 1
         if self._seat is not None:
             self._seat.release()
-        desk = self._desk
-        assert desk.accounting is not None
-        octets = desk.accounting.answers.answer(recording.message, recording.ask, outcome.code, result_code)
-        micros = self._now_us() - recording.began_us
-        self._tally.recorded(recording.ask.kind, result_code, outcome.notes, micros)
+        took_us = self._now_us() - recording.began_us
+        self._tally.recorded(recording.ask.kind, result_code, outcome.notes, took_us)
         if self._gone:
             self._tally.dropped()
         else:
-            self._send(octets)
+            self._send(recording.answer(outcome.code, result_code))
 
     def charged(self, waiting: Waiting, outcome: Outcome) -> None:
         """Answer a request whose Outcome has come."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ocs.charging.accounting import AccountingRecord
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules
 from ocs.outcomes import Code, Note
+from ocs.rating.tariff import read_tariff
 from ocs.records import ACCOUNTING, Charge, Expire, SessionState, Status
 from ocs.roof.build import read_tariffs
 from ocs.sessions.search import open_sessions
@@ -304,6 +306,25 @@ def test_a_record_of_the_future_is_priced_now(room: StoreRoom) -> None:
         await client.told(traffic(EVENT, 0, container(MIB), at_s=client.now_s + 10**6))
         (record,) = await client.records()
         assert record.at_ms <= record.now_ms
+
+    room.run(session())
+
+
+def test_the_version_of_its_own_time_prices_a_record_whenever_it_comes(room: StoreRoom) -> None:
+    async def session() -> None:
+        client = await Client.made(room)
+        first = client.charged.book.tariffs.versions("flat-data")[0]
+        text = (config_folder() / "tariffs" / "flat-data.yaml").read_text(encoding="utf-8")
+        later = read_tariff(
+            text.replace("version: 1", "version: 2").replace('"0.01"', '"0.05"'), "later.yaml"
+        )
+        client.charged.book.tariffs.add([replace(later, effective_ms=1000 * (client.now_s - 100))])
+        await client.told(traffic(EVENT, 0, container(MIB), at_s=client.now_s - 50))
+        await client.told(traffic(EVENT, 1, container(MIB), at_s=client.now_s - 150))
+        await client.told(traffic(START, 0, at_s=client.now_s - 150))
+        await client.told(traffic(STOP, 1, container(MIB), at_s=client.now_s))  # a session keeps its version
+        assert [each.tariff for each in await client.records()] == ["flat-data@2", *[first.key] * 3]
+        assert await client.posted() == 5 * CENT + CENT + CENT
 
     room.run(session())
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from diameter.message import Message as Stranger
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocs.charging.accounting import Call, Slice, read
 from ocs.charging.accounting_answer import AccountingAnswers
@@ -154,6 +156,37 @@ def test_an_unknown_avp_with_the_m_bit_is_5001_and_a_wrong_length_5014() -> None
     short = avp(485, b"\0\0")
     cut = frame[:1] + (len(frame) + len(short)).to_bytes(3, "big") + frame[4:] + short
     assert fault_of(cut).result_code == ResultCode.INVALID_AVP_LENGTH
+
+
+WHOLE = CODEC.encode(
+    message(
+        STOP,
+        2,
+        at_s=AT_S,
+        information=bearer(
+            Service_Data_Container=[container(300, 10, at_s=AT_S), container(5, None, seconds=7)],
+            Called_Station_Id="internet",
+        ),
+    )
+)
+
+
+@given(st.lists(st.tuples(st.integers(20, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_whatever_octets_are_wrong_a_record_is_read_or_refused_with_a_code(
+    wrong: list[tuple[int, int]],
+) -> None:
+    octets = bytearray(WHOLE)
+    for place, value in wrong:
+        octets[place] = value
+    try:
+        request = CODEC.decode(bytes(octets))
+        record = read(request)
+    except DecodeFault as fault:
+        answer = ANSWERS.refuse(fault.header, fault.avps, fault.result_code, failed_avp=fault.failed_avp)
+    else:
+        answer = ANSWERS.answer(request, record.ask, Code.SUCCESS, 2001)
+        assert all(each.used is not None and max(each.used) >= 0 for each in record.ask.services)
+    assert Stranger.from_bytes(answer).result_code in {2001, *range(3000, 6000)}
 
 
 def test_where_accounting_is_not_served_its_application_is_unknown() -> None:
