@@ -97,6 +97,15 @@ DEBITS_LISTED_MAX = 32
 REFUND_NUMBERS_MAX = 8
 """CC-Request-Numbers before a refund's own under which its Session-Id's debit is looked for, listed or not."""
 
+CONTAINERS_PER_RECORD_MAX = 256
+"""Containers in one accounting record (TS 32.251 lets an operator set some 10 to 50). Beyond: 5009 with Failed-AVP, nothing is posted."""
+
+RECORD_AHEAD_S = 3_600
+"""How much longer an accounting record is remembered than it may be old when it comes (accounting.age_s): clocks of clients run ahead."""
+
+UNBILLED_OCTETS_MAX = 256 * 1_048_576
+"""Size of a worker's file of accounting records that nobody can be billed for, some 100,000. Beyond: 4002, the client keeps its records."""
+
 TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 """Time for which a top-up's id is kept in the store (DESIGN law 5); after that the archive knows it."""
 

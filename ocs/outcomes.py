@@ -39,6 +39,7 @@ class Note(IntFlag):
     STANDING = 32  # a late lower number was answered with the standing grant
     RENEWED = 64  # a product was renewed with it: the profile is another by now
     CROSSED = 128  # it used up an allowance, or reached a spend cap: what the account's other sessions get is another by now
+    GAP = 256  # accounting records are missing before this one; in their records and replies alone, an outcome has one octet
 
 
 RESULT_CODES: dict[Code, int] = {

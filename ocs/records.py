@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 VERSION = 4
 EVENT = 4
 """CC-Request-Type of a one-time event, as a charge's ``kind`` has it."""
+ACCOUNTING = "rf "
+"""Before the Session-Id in the name of a session of offline charging: a Session-Id begins with a DiameterIdentity, which has no blank."""
 
 
 class Kind(IntEnum):
@@ -90,7 +92,8 @@ class Charge(NamedTuple):
     where the life of the account's balance ends. A one-time event is no session's, whatever its Session-Id: it holds nothing, and its
     ``state`` is CLOSED. Of a refund all figures of what moved are negative, and ``facts`` names the debit: its number, a colon, its
     Session-Id. ``correlation`` is the request's CC-Correlation-Id (RFC 8506 section 8.1), octets that are no UTF-8 as surrogates; "" where it
-    had none, as in older records.
+    had none, as in older records. A record of offline charging (``is_accounting``) has the kind of the request that it is like: START 1,
+    INTERIM 2, STOP 3, EVENT 4; its session is named ACCOUNTING and the Session-Id, is granted and holds nothing.
     """
 
     account: str
@@ -120,6 +123,11 @@ class Charge(NamedTuple):
     def is_event(self) -> bool:
         """Tell whether it was a one-time event."""
         return self.kind == EVENT
+
+    @property
+    def is_accounting(self) -> bool:
+        """Tell whether it was an accounting record of offline charging."""
+        return self.session_id.startswith(ACCOUNTING)
 
     @property
     def is_refund(self) -> bool:

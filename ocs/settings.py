@@ -29,7 +29,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from ocs.roof.sections import Archive, Backups, Charging, Diameter, Http, Log, Server, Store
+from ocs.roof.sections import Accounting, Archive, Backups, Charging, Diameter, Http, Log, Server, Store
 
 PREFIX = "OCS_"
 LEVEL = "__"
@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     store: Store = Store()
     server: Server = Server()
     charging: Charging = Charging()
+    accounting: Accounting = Accounting()
     log: Log = Log()
     archive: Archive = Archive()
     backup: Backups = Backups()

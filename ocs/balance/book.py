@@ -15,11 +15,13 @@ Laws
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from ocs.balance.accounting import Accounted, Accounting, AccountingRules
 from ocs.balance.charging import Answered, Charging
 from ocs.balance.events import Event
 from ocs.balance.functions import function
 from ocs.balance.parts import Parts, packed
 from ocs.balance.profiles import Profiles
+from ocs.charging.accounting import AccountingRecord
 from ocs.charging.ask import EVENT, INITIAL, Ask
 from ocs.charging.plan import Known, Profile, QuotaRules, Wallet
 from ocs.charging.quota import ByGroup, Sizes
@@ -56,8 +58,9 @@ _WAYS: tuple[type[Charging], ...] = (*[Charging] * EVENT, Event)
 class Rules(NamedTuple):
     """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
 
-    ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells`` says whether answers tell more than
-    the decision, ``tells_balance`` whether that is the balance. ``refunds_newest``: a refund that names no debit means the newest that fits.
+    ``accounting`` are those of offline charging. ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells``
+    says whether answers tell more than the decision, ``tells_balance`` whether that is the balance. ``refunds_newest``: a refund that names no
+    debit means the newest that fits.
     """
 
     quota: QuotaRules
@@ -68,6 +71,7 @@ class Rules(NamedTuple):
     tells: bool = False
     tells_balance: bool = False
     refunds_newest: bool = False
+    accounting: AccountingRules = AccountingRules(3 * 86_400, 86_400)
 
     @property
     def longest_s(self) -> int:
@@ -86,6 +90,7 @@ class Book:
 
     __slots__ = (
         "_texts",
+        "accounted",
         "charge_name",
         "clock",
         "counts",
@@ -115,6 +120,7 @@ class Book:
         self.tariffs = tariffs
         self.wallets: Wallets = _no_wallet
         self.crossed: Crossed = _nobody_else
+        self.accounted = Accounted(rules.accounting)
         self.rules = rules
         self.rules_text = packed(
             rules.supervision_ms,
@@ -164,13 +170,20 @@ class Book:
             del self.known[next(iter(self.known))]
         self.known[session_id] = known
 
-    def charge(self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0) -> None:
+    def account(self, record: AccountingRecord, done: Answered) -> None:
+        """Post one accounting record; ``done`` gets its Outcome, later, exactly once (accounting.py, UNBILLED)."""
+        self.charge(record.ask, done, record=Accounting(self, self.accounted, record, done))
+
+    def charge(
+        self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0, record: Accounting | None = None
+    ) -> None:
         """Charge one request; ``done`` gets its Outcome, later, exactly once.
 
         ``via`` is the way that the request came, kept in its session for requests of ours (stored_session.py, OpenSession).
         ``at_ms`` is the instant that prices it where that is not now: when it was received, by the wall clock (spool.py).
+        ``record`` is the way of an accounting record.
         """
-        charging = _WAYS[ask.kind](self, ask, done, via, at_ms)
+        charging = _WAYS[ask.kind](self, ask, done, via, at_ms) if record is None else record
         if ask.session_id in self.opening:
             if ask.kind != INITIAL:
                 self.opening[ask.session_id].append(charging)

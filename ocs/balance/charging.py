@@ -299,6 +299,10 @@ class Charging:
             tariff, facts, *marks = (each.decode() for each in reply[3:])
             self._known = known_of(known.path, tariff, facts, dict(zip(marks[::2], marks[1::2], strict=True)))
             self._book.learn(self._ask.session_id, self._known)
+        self._read_again(known, reply)
+
+    def _read_again(self, known: Profile, reply: Any) -> None:
+        """Take the profile that the store told, or read it where that tells not all."""
         if known.member:  # its account's profile may have changed too
             self._book.profiles.read(known.partition, known.path, self._fresh_found)
             return

@@ -83,6 +83,10 @@ class Keys(NamedTuple):
         """Return the key of a one-time event, by its number and Session-Id (charging/event.py, Debited.name)."""
         return f"{self.prefix}event:{name}"
 
+    def record(self, name: str) -> str:
+        """Return the key of what is known of an accounting record, by its kind, its number and the name of its session."""
+        return f"{self.prefix}record:{name}"
+
     def debits(self, path: str) -> str:
         """Return the key of the list of a subscriber's newest debits, by the names of their events."""
         return f"{self.prefix}debits:{path}"

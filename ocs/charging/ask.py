@@ -129,10 +129,10 @@ def _ask(avps: dict[str, Any]) -> Ask:
     if not 0 < len(session_id) <= limits.SESSION_ID_OCTETS_MAX or (
         not session_id.isascii() and len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX
     ):
-        raise _bad_session_id(session_id)
+        raise bad_session_id(session_id)
     if kind == EVENT:
         return _event(avps)
-    ids, named = _subscriber_ids(avps)
+    ids, named = subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
     currencies: list[int] = []
     services = (
@@ -166,7 +166,7 @@ def _event(avps: dict[str, Any]) -> Ask:
     if "Requested-Action" not in avps:
         failed = encode_avps({"Requested-Action": DIRECT_DEBITING})
         raise ask_fault(ResultCode.MISSING_AVP, failed, "an event without Requested-Action")
-    ids, named = _subscriber_ids(avps)
+    ids, named = subscriber_ids(avps)
     groups = avps.get("Multiple-Services-Credit-Control")
     chosen: dict[str, Any] = {"Requested-Service-Unit": {}}
     currencies: list[int] = []
@@ -224,7 +224,7 @@ def _refund_information(groups: Iterable[Mapping[str, Any]]) -> bytes:
 # ---------------------------------------------------------------- who
 
 
-def _subscriber_ids(avps: dict[str, Any]) -> "_Named":
+def subscriber_ids(avps: dict[str, Any]) -> "Named":
     """Return who the request is about, each identity once, in the request's order; the first source that names any.
 
     CLIENTS 12: several Subscription-Ids in any order and any spelling; CLIENTS 8: some have them inside Service-Information;
@@ -239,7 +239,7 @@ def _subscriber_ids(avps: dict[str, Any]) -> "_Named":
     return found
 
 
-def _listed(avps: dict[str, Any]) -> "_Named":
+def _listed(avps: dict[str, Any]) -> "Named":
     """Return the identities of one level that have a normal form: Subscription-Id and its RFC 8506 section 8.58 extension."""
     spelt = [
         (group["Subscription-Id-Type"], group["Subscription-Id-Data"])
@@ -254,22 +254,22 @@ def _listed(avps: dict[str, Any]) -> "_Named":
     return (_normalised if remembered else _normalised.__wrapped__)(tuple(spelt))
 
 
-class _Named(NamedTuple):
+class Named(NamedTuple):
     """Who a request is about, and the same in one text, in no order, for the digest."""
 
     ids: tuple[SubscriberId, ...]
     text: str
 
 
-_NOBODY = _Named((), "")
+_NOBODY = Named((), "")
 
 
-def _named(ids: tuple[SubscriberId, ...]) -> _Named:
-    return _Named(ids, "".join([f"{kind}{value}\n" for kind, value in sorted(ids)]))
+def _named(ids: tuple[SubscriberId, ...]) -> Named:
+    return Named(ids, "".join([f"{kind}{value}\n" for kind, value in sorted(ids)]))
 
 
 @lru_cache(limits.SPELLINGS_KEPT_MAX)
-def _normalised(spelt: tuple[tuple[int, str], ...]) -> _Named:
+def _normalised(spelt: tuple[tuple[int, str], ...]) -> Named:
     """Normalise a list of identities as a request spells them; a session's requests spell them alike."""
     known = [identity for kind, text in spelt if (identity := subscriber_id(kind, text)) is not None]
     return _named(tuple(dict.fromkeys(known))[: limits.SUBSCRIPTION_IDS_MAX])
@@ -424,7 +424,7 @@ def _text(units: Units | None) -> str:
     return f"{octets},{seconds},{events}" if money < 0 else f"{octets},{seconds},{events},{money}"
 
 
-def _bad_session_id(session_id: str) -> AskFault:
+def bad_session_id(session_id: str) -> AskFault:
     """Refuse a Session-Id that is empty or longer than the limit."""
     if not session_id:
         failed = encode_avps({"Session-Id": session_id})

@@ -6,7 +6,8 @@ Laws
 2. A service of a session is compared as a whole or not at all: fees, minima and caps belong to all of it.
 3. What allowances had is nobody's price: the units beyond them are compared, as if the other tariff's accounts had the same.
 4. A session is compared when the tariff that it began on is; where it went on with a next version (switch.py), so does its own side.
-5. A one-time event is whole in its own record, all of it in the window of its instant. What a refund gave back is told apart.
+5. A one-time event is whole in its own record, all of it in the window of its instant. What a refund gave back is told apart. An accounting
+   record tells its own part of its session, priced at its own time.
 6. Sessions are kept while they are open, and as long after their end as late usage is booked; then they are summed and let go.
 """
 
@@ -147,7 +148,10 @@ class Replay:
 
     def add(self, record: Record) -> None:
         """Take the next record of the partition."""
-        if isinstance(record, Charge) and record.is_event:
+        if isinstance(record, Charge) and record.is_accounting:
+            if self._follows(record):
+                self._account(record)
+        elif isinstance(record, Charge) and record.is_event:
             if self._chosen(record.tariff):
                 self._event(record)
         elif isinstance(record, Charge):
@@ -199,6 +203,31 @@ class Replay:
                 service.unit = service.unit or line.unit  # of its first grant, and of all (UNRATED otherwise)
         session.top = max(session.top, record.number)
         if record.state != SessionState.OPEN:
+            self._end(record.session_id, record.now_ms)
+
+    def _account(self, record: Charge) -> None:
+        """Take an accounting record: each of its lines was priced by itself, on what its session had told by then (law 5)."""
+        session = self._sessions.get(record.session_id)
+        if session is None:
+            session = _Session(record.account, begun=True)
+            if not record.is_event:
+                self._sessions[record.session_id] = session
+        for place, line in enumerate(record.lines, 1):
+            service = session.services.setdefault(line.key, _Service())
+            self.found.quarantined += line.quarantined_units > 0
+            service.paid_micros += line.amount_micros
+            service.used += line.posted_units
+            service.unit = service.unit or line.unit
+            tariff = self._tariffs(version_of(line.rate, record.tariff) if line.rate else record.tariff)
+            if tariff is None:
+                service.why = Why.TARIFF
+            elif service.why is None and line.posted_units:
+                service.standing = (0, 0)
+                service.grant = _Grant(record.facts, record.at_ms, late=False, whole=True)
+                service.why = self._line(service, line, record, _On(tariff, line.rate), _tier(record, place))
+        if record.is_event:
+            self._sum(session)
+        elif record.state != SessionState.OPEN:
             self._end(record.session_id, record.now_ms)
 
     def _event(self, record: Charge) -> None:

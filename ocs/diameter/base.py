@@ -3,7 +3,7 @@
 Laws
 1. What never changes on a connection is encoded once; an answer is a header in front of ready octets.
 2. A success is 2001 exactly: 2002 breaks freeDiameter (CLIENTS 1).
-3. We speak one application, credit-control, and say so both ways (CLIENTS 2); a relay has everything in common.
+3. We speak credit-control, and say so both ways (CLIENTS 2); where config serves it, accounting too. A relay has everything in common.
 """
 
 import struct
@@ -17,6 +17,8 @@ from ocs.diameter.message import Header, Message, answer_header
 BASE_APPLICATION: Final = 0
 CREDIT_CONTROL: Final = 4
 """Application id of RFC 8506 section 12.1."""
+ACCOUNTING: Final = 3
+"""Application id of base accounting (RFC 6733 section 2.4), which Rf uses (TS 32.299 clause 6.2)."""
 RELAY: Final = 0xFFFFFFFF
 """Application id of a relay (RFC 6733 section 2.4): it carries every application."""
 VENDOR_3GPP: Final = 10415
@@ -35,7 +37,7 @@ _HEADER = struct.Struct("!IIIII")
 
 
 class Local(NamedTuple):
-    """What we say about ourselves, the same on every connection. `watchdog_ms` is Tw of RFC 3539."""
+    """What we say about ourselves, the same on every connection. `watchdog_ms` is Tw of RFC 3539, `accounting` whether Rf is served."""
 
     origin_host: str
     origin_realm: str
@@ -45,6 +47,7 @@ class Local(NamedTuple):
     origin_state_id: int
     firmware_revision: int
     watchdog_ms: int
+    accounting: bool = False
 
 
 class Identity(NamedTuple):
@@ -66,6 +69,7 @@ class Capabilities(NamedTuple):
     supported_vendors: frozenset[int]
     firmware_revision: int | None
     inband_security: frozenset[int]
+    offers_accounting: bool = False
 
     @property
     def is_relay(self) -> bool:
@@ -92,15 +96,17 @@ def identity(message: Message, remote_address: str) -> Identity:
 def capabilities(message: Message) -> Capabilities:
     """Read what a CER or CEA advertises.
 
-    Application ids come at the top or inside Vendor-Specific-Application-Id (CLIENTS 3); accounting ids do not make
-    anything common but the relay's, since credit-control is an authorisation application (RFC 8506 section 1.3).
+    Application ids come at the top or inside Vendor-Specific-Application-Id (CLIENTS 3). Accounting ids are none of credit-control,
+    which is an authorisation application (RFC 8506 section 1.3): of them the relay's counts, and that of accounting for itself.
     """
     avps = message.avps
     ids = set(_many(avps.get("Auth-Application-Id")))
-    if RELAY in _many(avps.get("Acct-Application-Id")):
-        ids.add(RELAY)
+    accounting = set(_many(avps.get("Acct-Application-Id")))
     for group in _many(avps.get("Vendor-Specific-Application-Id")):
         ids.update(_many(group.get("Auth-Application-Id")))
+        accounting.update(_many(group.get("Acct-Application-Id")))
+    if RELAY in _many(avps.get("Acct-Application-Id")):
+        ids.add(RELAY)
     return Capabilities(
         applications=frozenset(ids),
         host_ips=tuple(address for address in _many(avps.get("Host-IP-Address")) if isinstance(address, str)),
@@ -110,6 +116,7 @@ def capabilities(message: Message) -> Capabilities:
         supported_vendors=frozenset(_many(avps.get("Supported-Vendor-Id"))),
         firmware_revision=avps.get("Firmware-Revision"),
         inband_security=frozenset(_many(avps.get("Inband-Security-Id"))),
+        offers_accounting=ACCOUNTING in accounting,
     )
 
 
@@ -124,12 +131,17 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    codec: Codec, frame: bytes, remote_address: str, allow: Callable[[Identity], str | None]
+    codec: Codec,
+    frame: bytes,
+    remote_address: str,
+    allow: Callable[[Identity], str | None],
+    *,
+    accounting: bool = False,
 ) -> Verdict:
     """Read a CER or a CEA and say whether we may talk with its sender (RFC 6733 section 5.3).
 
     Refused are: what cannot be read (the codec's code), an answer other than 2001 (its code), a peer that `allow`
-    names a reason against (3010), and one with which nothing is common (5010).
+    names a reason against (3010), and one with which nothing is common (5010); ``accounting`` tells whether we serve that too.
     """
     try:
         message = codec.decode(frame)
@@ -141,7 +153,7 @@ def judge(
     refusal = allow(who)
     if refusal is not None:
         return Verdict(ResultCode.UNKNOWN_PEER, refusal)
-    if not offered.shares_credit_control:
+    if not offered.shares_credit_control and not (accounting and offered.offers_accounting):
         return Verdict(ResultCode.NO_COMMON_APPLICATION, "no common application")
     return Verdict(ResultCode.SUCCESS, identity=who, capabilities=offered)
 
@@ -170,6 +182,7 @@ class BaseMessages:
             # Offered in-band TLS, freeDiameter starts it after any 2001 that does not say "none" (CLIENTS 4).
             + writer("Inband-Security-Id")(0)
             + specific
+            + (_accounting() if local.accounting else b"")
             + writer("Firmware-Revision")(local.firmware_revision)
         )
         self._disconnect = writer("Disconnect-Cause")
@@ -217,6 +230,14 @@ class BaseMessages:
         """
         body = writer("Result-Code")(result_code) + self._origin + _trouble(why, failed_avp)
         return _answer(to, body, result_code)
+
+
+def _accounting() -> bytes:
+    """Advertise accounting, both ways as credit-control."""
+    application = writer("Acct-Application-Id")(ACCOUNTING)
+    return application + writer("Vendor-Specific-Application-Id")(
+        writer("Vendor-Id")(VENDOR_3GPP) + application
+    )
 
 
 def _is_protocol_error(result_code: int) -> bool:

@@ -75,7 +75,8 @@ _IDENTITY_FORM = re.compile(rb"[\x21-\x7e]{1,255}")  # RFC 6733 4.3.1: an FQDN o
 
 # What an answer may need of a request that could not be read to its end (RFC 6733 6.2 and 7.2, CLIENTS 18 and 24).
 _ANSWERABLE: Final = """[ Session-Id ] [ Origin-Host ] [ Origin-Realm ] [ Auth-Application-Id ] [ Service-Context-Id ]
-    [ CC-Request-Type ] [ CC-Request-Number ] [ CC-Sub-Session-Id ] *[ Proxy-Info ]"""
+    [ CC-Request-Type ] [ CC-Request-Number ] [ CC-Sub-Session-Id ] *[ Proxy-Info ] [ Accounting-Record-Type ]
+    [ Accounting-Record-Number ]"""
 
 _Entry = tuple[int, str, int, int, int, Any, int]
 
@@ -110,19 +111,21 @@ class _Bound:
 class Codec:
     """Decodes and encodes messages; one serves all connections of a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, accounting: bool = False) -> None:
+        """``accounting`` tells whether the commands of offline charging are spoken too."""
+        commands = grammar.COMMANDS + (grammar.ACCOUNTING_COMMANDS if accounting else ())
         self.ignored_in_service_information = 0
         self._groups: dict[tuple[str, int], _Bound] = {}
         self._identities: dict[bytes, str] = {}
         self._shapes = Shapes()
         self._commands: dict[tuple[int, int, int], _Bound] = {}
-        for command in grammar.COMMANDS:
+        for command in commands:
             bound = self._bind(command.name, command.grammar, 0, _REFUSED)
             self._commands[command.application, command.code, REQUEST if command.request else 0] = bound
         erroneous = self._bind("ERROR", grammar.ERROR_ANSWER, 0, _REFUSED)
-        for command in grammar.COMMANDS:
+        for command in commands:
             self._commands[command.application, command.code, ERROR] = erroneous
-        self._applications = {command.application for command in grammar.COMMANDS}
+        self._applications = {command.application for command in commands}
         self._answerable = self._bind("", _ANSWERABLE, 0, PASSED)
         self._readers_use = {"identities": self._identities, "seldom": _seldom, "ignored": self._ignore}
 

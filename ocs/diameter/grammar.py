@@ -19,6 +19,7 @@ from ocs.limits import SERVICES_PER_REQUEST_MAX
 
 BASE_APPLICATION: Final = 0
 CREDIT_CONTROL_APPLICATION: Final = 4
+ACCOUNTING_APPLICATION: Final = 3
 
 MANY: Final = 1 << 24  # beyond what a message can hold: no bound of its own
 
@@ -198,9 +199,39 @@ COMMANDS: Final = (
     ),
 )
 
+ACCOUNTING_COMMANDS: Final = (
+    Command(
+        "ACR",
+        271,
+        ACCOUNTING_APPLICATION,
+        True,
+        """< Session-Id > { Origin-Host } { Origin-Realm } { Destination-Realm } { Accounting-Record-Type }
+        { Accounting-Record-Number } [ Acct-Application-Id ] [ Vendor-Specific-Application-Id ] [ User-Name ]
+        [ Destination-Host ] [ Accounting-Sub-Session-Id ] [ Acct-Session-Id ] [ Acct-Multi-Session-Id ]
+        [ Acct-Interim-Interval ] [ Accounting-Realtime-Required ] [ Origin-State-Id ] [ Event-Timestamp ]
+        *[ Proxy-Info ] *[ Route-Record ] { Service-Context-Id } *[ Subscription-Id ] [ Termination-Cause ]
+        [ Acct-Session-Time ] [ Service-Information ]""",
+        "RFC 6733 9.7.1, TS 32.299 6.2.2",
+    ),
+    Command(
+        "ACA",
+        271,
+        ACCOUNTING_APPLICATION,
+        False,
+        """< Session-Id > { Result-Code } { Origin-Host } { Origin-Realm } { Accounting-Record-Type }
+        { Accounting-Record-Number } [ Acct-Application-Id ] [ Vendor-Specific-Application-Id ] [ User-Name ]
+        [ Accounting-Sub-Session-Id ] [ Acct-Session-Id ] [ Acct-Multi-Session-Id ] [ Error-Message ]
+        [ Error-Reporting-Host ] [ Failed-AVP ] [ Acct-Interim-Interval ] [ Accounting-Realtime-Required ]
+        [ Origin-State-Id ] [ Event-Timestamp ] *[ Proxy-Info ] *[ Route-Record ]""",
+        "RFC 6733 9.7.2, TS 32.299 6.2.3",
+    ),
+)
+"""Those of offline charging, spoken where config serves it."""
+
 ERROR_ANSWER: Final = """[ Session-Id ] { Origin-Host } { Origin-Realm } { Result-Code } [ Origin-State-Id ]
     [ Error-Message ] [ Error-Reporting-Host ] [ Failed-AVP ] [ Experimental-Result ] *[ Proxy-Info ]
-    [ Auth-Application-Id ] [ CC-Request-Type ] [ CC-Request-Number ]"""
+    [ Auth-Application-Id ] [ CC-Request-Type ] [ CC-Request-Number ] [ Acct-Application-Id ]
+    [ Accounting-Record-Type ] [ Accounting-Record-Number ]"""
 """An answer with the E-bit, of any command: RFC 6733 section 7.2, and what CLIENTS 18 wants in it."""
 
 _UNITS = "[ CC-Time ] [ CC-Money ] [ CC-Total-Octets ] [ CC-Input-Octets ] [ CC-Output-Octets ] [ CC-Service-Specific-Units ]"
@@ -258,7 +289,14 @@ GROUPS: Final = {
         [ 3GPP-Session-Stop-Indicator ] [ 3GPP-Selection-Mode ] [ 3GPP-Charging-Characteristics ]
         [ Charging-Characteristics-Selection-Mode ] [ 3GPP-SGSN-MCC-MNC ] [ 3GPP-MS-TimeZone ]
         *[ Charging-Rule-Base-Name ] [ 3GPP-User-Location-Info ] [ 3GPP-RAT-Type ] [ PS-Furnish-Charging-Information ]
-        [ PDP-Context-Type ] [ User-Equipment-Info ] [ Start-Time ] [ Stop-Time ] [ Change-Condition ] [ Diagnostics ]""",
+        [ PDP-Context-Type ] [ User-Equipment-Info ] [ Start-Time ] [ Stop-Time ] [ Change-Condition ] [ Diagnostics ]
+        *[ Service-Data-Container ] *[ Traffic-Data-Volumes ]""",
+    # of these what is charged by; the rest is passed over as all that informs
+    "Service-Data-Container": """[ Accounting-Input-Octets ] [ Accounting-Output-Octets ] [ Rating-Group ] [ Service-Identifier ]
+        [ Change-Time ] [ Time-First-Usage ] [ Time-Last-Usage ] [ Time-Usage ] [ QoS-Information ] *[ Charging-Rule-Base-Name ]
+        [ 3GPP-User-Location-Info ] *[ SGSN-Address ] *[ Change-Condition ]""",
+    "Traffic-Data-Volumes": """[ Accounting-Input-Octets ] [ Accounting-Output-Octets ] [ Change-Time ] [ QoS-Information ]
+        [ 3GPP-User-Location-Info ] *[ Change-Condition ]""",
     "IMS-Information": """[ Event-Type ] [ Role-Of-Node ] [ Node-Functionality ] [ User-Session-ID ] *[ Outgoing-Session-Id ]
         *[ Calling-Party-Address ] [ Called-Party-Address ] *[ Called-Asserted-Identity ]
         [ Number-Portability-Routing-Information ] [ Carrier-Select-Routing-Information ] [ Time-Stamps ]

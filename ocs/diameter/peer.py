@@ -294,10 +294,14 @@ class Peer(Connection):
         else:
             self._judge_cer(frame, top, now_ms)
 
+    def _judged(self, frame: bytes) -> base.Verdict:
+        serves = self._local.accounting
+        return base.judge(self._codec, frame, self._remote_address, self._allow, accounting=serves)
+
     def _judge_cer(self, frame: bytes, top: Header, now_ms: int) -> None:
         """Accept a CER, or refuse it with the code that says why (RFC 6733 section 5.3)."""
         self._cer = top
-        verdict = base.judge(self._codec, frame, self._remote_address, self._allow)
+        verdict = self._judged(frame)
         if verdict.capabilities is None or verdict.identity is None:
             self._events.append(Refused(verdict.result_code, verdict.why))
             occasion = Occasion(now_ms, self, verdict.why, top, b"", verdict.result_code, verdict.failed_avp)
@@ -315,7 +319,7 @@ class Peer(Connection):
 
     def _judge_cea(self, frame: bytes, top: Header, now_ms: int) -> None:
         """Accept a CEA, or close: refused, unreadable, not asked for, or nothing in common."""
-        verdict = base.judge(self._codec, frame, self._remote_address, self._allow)
+        verdict = self._judged(frame)
         if top.hop_by_hop != self._ids:
             verdict = base.Verdict(0, "the CEA answers another request")
         if verdict.capabilities is None or verdict.identity is None:

@@ -19,7 +19,7 @@ from ocs.limits import SESSION_ID_OCTETS_MAX, SESSIONS_PER_PAGE_MAX
 from ocs.money import format_amount
 from ocs.names import SubscriberId, e164
 from ocs.records import SessionState
-from ocs.sessions.described import described
+from ocs.sessions.described import described, shown_id
 from ocs.sessions.ending import EndedSession
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, page_of, sessions_of
@@ -86,6 +86,7 @@ class Session(BaseModel):
     """One open session."""
 
     session_id: str
+    application: str
     account: str
     tariff: str
     opened: str
@@ -146,7 +147,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
     """Log that a session was ended, and describe it."""
     content = {
-        "session_id": each.session.session_id,
+        "session_id": shown_id(each.session),
         "account": each.session.account,
         "released": format_amount(each.released_micros),
         "client_told": each.told,

@@ -11,18 +11,16 @@ from ocs.http import sessions
 from ocs.http.access import Access
 from ocs.http.keys import ApiKeys
 from ocs.names import SubscriberId
-from ocs.roof.build import Keepers
+from ocs.roof.build import Keepers, sweeper_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
-from ocs.sessions.sweep import Sweeper
 
 
 def routers_of(keepers: Keepers, log: Any) -> list[APIRouter]:
     """Build the routes that need a key; without keys where the settings say so (on loopback alone)."""
     settings = keepers.settings
     access = Access(ApiKeys(keepers.store) if settings.http.auth == "required" else None)
-    tombstone_ms = settings.charging.tombstone_s * 1000
-    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+    sweeper = sweeper_of(keepers)
 
     async def find(identity: SubscriberId) -> Profile | None:
         account = await keepers.accounts.find(identity)

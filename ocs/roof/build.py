@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
+from ocs.balance.accounting import AccountingRules
 from ocs.balance.accounts import Accounts
 from ocs.balance.addresses import PASSWORD_VARIABLE, Address, AddressFault, Scheme, parse
 from ocs.balance.archive_files import ArchiveFault
@@ -50,6 +51,7 @@ from ocs.roof.place import Place
 from ocs.roof.say import instant, remark
 from ocs.roof.tariff_files import written_tariffs
 from ocs.sessions.reauthorise import Reauthorisation
+from ocs.sessions.sweep import Sweeper
 from ocs.settings import Layers, Settings, SettingsFault, config_folder, read_layers
 from ocs.units import Unit
 
@@ -230,6 +232,7 @@ def rules_of(settings: Settings) -> Rules:
         charging.quota.tells_triggers or charging.quota.tells_edges or charging.quota.tells_balance,
         charging.quota.tells_balance,
         charging.refunds_without_reference == "newest",
+        AccountingRules(settings.accounting.age_s, settings.accounting.supervision_s),
     )
 
 
@@ -482,6 +485,14 @@ def _answers(settings: Settings) -> bool:
                 continue
             return True
     return False
+
+
+def sweeper_of(keepers: Keepers) -> Sweeper:
+    """Build what ends sessions without their clients."""
+    settings = keepers.settings
+    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, settings.charging.tombstone_s * 1000)
+    sweeper.accounting_ms = rules_of(settings).accounting.kept_ms
+    return sweeper
 
 
 def book_on(settings: Settings, keepers: Keepers, tariffs: Tariffs, stopwatch: Stopwatch) -> Book:

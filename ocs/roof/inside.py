@@ -9,6 +9,7 @@ import asyncio
 import importlib.metadata
 import signal
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from ocs.charging.information import is_emergency
 from ocs.clock import SystemClock
 from ocs.diameter.base import Local
 from ocs.limits import LIBRARY_TELL_S, STORE_PATIENCE_MS
-from ocs.rating.numbering import Numbering
+from ocs.roof.accounting import desk_of, unbilled_of
 from ocs.roof.build import (
     Keepers,
     address_of,
@@ -50,8 +51,9 @@ from ocs.roof.tariff_files import written_tariffs
 from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
 from ocs.server.channel import Start, StartFault
-from ocs.server.counters import JOB_PASSED, JOBS, Counters
+from ocs.server.counters import Counters
 from ocs.server.desk import Bounds
+from ocs.server.families import JOB_PASSED, JOBS
 from ocs.server.keeper import KeeperParts
 from ocs.server.profiles import ClientProfile
 from ocs.server.secure import TlsFiles
@@ -158,6 +160,7 @@ def worker_config(start: Start, settings: Settings) -> WorkerConfig:
         start.handed.origin_state_id,
         FIRMWARE_REVISION,
         diameter.watchdog_s * 1000,
+        settings.accounting.enabled,
     )
     allow = tuple(
         AllowRow(each.origin_host, each.origin_realm, each.address, each.tls_required, each.profile)
@@ -269,6 +272,9 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         keepers.clock,
         lambda why: logger.error("the spool of terminations", why=why),
     )
+    unbilled = unbilled_of(
+        settings, book, config.name, keepers.clock, lambda why: logger.error("accounting records", why=why)
+    )
     states = ClientStates(keepers.parts, keepers.clock)
     owner.tidy()
     spooling = asyncio.create_task(spool.keep_up(owner.takes))
@@ -282,7 +288,6 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         await keepers.store.close()
         owner.close()
 
-    plans = _numbering_plans(settings)
     parts = WorkerParts(
         book=spool,
         answers=answers_of(settings),
@@ -295,18 +300,22 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
         listen=lambda channel, receive: listen(
             keepers.store, address, channel, receive, f"{config.name}-orders"
         ),
-        is_emergency=lambda information: is_emergency(information, plans),
+        is_emergency=_emergencies(settings),
         plain_answers=answers_of(settings, vendor=False),
         say_state=states.say,
+        accounting=desk_of(settings, config.local.origin_state_id, unbilled),
+        set_aside=lambda: unbilled.counts,
+        gaps=lambda: (book.accounted.gaps_opened, book.accounted.gaps_closed),
     )
     return config, parts
 
 
-def _numbering_plans(settings: Settings) -> list[Numbering]:
-    """Return the numbering plans of the folder's tariffs, each once."""
+def _emergencies(settings: Settings) -> Callable[[Mapping[str, Any]], bool]:
+    """Build what tells an emergency call, by the numbering plans of the folder's tariffs."""
     tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
     found = {each.numbering.name: each.numbering for each in tariffs.values() if each.numbering is not None}
-    return list(found.values())
+    plans = list(found.values())
+    return lambda information: is_emergency(information, plans)
 
 
 async def _tell_library(libraries: Libraries) -> None:

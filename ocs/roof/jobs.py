@@ -23,10 +23,10 @@ from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
 from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S, RESTART_GRACE_WATCHDOGS
 from ocs.rating.versions import Tariffs
-from ocs.roof.build import Keepers, rules_of, store_facts
-from ocs.server.counters import JOB_PASSED, Counters
+from ocs.roof.build import Keepers, rules_of, store_facts, sweeper_of
+from ocs.server.counters import Counters
+from ocs.server.families import JOB_PASSED
 from ocs.sessions.restarts import Ended, Restarts
-from ocs.sessions.sweep import Sweeper
 from ocs.sessions.switching import Switching
 
 ARCHIVER_LOOK_S: Final = 10.0
@@ -55,8 +55,7 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
     """Give the keeper its background jobs, by name."""
     tended = Agenda(keepers.parts, holdings)
     settings = keepers.settings
-    tombstone_ms = settings.charging.tombstone_s * 1000
-    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
+    sweeper = sweeper_of(keepers)
     advance = Advance(counters)
 
     async def archive() -> None:
@@ -126,7 +125,7 @@ def switch_job(keepers: Keepers, tariffs: Tariffs) -> Job:
 def restart_job(keepers: Keepers, counters: Counters) -> Job:
     """Give the keeper the job that ends the sessions of clients that have restarted without them."""
     settings = keepers.settings
-    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, settings.charging.tombstone_s * 1000)
+    sweeper = sweeper_of(keepers)
     grace_ms = RESTART_GRACE_WATCHDOGS * settings.diameter.watchdog_s * 1000
     supervision_ms = rules_of(settings).supervision_ms
     restarts = Restarts(

@@ -210,6 +210,16 @@ class RateMax(Section):
     money_per_s: MoneyText = "10.00"
 
 
+class Accounting(Section):
+    """Offline charging over Rf: accounting records become rated usage."""
+
+    enabled: bool = False
+    interim_s: Annotated[int, Field(ge=0, le=86_400)] = 0
+    realtime_required: Literal["", "DELIVER_AND_GRANT", "GRANT_AND_STORE", "GRANT_AND_LOSE"] = ""
+    age_s: Annotated[int, Field(ge=60, le=2_592_000)] = 259_200
+    supervision_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+
+
 class Charging(Section):
     """Grants, their life, and the money they are counted in."""
 

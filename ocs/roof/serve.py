@@ -29,7 +29,8 @@ from ocs.roof.inside import Inside, build_keeper, build_worker, frozen, judge_st
 from ocs.roof.place import Place
 from ocs.roof.restart import judge, listen_for_restarts, lives
 from ocs.roof.signals import AskedToEnd, Ending
-from ocs.server.counters import JOB_FAULTS, Counters
+from ocs.server.counters import Counters
+from ocs.server.families import JOB_FAULTS
 from ocs.server.origin_state import origin_state_id
 from ocs.server.roll import Renewal
 from ocs.server.supervisor import Places, ServeConfig, Supervisor

@@ -5,15 +5,14 @@ from ocs.money import format_amount
 from ocs.records import SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
-from ocs.roof.build import Keepers, known_tariffs, run
+from ocs.roof.build import Keepers, known_tariffs, run, sweeper_of
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
-from ocs.sessions.described import described
+from ocs.sessions.described import application_of, described, shown_id
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, open_sessions, sessions_of
-from ocs.sessions.sweep import Sweeper
 
 
 def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
@@ -31,7 +30,7 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
         say.as_json([described(each) for each in sessions])
     elif sessions:
         columns = (
-            ("session", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
+            ("session", False), ("application", False), ("account", False), ("tariff", False), ("opened", False), ("due", False),
             ("service", False), ("rate", False), ("used", True), ("posted", True), ("granted", True), ("reserved", True),
         )  # fmt: skip
         say.table(columns, [row for each in sessions for row in _rows(each)])
@@ -42,7 +41,7 @@ def listing(place: Place, msisdn: str | None, *, as_json: bool) -> None:
 def _rows(session: OpenSession) -> list[tuple[str, ...]]:
     """Give one row a service; the session's own columns stand in the first."""
     head: tuple[str, ...] = (
-        session.session_id, session.account, session.tariff, say.instant(session.opened_ms), say.instant(session.due_ms)
+        shown_id(session), application_of(session), session.account, session.tariff, say.instant(session.opened_ms), say.instant(session.due_ms)
     )  # fmt: skip
     rows: list[tuple[str, ...]] = []
     for each in session.services:
@@ -69,16 +68,14 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
         else:
             profile = (await found(keepers, identity)).profile
             sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
-        tombstone_ms = keepers.settings.charging.tombstone_s * 1000
-        sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, tombstone_ms)
-        return await end_sessions(sweeper, keepers.reauthorisation, sessions)
+        return await end_sessions(sweeper_of(keepers), keepers.reauthorisation, sessions)
 
     ended = run(place, work)
     if not ended and identity is None:
         raise Ended(Exit.NOT_FOUND, "the session had ended already; it holds nothing")
     content = [
         {
-            "session_id": each.session.session_id,
+            "session_id": shown_id(each.session),
             "account": each.session.account,
             "released": format_amount(each.released_micros),
             "client_told": each.told,

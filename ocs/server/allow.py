@@ -11,7 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple
 
 from ocs.diameter.base import Identity
-from ocs.server.counters import REFUSALS, Counters
+from ocs.server.counters import Counters
+from ocs.server.families import REFUSALS
 from ocs.server.log import Log, Sparing
 
 ANY = "*"

@@ -17,23 +17,22 @@ from ocs import limits
 from ocs.charging.answer import answered_code
 from ocs.charging.ask import TERMINATION, Ask
 from ocs.charging.outcome import Outcome
-from ocs.diameter.base import CREDIT_CONTROL, BaseMessages, Identity
+from ocs.diameter.base import BaseMessages, Identity
 from ocs.diameter.events import Closing, Event, Notice, Opened, Refused, Suspect
 from ocs.diameter.faults import DecodeFault, ResultCode
 from ocs.diameter.message import REQUEST, Header, Message, header
 from ocs.diameter.peer import Peer
 from ocs.diameter.states import OPEN_STATES, State
 from ocs.diameter.watchdog import WatchdogState
+from ocs.server.accounting import ACCOUNTING_COMMAND, Recording
 from ocs.server.admission import Seat
 from ocs.server.allow import PLAIN, Security
 from ocs.server.desk import Desk
 from ocs.server.profiles import DEFAULT
+from ocs.server.refusals import CREDIT_CONTROL_COMMAND, Refusals
 from ocs.server.secure import names_of
 
-CREDIT_CONTROL_COMMAND: Final = 272
-_REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
 # Faults that are seen before it matters which command a message is.
-_BEFORE_COMMAND: Final = frozenset((ResultCode.APPLICATION_UNSUPPORTED, ResultCode.UNSUPPORTED_VERSION))
 
 # How the reasons of the peer machine begin -> what they are counted as.
 _CLOSINGS: Final = (
@@ -74,7 +73,7 @@ class Roll(set["Connection"]):
         self.strangers: dict[Connection, asyncio.Task[None]] = {}
 
 
-class Connection(asyncio.Protocol):
+class Connection(Refusals):
     """One peer's connection, accepted; `roll` knows all connections of the worker."""
 
     __slots__ = (
@@ -284,7 +283,7 @@ class Connection(asyncio.Protocol):
         try:
             message = self._decode(frame)
             if message.command != CREDIT_CONTROL_COMMAND or not message.flags & REQUEST:
-                self._misfit(header(frame), message.avps)
+                self._take_other(frame, message, now_us)
                 return
             ask = self._ask(message)
         except DecodeFault as fault:  # and AskFault, which is one
@@ -315,6 +314,40 @@ class Connection(asyncio.Protocol):
             seat.release()
             self._blunder(frame, message.avps, error)
 
+    def _take_other(self, frame: bytes, message: Message, now_us: int) -> None:
+        """Serve what is no credit-control request: an accounting record, where those are served. Raises AskFault."""
+        accounting, seat = self._desk.accounting, self._seat
+        if accounting is None or message.command != ACCOUNTING_COMMAND or not message.flags & REQUEST:
+            self._misfit(header(frame), message.avps)
+            return
+        record = accounting.read(message)
+        bound = seat.admit(record.ask.kind) if seat is not None else None
+        if bound is not None:
+            self._tally.shed(bound)
+            self._refuse(header(frame), message.avps, ResultCode.TOO_BUSY, b"", f"too busy: {bound}")
+        if bound is not None or seat is None:
+            return
+        self._owed += 1
+        try:
+            recording = Recording(message, record.ask, now_us, self.recorded, accounting.answers)
+            accounting.book.account(record, frame, recording.done)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._owed -= 1
+            seat.release()
+            self._blunder(frame, message.avps, error)
+
+    def recorded(self, recording: Recording, result_code: int, outcome: Outcome) -> None:
+        """Answer an accounting record of which it is known what became."""
+        self._owed -= 1
+        if self._seat is not None:
+            self._seat.release()
+        took_us = self._now_us() - recording.began_us
+        self._tally.recorded(recording.ask.kind, result_code, outcome.notes, took_us)
+        if self._gone:
+            self._tally.dropped()
+        else:
+            self._send(recording.answer(outcome.code, result_code))
+
     def charged(self, waiting: Waiting, outcome: Outcome) -> None:
         """Answer a request whose Outcome has come."""
         self._owed -= 1
@@ -344,43 +377,6 @@ class Connection(asyncio.Protocol):
             self._refuse(top, avps, ResultCode.COMMAND_UNSUPPORTED, b"", "command not supported here")
         elif not self._desk.requester.answered(self, top, avps):
             self._tally.stray()
-
-    def _faulty(self, frame: bytes, fault: DecodeFault) -> None:
-        """Answer a request that cannot be served with the fault that names it; a bad answer is dropped."""
-        top = header(frame)
-        ours = top.command == CREDIT_CONTROL_COMMAND or fault.result_code in _BEFORE_COMMAND
-        if not top.flags & REQUEST or not ours:
-            self._misfit(top, fault.avps)
-            return
-        code = int(fault.result_code)
-        self._desk.log.info("request refused", result_code=code, why=fault.reason, **self._who())
-        self._refuse(top, fault.avps, fault.result_code, fault.failed_avp, fault.reason)
-
-    def _blunder(self, frame: bytes, avps: dict[str, Any], error: Exception) -> None:
-        """Answer a request on which our own code failed with 5012, and tell somebody."""
-        self._desk.log.error("a request met a fault of our own", exc_info=error, **self._who())
-        self._tally.internal_fault()
-        top = header(frame)
-        if top.flags & REQUEST:
-            self._refuse(top, avps, ResultCode.UNABLE_TO_COMPLY, b"", "internal fault")
-
-    def _refuse(
-        self, top: Header, avps: dict[str, Any], result_code: int, failed_avp: bytes, why: str
-    ) -> None:
-        kind = avps.get("CC-Request-Type")
-        is_charging = top.command == CREDIT_CONTROL_COMMAND and top.application == CREDIT_CONTROL
-        self._tally.refused(kind if kind in _REQUEST_TYPES else 0, int(result_code), charging=is_charging)
-        try:
-            octets = self._desk.writers.full.refuse(
-                top, avps, int(result_code), failed_avp=failed_avp, error_message=why
-            )
-        except Exception:
-            # Nothing readable can be said to this peer any more; silence would let it wait.
-            self._desk.log.exception("a refusal could not be written", **self._who())
-            self._tally.internal_fault()
-            self.cut("fault", "a refusal could not be written")
-            return
-        self._send(octets)
 
     # ------------------------------------------------------------------ what goes out
 

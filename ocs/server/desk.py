@@ -9,6 +9,7 @@ from ocs.charging.outcome import Outcome
 from ocs.diameter.base import Local
 from ocs.diameter.codec import Codec
 from ocs.diameter.message import Header, Message
+from ocs.server.accounting import AccountingDesk
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList
 from ocs.server.log import SparingLog
@@ -78,3 +79,4 @@ class Desk(NamedTuple):
     is_emergency: Callable[[Mapping[str, Any]], bool]
     say_state: Callable[[str, int], None]
     bounds: Bounds = Bounds()
+    accounting: AccountingDesk | None = None

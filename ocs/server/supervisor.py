@@ -34,6 +34,7 @@ from ocs.server.acceptor import Acceptor, Door, listen
 from ocs.server.channel import READY, Load, Start, StartFault, hear, pair
 from ocs.server.child import widen
 from ocs.server.counters import Counters
+from ocs.server.families import OF_SUPERVISOR
 from ocs.server.keeper import STOP_S, BuildKeeper, run_keeper
 from ocs.server.log import Log
 from ocs.server.roll import KEEPER, WORKER, Renewal, Roll, run_judge
@@ -189,7 +190,7 @@ class Supervisor:
             return self.fault.exit_code
         self._config.counters_folder.mkdir(parents=True, exist_ok=True)
         counters.forget(self._config.counters_folder)
-        counted = Counters(self._config.counters_folder, "supervisor", counters.OF_SUPERVISOR)
+        counted = Counters(self._config.counters_folder, "supervisor", OF_SUPERVISOR)
         tasks = [asyncio.ensure_future(job(counted)) for job in self._jobs]
         try:
             for child in self.children.values():

@@ -5,14 +5,15 @@ from typing import Any
 
 from ocs.diameter.server_initiated import NAMES
 from ocs.outcomes import RESULT_CODES, Code, Note
-from ocs.server.counters import (
+from ocs.server.counters import Counters
+from ocs.server.families import (
     CLOSINGS,
     CODES,
     REASONS,
+    RECORD_TYPES,
     SERVER_REQUEST_EVENTS,
     TURNED_AWAY,
     TYPES,
-    Counters,
 )
 
 _NONE = len(TYPES) - 1
@@ -34,6 +35,7 @@ class Tally:
         "_others",
         "_outcomes",
         "_reasons",
+        "_records",
         "_refusals",
         "_server_requests",
         "_shed",
@@ -67,12 +69,18 @@ class Tally:
                 (Note.LATE, "late"),
                 (Note.STANDING, "standing"),
                 (Note.RENEWED, "renewed"),
+                (Note.GAP, "gap"),
             )
         ]
         # By Code, and a list: an enum's own hash and truth are Python calls.
         self._notes = [-1] * (len(Code) + 1)
         self._notes[Code.CONFLICT] = at("ocs_charging_notes_total", "conflict")
         self._notes[Code.SEEN] = at("ocs_charging_notes_total", "seen")
+        # By Accounting-Record-Type, the last for what has none.
+        self._records = [
+            {int(code): at("ocs_accounting_records_total", kind, code) for code in CODES}
+            for kind in (RECORD_TYPES[-1], *RECORD_TYPES[:-1])
+        ]
         self._reasons = [at("ocs_reporting_reasons_total", word) for word in REASONS]
         self._closings = {word: at("ocs_connections_closed_total", word) for word in CLOSINGS}
         self._turned_away = {word: at("ocs_connections_turned_away_total", word) for word in TURNED_AWAY}
@@ -104,6 +112,19 @@ class Tally:
         at = self._notes[code]
         if at >= 0:
             cells[at] += 1
+
+    def recorded(self, kind: int, result_code: int, notes: int, micros: int) -> None:
+        """Count an accounting record that the book has answered; ``kind`` is that of its Ask."""
+        self.requests += 1
+        self.refused_record(kind % 4 + 1, result_code)
+        self._latencies[kind - 1].observe(micros)
+        for note, noted in self._noted:
+            if notes & note:
+                self._cells[noted] += 1
+
+    def refused_record(self, record_type: int, result_code: int) -> None:
+        """Count the answer to an accounting record; type 0 where it could not be read."""
+        self._cells[self._records[record_type][result_code]] += 1
 
     def reported(self, avps: Mapping[str, Any]) -> None:
         """Count why a request reports: the Reporting-Reason of its services and of their used units."""

@@ -25,12 +25,14 @@ from ocs.charging.information import is_emergency
 from ocs.diameter.base import REBOOTING, Identity, Local
 from ocs.diameter.codec import Codec
 from ocs.server import child
+from ocs.server.accounting import AccountingDesk
 from ocs.server.admission import Admission
 from ocs.server.allow import AllowList, AllowRow
 from ocs.server.channel import READY, Handed, Load, NotTaken, Start, StartFault, say, take
 from ocs.server.connection import Connection, Roll
-from ocs.server.counters import ACTIONS, PEER_STATES, STORE_EVENTS, Counters
+from ocs.server.counters import Counters
 from ocs.server.desk import Answers, Book, Bounds, Desk
+from ocs.server.families import ACTIONS, PEER_STATES, SET_ASIDE, STORE_EVENTS
 from ocs.server.log import Log, SparingLog
 from ocs.server.profiles import ClientProfile, Profiles, Writers
 from ocs.server.requester import Requester
@@ -92,7 +94,8 @@ class WorkerParts(NamedTuple):
     `events` gives the book's running counts of one-time events by Requested-Action and Result-Code, `store_events` those by
     counters.STORE_EVENTS; `store_retried` the store's; `spooled` is how many terminations wait on disk for the store. `listen` hears
     a channel until it is cancelled; `is_emergency` tells an emergency call by its Service-Information. `plain_answers` writes
-    answers without AVPs of 3GPP, for clients whose profile says so. `say_state` writes down what clients say of their state.
+    answers without AVPs of 3GPP, for clients whose profile says so. `say_state` writes down what clients say of their state. `accounting`
+    is there where that is served, `set_aside` its counts by counters.SET_ASIDE, `gaps` how many numbers were found missing and came after all.
     """
 
     book: Book
@@ -108,6 +111,9 @@ class WorkerParts(NamedTuple):
     is_emergency: Callable[[Mapping[str, Any]], bool] = is_emergency
     plain_answers: Answers | None = None
     say_state: Callable[[str, int], None] = _say_nothing
+    accounting: AccountingDesk | None = None
+    set_aside: Callable[[], Mapping[str, int]] = _no_counts
+    gaps: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
 BuildWorker = Callable[[Start, Counters], Awaitable[tuple[WorkerConfig, WorkerParts]]]
@@ -128,7 +134,7 @@ class Worker:
         self._arriving: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = context(config.tls) if config.tls is not None else None
         self._admission = Admission(config.inflight_per_peer_max, config.inflight_max)
-        self._codec = Codec()
+        self._codec = Codec(accounting=parts.accounting is not None)
         self._tally = Tally(counters)
         self._ready_cell = counters.index("ocs_process_ready")
         self._counted: dict[int, int] = {}
@@ -162,6 +168,7 @@ class Worker:
             is_emergency=parts.is_emergency,
             say_state=parts.say_state,
             bounds=config.bounds,
+            accounting=parts.accounting,
         )
 
     @property
@@ -335,6 +342,11 @@ class Worker:
         events = self._parts.store_events()
         for event in STORE_EVENTS:
             self._advance(at("ocs_store_events_total", event), events.get(event, 0))
+        for event, count in zip(("opened", "closed"), self._parts.gaps(), strict=True):
+            self._advance(at("ocs_accounting_gaps_total", event), count)
+        set_aside = self._parts.set_aside()
+        for why in SET_ASIDE:
+            self._advance(at("ocs_accounting_set_aside_total", why), set_aside.get(why, 0))
         report_process(self._counters)
         say(self._channel, self.load)
 

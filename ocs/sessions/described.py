@@ -5,6 +5,7 @@ from typing import Any
 
 from ocs.balance.stored_session import OpenSession
 from ocs.money import format_amount
+from ocs.records import ACCOUNTING
 
 
 def instant(milliseconds: int) -> str:
@@ -12,10 +13,21 @@ def instant(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
+def shown_id(session: OpenSession) -> str:
+    """Return the Session-Id that a session's client knows."""
+    return session.session_id.removeprefix(ACCOUNTING)
+
+
+def application_of(session: OpenSession) -> str:
+    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted."""
+    return "accounting" if session.session_id.startswith(ACCOUNTING) else "credit-control"
+
+
 def described(session: OpenSession) -> dict[str, Any]:
     """Describe a session: amounts as decimal text in its account's currency, units in its services' own unit, times as ISO 8601."""
     return {
-        "session_id": session.session_id,
+        "session_id": shown_id(session),
+        "application": application_of(session),
         "account": session.account,
         "tariff": session.tariff,
         "opened": instant(session.opened_ms),

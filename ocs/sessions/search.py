@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
-from ocs.records import SessionState
+from ocs.records import ACCOUNTING, SessionState
 
 _AT_ONCE = 500
 
@@ -55,13 +55,17 @@ async def _read(parts: Parts, keys: Keys, names: Sequence[bytes], *, every: bool
 
 
 async def find_session(parts: Parts, session_id: str) -> OpenSession | None:
-    """Return a session by its id, whichever partition it lives in, or None; an open one before one that has ended."""
+    """Return a session by the id that its client knows, whichever partition it lives in, or None.
+
+    One that is open comes before one that has ended, and one of credit-control before one of accounting.
+    """
+    places = [(name, keys) for name in (session_id, ACCOUNTING + session_id) for keys in parts.keys]
     texts = await asyncio.gather(
-        *(parts.store.execute(keys.slot, "GET", keys.session(session_id)) for keys in parts.keys)
+        *(parts.store.execute(keys.slot, "GET", keys.session(name)) for name, keys in places)
     )
     found = [
-        read_session(text, session_id, keys.partition)
-        for keys, text in zip(parts.keys, texts, strict=True)
+        read_session(text, name, keys.partition)
+        for (name, keys), text in zip(places, texts, strict=True)
         if text is not None
     ]
     return min(found, key=lambda each: each.state != SessionState.OPEN, default=None)

@@ -19,7 +19,7 @@ from ocs.balance.profiles import payer
 from ocs.balance.stored_session import SessionUnreadable, read_session
 from ocs.clock import Clock
 from ocs.outcomes import Code
-from ocs.records import SILENT
+from ocs.records import ACCOUNTING, SILENT
 
 CLAIM_AGE_MS = 10_000
 """Age at which a claim counts as left behind: ten times the deadline of the call that makes it."""
@@ -49,6 +49,7 @@ class Sweeper:
         "_parts",
         "_passed",
         "_tombstone_ms",
+        "accounting_ms",
         "claims_finished",
         "expired",
         "faults",
@@ -60,6 +61,8 @@ class Sweeper:
         self._accounts = accounts
         self._clock = clock
         self._tombstone_ms = tombstone_ms
+        self.accounting_ms = tombstone_ms
+        """How long an ended session of accounting is remembered."""
         self._passed = [0] * len(parts.keys)
         # Totals since the start, whatever ended a sweep half-way.
         self.expired = 0
@@ -156,9 +159,13 @@ class Sweeper:
         if "/" in path:
             names.append(keys.book(path))
         reply = await self._parts.call(
-            partition, "expire", names, path, session_id, self._tombstone_ms, forced, due_ms
+            partition, "expire", names, path, session_id, self._remembered_ms(session_id), forced, due_ms
         )
         return Code(reply[0]), reply[1]
+
+    def _remembered_ms(self, session_id: str) -> int:
+        """Return how long an ended session is remembered: one of accounting as long as its records may come."""
+        return self.accounting_ms if session_id.startswith(ACCOUNTING) else self._tombstone_ms
 
     async def _claims(self) -> int:
         """Credit and confirm the claims that were left behind; how many."""

@@ -21,6 +21,7 @@ from diameter.node import Node
 from diameter.node.application import Application
 
 from tests.certificates import Authority
+from tests.conformance.test_accounting import record
 from tests.conformance.test_python_diameter import MIB, MSISDN, ccr
 from tests.house.source import ROOT
 from tests.real_ocs import RealOcs
@@ -93,6 +94,10 @@ class Gateway:
     def ask(self, kind: int, number: int, session: str, **words: Any) -> Any:
         """One CCR of rating group 10 and its answer."""
         return self._application.send_request(ccr(kind, number, session, **words), timeout=PATIENCE_S)
+
+    def account(self, request: Any) -> Any:
+        """One ACR and its answer."""
+        return self._application.send_request(request, timeout=PATIENCE_S)
 
     def charge(self, session: str) -> list[Any]:
         """Initial, update of 3 MiB, termination after half a MiB more: 0.04 EUR."""
@@ -185,6 +190,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
                 folder / "ocs",
                 *(*config, "--diameter-port", str(free_port())),
                 OCS_STORE__URL=store.url,
+                OCS_ACCOUNTING__ENABLED="true",
                 OCS_DIAMETER__ORIGIN_HOST=OCS,
                 OCS_DIAMETER__TLS__PORT=str(tls_port),
                 OCS_DIAMETER__TLS__CERTIFICATE=str(ours.certificate),
@@ -264,6 +270,23 @@ def test_a_session_is_charged_through_the_relay(network: Network, relay: Strange
     assert [each.typed.header.hop_by_hop_identifier for each in answered] == rewritten
     assert not set(rewritten) & set(hops)
     assert before - network.balance() == COST
+
+
+def test_an_accounting_session_is_told_through_the_relay_and_counts_once(
+    network: Network, relay: Stranger
+) -> None:
+    session, before = "pgw.example.net;7;told", network.balance()
+    told = [
+        record(2, 0, session=session),
+        record(3, 1, MIB, session=session),
+        record(4, 2, MIB, session=session),
+    ]
+    for request in (*told, told[1]):
+        request.origin_host, request.origin_realm = GATEWAY.encode(), b"example.net"
+        answer = network.gateway.account(request)
+        assert (answer.result_code, answer.origin_host) == (2001, OCS.encode())
+        assert answer.accounting_record_number == request.accounting_record_number
+    assert before - network.balance() == Decimal("0.02")
 
 
 def test_a_refusal_comes_back_through_the_relay(network: Network, relay: Stranger) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+import ocs.balance.accounting
 import ocs.balance.events
 import ocs.balance.parts
 from ocs.balance.functions import source
 from ocs.balance.link import StoreError, StoreFault
 from ocs.balance.parts import packed
+from ocs.charging.accounting import AccountingRecord
 from ocs.charging.ask import (
     DIRECT_DEBITING,
     INITIAL,
@@ -22,7 +24,9 @@ from ocs.charging.ask import (
     Event,
     Units,
 )
+from ocs.charging.outcome import Outcome
 from ocs.outcomes import Code
+from tests.accounting_records import EVENT, INTERIM, START, STOP, container, traffic
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import (
     READS,
@@ -157,6 +161,25 @@ def event(action: int, index: int = 0) -> "Act":
     return act
 
 
+async def accounted(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await account_record(traffic(START, 0))(pair, WHOLE)
+    return pair
+
+
+def account_record(record: AccountingRecord) -> "Act":
+    async def act(pair: Pair, _version: int) -> Any:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        pair.charged.clock.keep_up()
+        pair.charged.book.account(record, future.set_result)
+        outcome = await future
+        if outcome.code == Code.LIMIT:
+            raise StoreFault("the script ended in an error")
+        return outcome
+
+    return act
+
+
 async def listed(room: StoreRoom) -> Pair:
     pair = await opened(room)
     keys = pair.charged.parts.keys[0]
@@ -250,6 +273,11 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "debit: of a member": (debited_by_member, event(DIRECT_DEBITING, 1)),
     "refund": (debited, event(REFUND_ACCOUNT)),
     "refund: of a member": (debited_by_member, event(REFUND_ACCOUNT, 1)),
+    "account: a start": (opened, account_record(traffic(START, 0))),
+    "account: an interim": (accounted, account_record(traffic(INTERIM, 1, container(500)))),
+    "account: a stop": (accounted, account_record(traffic(STOP, 1, container(500)))),
+    "account: a stop alone": (opened, account_record(traffic(STOP, 1, container(500)))),
+    "account: an event": (opened, account_record(traffic(EVENT, 0, container(500)))),
     "expire: a session": (in_session, on_account("expire", "gw;1", TERMS.tombstone_ms, 1)),
     "expire: a session that is gone": (
         orphaned,
@@ -288,12 +316,13 @@ def test_an_error_before_the_first_write_leaves_no_trace(
     setting, act = ACTS[name]
     pair = room.run(setting(room))
     before = room.run(everything(pair))
-    for module in (ocs.balance.parts, ocs.balance.events):
+    modules = (ocs.balance.parts, ocs.balance.events, ocs.balance.accounting)
+    for module in modules:
         monkeypatch.setattr(module, "function", lambda each: f"{each}_{BROKEN}")
     with pytest.raises(StoreFault):
         room.run(act(pair, BROKEN))
     assert room.run(everything(pair)) == before
-    for module in (ocs.balance.parts, ocs.balance.events):
+    for module in modules:
         monkeypatch.setattr(module, "function", lambda each: f"{each}_{WHOLE}")
     room.run(act(pair, WHOLE))
     assert room.run(everything(pair)) != before, (

@@ -22,6 +22,7 @@ _PARTS = (
     "grants.lua",
     "charge.lua",
     "event.lua",
+    "accounting.lua",
     "refund.lua",
     "account.lua",
 )

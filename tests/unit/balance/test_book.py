@@ -17,7 +17,7 @@ from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.versions import Tariffs
 from ocs.records import Status
-from ocs.server.counters import STORE_EVENTS
+from ocs.server.families import STORE_EVENTS
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import MIB, RULES, Network, network
 

@@ -17,7 +17,7 @@ from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Un
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
-from ocs.server.counters import STORE_EVENTS
+from ocs.server.families import STORE_EVENTS
 from ocs.units import Unit
 
 NOW_MS = 1_800_000_000_000

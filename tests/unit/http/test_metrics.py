@@ -4,7 +4,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ocs.http.metrics import CountersCollector
-from ocs.server.counters import COUNTER, GAUGE, HISTOGRAM, Metric, Sample
+from ocs.server.counters import Metric, Sample
+from ocs.server.families import COUNTER, GAUGE, HISTOGRAM
 
 METRICS = [
     Metric("a_total", COUNTER, "what a is", ("x",), (), (Sample(("1",), 3), Sample(("2",), 0))),

@@ -9,7 +9,8 @@ import pytest
 from ocs.diameter.enums import OPEN
 from ocs.outcomes import RESULT_CODES, Code, Note
 from ocs.server import counters
-from ocs.server.counters import EACH, FAMILIES, GAUGE, GREATEST, HISTOGRAM, Counters, Family
+from ocs.server.counters import Counters
+from ocs.server.families import EACH, FAMILIES, GAUGE, GREATEST, HISTOGRAM, REASONS, Family
 from ocs.server.tally import Tally
 from tests.house.source import ROOT
 
@@ -125,6 +126,7 @@ def test_notes_and_conflicts_are_counted_apart() -> None:
         "late": 1,
         "standing": 0,
         "renewed": 0,
+        "gap": 0,
         "conflict": 1,
         "seen": 0,
     }
@@ -146,7 +148,7 @@ def test_the_reasons_of_reports_are_counted_wherever_they_stand() -> None:
         {"Used-Service-Unit": [{"Reporting-Reason": 9}, {"Reporting-Reason": 10}, {"Reporting-Reason": -1}]}
     )
     tally.reported({})
-    counted = {word: made.cells[made.index("ocs_reporting_reasons_total", word)] for word in counters.REASONS}
+    counted = {word: made.cells[made.index("ocs_reporting_reasons_total", word)] for word in REASONS}
     assert {word: count for word, count in counted.items() if count} == {
         "threshold": 1,
         "qht": 1,
@@ -158,6 +160,4 @@ def test_the_reasons_of_reports_are_counted_wherever_they_stand() -> None:
 
 
 def test_a_reason_has_the_name_that_the_standard_gives_it() -> None:
-    assert {number: word.upper() for number, word in enumerate(counters.REASONS[:-1])} == OPEN[
-        "Reporting-Reason"
-    ]
+    assert {number: word.upper() for number, word in enumerate(REASONS[:-1])} == OPEN["Reporting-Reason"]
