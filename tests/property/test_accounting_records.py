@@ -10,7 +10,7 @@ from tests.property.accounting_steps import Player, openings, scripts
 from tests.property.test_conservation import conserved
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(openings, scripts)
 def test_store_and_model_agree_on_every_record_and_nothing_is_lost_or_made(
     room: StoreRoom, opening: Any, script: list[Any]
