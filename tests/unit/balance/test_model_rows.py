@@ -130,7 +130,7 @@ def test_nothing_behind_a_blocker_is_granted_and_what_was_used_is_used() -> None
     assert (granted.granted, granted.final, world.service().hold_micros) == (20, True, 0)
     assert world.use(27, 1).code == Code.CREDIT_LIMIT
     assert (world.used(first), world.used(second), world.account.posted_micros) == (20, 0, 7 * UNIT)
-    assert world.charged.notes == Note.OVERRUN
+    assert world.charged.notes == Note.OVERRUN | Note.CROSSED
 
 
 def test_a_late_lower_number_draws_on_what_is_free_and_voids_nothing() -> None:
