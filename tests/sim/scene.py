@@ -206,15 +206,15 @@ class World:
     def _roll_fates(self) -> None:
         dice = self.dice
         fates = self.house.fates
-        everything = (*FATES, *CALLER_FATES, "store_clock")
-        for _ in range(dice.choice((0, 1, 2, 3, 5))):
-            fates[dice.randrange(1, 400)] = dice.choice(everything)
-        for _ in range(dice.choice((0, 1, 2, 4))):
+        everything = (*FATES, *CALLER_FATES, "store_clock", "parted_after", "parted_before")
+        for _ in range(dice.choice((1, 2, 3, 5, 8))):
+            fates[dice.randrange(1, 250)] = dice.choice(everything)
+        for _ in range(dice.choice((0, 1, 2, 4, 6))):
             name, most = dice.choice(_FUNCTIONS)
             self.house.function_fates[name, dice.randrange(1, most)] = dice.choice(everything)
         for _ in range(dice.choice((0, 0, 1, 2, 4))):
             self.line_fates[dice.randrange(3, 120)] = dice.choice(_LINE_FATES)
-        self.disk_bad = dice.choice((0.0, 0.0, 0.3, 0.6))
+        self.disk_bad = dice.choice((0.0, 0.4, 0.8))
 
     def _begin_element(self, host: str, state_id: int, lines: int, known: set[str] | None = None) -> None:
         dice = random.Random(f"{self.seed};{host};{state_id}")
@@ -368,6 +368,9 @@ class World:
         for keys in parts.keys:
             reply = await store.execute(keys.slot, "XRANGE", keys.stream, "-", "+")
             streams.append([entry.record() for entry in entries(reply)])
+            told = [each.run_id for each in streams[-1] if isinstance(each, Epoch)]
+            if streams[-1] and told[-1:] != [store.incarnation(keys.slot)]:
+                self.complain(f"partition {keys.partition} does not say that its server was started again")
         accounts = Accounts(parts, program)
         books, names, floors = {}, {}, {}
         for msisdn in self.msisdns:

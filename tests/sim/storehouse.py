@@ -381,18 +381,18 @@ class StoreSession(asyncio.Protocol):
         self.house.execute_late(waiting, life)  # its caller has gone; the octets had arrived
 
     def _parted_before(self, _command: list[bytes]) -> None:
-        self.house.part(self.house.dice.choice((0.3, 1.5, 4.0, 8.0)))
+        self.house.part(self.house.dice.choice((0.3, 3.0, 6.0, 10.0)))
 
     def _parted_after(self, command: list[bytes]) -> None:
         self._done(command)
-        self.house.part(self.house.dice.choice((0.3, 1.5, 4.0, 8.0)))
+        self.house.part(self.house.dice.choice((0.3, 3.0, 6.0, 10.0)))
 
     def _killed_before(self, _command: list[bytes]) -> None:
-        self.house.kill(self.house.dice.choice((0.05, 0.3, 1.0, 3.0)))
+        self.house.kill(self.house.dice.choice((0.05, 0.3, 1.0, 4.0)))
 
     def _killed_after(self, command: list[bytes]) -> None:
         self._done(command)
-        self.house.kill(self.house.dice.choice((0.05, 0.3, 1.0, 3.0)))
+        self.house.kill(self.house.dice.choice((0.05, 0.3, 1.0, 4.0)))
 
     def _caller_killed_before(self, _command: list[bytes]) -> None:
         self.house.strike(self.name, "killed")

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from ocs.balance import spool
-from ocs.balance.book import Book
 from ocs.balance.charging import Charging
 from ocs.balance.link import LinkLost
 from ocs.balance.parts import Parts
@@ -128,21 +127,6 @@ def _no_comparison(_was: Any) -> Any:
     return known
 
 
-def _no_waiting(_was: Any) -> Any:
-    class Never(dict[str, Any]):
-        def __contains__(self, _name: object) -> bool:
-            return False
-
-    def charge(self: Any, ask: Any, done: Any, via: str = "", at_ms: int = 0) -> None:
-        way = Charging(self, ask, done, via, at_ms) if ask.kind != 4 else None
-        if way is None:
-            _was(self, ask, done, via, at_ms)
-        else:
-            way.start()
-
-    return charge
-
-
 WOUNDS: dict[str, Wound] = {
     "no-replay": Wound(
         "a repeated request is charged again", (("if code then return { code, text, note } end", ""),)
@@ -249,8 +233,5 @@ WOUNDS: dict[str, Wound] = {
     ),
     "claims-left": Wound(
         "nobody finishes the top-ups whose channel died", (), ((Sweeper, "_claims", _no_claims),)
-    ),
-    "overtaking": Wound(
-        "what belongs to a session does not wait for its Initial", (), ((Book, "charge", _no_waiting),)
     ),
 }
