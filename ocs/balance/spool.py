@@ -227,7 +227,12 @@ class Spool:
 
     async def _again(self, entry: Entry) -> Code:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._book.charge(entry.ask, future.set_result, at_ms=entry.at_ms)
+
+        def settle(outcome: Outcome) -> None:
+            if not future.done():  # cancelled: the worker ends, and its successor charges the entry again
+                future.set_result(outcome)
+
+        self._book.charge(entry.ask, settle, at_ms=entry.at_ms)
         return Code((await future).code)
 
 
