@@ -1,6 +1,7 @@
-"""`python -m tests.sim`: play seeds, many with a progress bar, or one with its trace; Ctrl-C ends it with what was played so far."""
+"""`python -m tests.sim`: play seeds, many with a progress bar, or one with its trace; Ctrl-C or SIGTERM ends it with what was played so far."""
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,11 @@ def main() -> int:
     given = parser.parse_args()
     first, _, last = given.seeds.partition(":")
     seeds = [given.seed] if given.seed is not None else range(int(first), int(last))
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # also where a shell has started us in the background, deaf
+        signal.signal(number, signal.default_int_handler)
     server = Server(memory_folder())
     try:
         with wounded(given.wound or "") as lua:

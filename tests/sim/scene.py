@@ -391,7 +391,9 @@ class World:
         for record in (each for stream in streams for each in stream):
             if not isinstance(record, Epoch):
                 self.note(repr(record))
-        return Evidence(streams, books, names, floors, self._set_aside())
+        return Evidence(
+            streams, books, names, floors, self._set_aside(), not self.house.counts["store_clock"]
+        )
 
     def _set_aside(self) -> list[Any]:
         aside = []
