@@ -49,9 +49,14 @@ class RealValkey:
     """One server in a folder of its own: settings of the embedded store, appendfsync no unless told otherwise."""
 
     def __init__(
-        self, *arguments: str, settings: dict[str, str] | None = None, port: int = 0, sentinel: bool = False
+        self,
+        *arguments: str,
+        settings: dict[str, str] | None = None,
+        port: int = 0,
+        sentinel: bool = False,
+        folder: str | None = None,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="valkey-", dir=folder))
         self.port = port or free_port()
         self._arguments = arguments
         self._settings = ({} if sentinel else DIRECTIVES | {"appendfsync": "no", "unixsocket": "s"}) | (

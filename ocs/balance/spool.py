@@ -15,7 +15,8 @@ Laws
 5. It is bounded (limits.SPOOL_ENTRIES_MAX): beyond, terminations are answered 3004 like everything else.
 
 Files: <folder>/<worker>-<n>.spool (a worker's name is one process's: spool_owner.py), each a row of entries: length and CRC-32 of what follows (8 octets), and a MessagePack array of the
-instant of reception (milliseconds since 1970) and the Ask's fields. Refused entries: <folder>/<worker>.refused, the same rows.
+instant of reception (milliseconds since 1970) and the Ask's fields. Refused entries: <folder>/<worker>.refused, the same rows; one
+whose end was torn by a full disk or a crash stays as it is under <worker>-<n>.refused, and another begins.
 """
 
 import asyncio
@@ -200,34 +201,49 @@ class Spool:
         found = await asyncio.to_thread(read, path)
         decided = self._decided.setdefault(path, set())
         left = [(place, entry) for place, entry in enumerate(found.entries) if place not in decided]
-        refused: list[Entry] = []
-        for start in range(0, len(left), SPOOL_UNDER_WAY_MAX):
-            batch = left[start : start + SPOOL_UNDER_WAY_MAX]
-            codes = await asyncio.gather(*[self._again(entry) for _, entry in batch])
-            for (place, entry), code in zip(batch, codes, strict=True):
-                if code in _UNDECIDED:
-                    continue
-                decided.add(place)
-                if code != Code.SUCCESS and _tells(entry.ask):
-                    refused.append(entry)
-        if refused:
-            octets = b"".join([_row(each) for each in refused])
-            await asyncio.to_thread(_append, self._folder / f"{self._worker}.refused", None, octets)
-        whole = len(decided) == len(found.entries)
+        refused: dict[int, Entry] = {}
+        before = len(decided)
+        aside = 0
+        try:
+            for start in range(0, len(left), SPOOL_UNDER_WAY_MAX):
+                batch = left[start : start + SPOOL_UNDER_WAY_MAX]
+                codes = await asyncio.gather(*[self._again(entry) for _, entry in batch])
+                for (place, entry), code in zip(batch, codes, strict=True):
+                    if code in _UNDECIDED:
+                        continue
+                    if code != Code.SUCCESS and _tells(entry.ask):
+                        refused[place] = entry
+                    else:
+                        decided.add(place)
+            if (
+                refused
+            ):  # decided once they are on disk: where that fails they are charged, and refused, again
+                octets = b"".join([_row(each) for each in refused.values()])
+                await asyncio.to_thread(_set_by, self._folder, self._worker, octets)
+                decided.update(refused)
+                aside = len(refused)
+            whole = len(decided) == len(found.entries)
+            if whole:
+                await asyncio.to_thread(_set_aside if found.unread else _remove, path)
+                self.counts["spool_unread"] += found.unread
+        finally:
+            now_decided = len(decided) - before
+            # what could not be fsynced was never counted, and may be there all the same
+            self.entries = max(0, self.entries - now_decided)
+            self.counts["spool_charged"] += now_decided - aside
+            self.counts["spool_refused"] += aside
         if whole:
-            await asyncio.to_thread(_set_aside if found.unread else _remove, path)
             del self._decided[path]
-            self.counts["spool_unread"] += found.unread
-        now_decided = len(left) - (len(found.entries) - len(decided))
-        # what could not be fsynced was never counted, and may be there all the same
-        self.entries = max(0, self.entries - now_decided)
-        self.counts["spool_charged"] += now_decided - len(refused)
-        self.counts["spool_refused"] += len(refused)
         return whole
 
     async def _again(self, entry: Entry) -> Code:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._book.charge(entry.ask, future.set_result, at_ms=entry.at_ms)
+
+        def settle(outcome: Outcome) -> None:
+            if not future.done():  # cancelled: the worker ends, and its successor charges the entry again
+                future.set_result(outcome)
+
+        self._book.charge(entry.ask, settle, at_ms=entry.at_ms)
         return Code((await future).code)
 
 
@@ -357,6 +373,22 @@ def _append(path: Path, from_octet: int | None, octets: bytes) -> None:
         os.fsync(file.fileno())
     if is_new:
         _sync(path.parent)
+
+
+def _set_by(folder: Path, worker: str, octets: bytes) -> None:
+    """Append to what is set aside for a human; behind a torn row nobody would read it, so such a file is set by as it is."""
+    path = folder / f"{worker}.refused"
+    if path.exists():
+        whole = path.read_bytes()
+        if sum(_HEAD.size + len(packed) for packed in _rows(whole)) != len(whole):
+            number = 1 + len(_refused(folder, worker))
+            path.rename(folder / f"{worker}-{number:08}.refused")
+    _append(path, None, octets)
+
+
+def _refused(folder: Path, worker: str) -> list[Path]:
+    """Return the files set by before, numbered as they came."""
+    return list(folder.glob(f"{worker}-*.refused"))
 
 
 def _remove(path: Path) -> None:

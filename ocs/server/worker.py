@@ -88,6 +88,16 @@ def micros() -> int:
     return time.monotonic_ns() // 1_000
 
 
+def unix_s() -> int:
+    """The machine's wall clock in seconds since 1970."""
+    return int(time.time())
+
+
+def jitter_ms() -> int:
+    """Jitter of a watchdog (RFC 3539 section 3.4.1, [1]): 2 s on either side."""
+    return secrets.randbelow(4_001) - 2_000
+
+
 class WorkerParts(NamedTuple):
     """What the roof builds for a worker, inside its process and its event loop.
 
@@ -114,6 +124,8 @@ class WorkerParts(NamedTuple):
     accounting: AccountingDesk | None = None
     set_aside: Callable[[], Mapping[str, int]] = _no_counts
     gaps: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    now_s: Callable[[], int] = unix_s
+    jitter_ms: Callable[[], int] = jitter_ms
 
 
 BuildWorker = Callable[[Start, Counters], Awaitable[tuple[WorkerConfig, WorkerParts]]]
@@ -148,7 +160,7 @@ class Worker:
             self._tally,
             self._log,
             self._now_us,
-            lambda: int(time.time()),
+            parts.now_s,
             config.reauthorise_per_s,
         )
         self._desk = Desk(
@@ -164,7 +176,7 @@ class Worker:
             allow=AllowList(config.allow, counters, parts.log, lambda: self._now_us() // 1_000),
             log=self._log,
             now_us=parts.now_us,
-            jitter_ms=lambda: secrets.randbelow(4_001) - 2_000,
+            jitter_ms=parts.jitter_ms,
             is_emergency=parts.is_emergency,
             say_state=parts.say_state,
             bounds=config.bounds,

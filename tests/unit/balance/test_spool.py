@@ -79,6 +79,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.spool"))
 
 
+def refused_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.refused"))
+
+
 def unread_files(folder: Path) -> list[Path]:
     return list(folder.glob("*.unread"))
 
@@ -262,6 +266,65 @@ def test_what_is_refused_by_then_is_set_aside_for_a_human(tmp_path: Path) -> Non
         assert [each.ask.session_id for each in read(tmp_path / "worker-0.refused").entries] == ["gone"]
         assert (spool.counts["spool_charged"], spool.counts["spool_refused"]) == (2, 1)
         work.cancel()
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_set_aside_now_is_set_aside_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by tests/sim (seed 187): a full disk lost what the store had refused, with its file."""
+    append, full = spooling._append, [True]
+
+    def may_fail(path: Path, from_octet: int | None, octets: bytes) -> None:
+        if path.suffix == ".refused" and full:
+            append(path, from_octet, octets[:-3])
+            full.clear()
+            raise OSError(28, "no space left on the device")
+        append(path, from_octet, octets)
+
+    monkeypatch.setattr(spooling, "_append", may_fail)
+
+    async def run() -> None:
+        book = Book({"gone": Outcome(Code.UNKNOWN_SESSION, Note(0), ())})
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        for name in ("kept", "gone"):
+            await told(spool, ended(name))
+        book.ready = True
+        keeping = asyncio.create_task(spool.keep_up())
+        await until(lambda: not files(tmp_path) and spool.entries == 0)
+        keeping.cancel()
+        aside = [entry.ask.session_id for path in refused_files(tmp_path) for entry in read(path).entries]
+        assert (aside, spool.entries) == (["gone"], 0)
+        assert [spool.counts[name] for name in ("spool_charged", "spool_refused")] == [1, 1]
+        assert [name for name, at_ms in book.charged if at_ms].count("kept") == 1
+
+    asyncio.run(run())
+
+
+def test_a_charge_that_ends_after_the_spool_was_left_disturbs_nobody(tmp_path: Path) -> None:
+    """Found by tests/sim (seed 1521): a worker that drains leaves its spool while the store is asked for an entry."""
+
+    class Slow(Book):
+        def charge(self, ask: Ask, done: Answered, via: str = "", at_ms: int = 0) -> None:
+            if at_ms:
+                under_way.append(done)
+            else:
+                super().charge(ask, done, via, at_ms)
+
+    under_way: list[Answered] = []
+
+    async def run() -> None:
+        book = Slow()
+        spool = Spool(book, tmp_path, "worker-0", Clock())
+        await told(spool, ended("a"))
+        book.ready = True
+        keeping = asyncio.create_task(spool.keep_up())
+        await until(lambda: bool(under_way))
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        under_way[0](DONE)
+        assert (len(files(tmp_path)), spool.entries) == (1, 1)
 
     asyncio.run(run())
 
