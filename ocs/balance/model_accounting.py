@@ -241,6 +241,8 @@ class _One:
         self.session.services[key] = service
         if self._believed(told, reported):
             told.units = min(reported, max(0, price.limit - service.used.position))
+        elif self.record.call is not None:
+            self.session.length_s -= reported  # nobody believes it, so the call has not lasted so long
         told.odd = reported - told.units
         barred = self._barred(rate)
         if told.units:

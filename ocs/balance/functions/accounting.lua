@@ -128,7 +128,10 @@ local function account_most(session, s, plan, a, piece, memory, told)
   if plan[a + A_REFUSAL] ~= 0 or full or reported < 0 or plan[a + A_PIECES] == 0 or (s and session[s + V_UNIT] ~= plan[a + A_UNIT]) then
     return 0, UNRATED
   end
-  if not account_believes(plan, a, memory, told, reported) then return 0, SUCCESS end
+  if not account_believes(plan, a, memory, told, reported) then
+    if told[N_CALL] == 1 then memory[C_LENGTH] = told[N_LENGTH] end -- a call was never as long as that: the next record tells its length
+    return 0, SUCCESS
+  end
   local room = plan[PLAN_FIXED + plan[piece]][L_LIMIT] - (s and session[s + V_POSITION] or 0)
   return least(reported, above(room)), SUCCESS
 end

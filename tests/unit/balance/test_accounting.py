@@ -220,6 +220,23 @@ def test_a_call_never_becomes_shorter_and_a_late_start_tells_how_long_it_was(roo
     room.run(session())
 
 
+def test_a_length_that_nobody_believes_is_set_aside_and_takes_nothing_from_the_true_one(room: StoreRoom) -> None:
+    async def session() -> None:
+        client = await Client.made(room, "flat-voice")
+        start_s = client.now_s - 100
+        await client.told(call(START, 0, start_s, called="+4930111"))
+        absurd = call(INTERIM, 1, start_s + 50, length_s=50_000)  # in milliseconds, as one client tells it
+        assert Note.QUARANTINE in await client.told(absurd)
+        assert await client.posted() == 0
+        await client.told(call(STOP, 2, start_s + 60, length_s=60))
+        lines = [each.lines[0] for each in await client.records()]
+        assert [(each.posted_units, each.quarantined_units) for each in lines] == [(0, 0), (0, 50_000), (60, 0)]
+        assert await client.posted() > 0
+        await client.clean()
+
+    room.run(session())
+
+
 def test_messages_are_events_and_cost_as_many_as_were_sent(room: StoreRoom) -> None:
     async def session() -> None:
         client = await Client.made(room, "flat-sms")
