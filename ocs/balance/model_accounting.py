@@ -146,6 +146,8 @@ class _One:
             self._post(each, purse)
         if any(each.odd for each in told):
             self.notes |= Note.QUARANTINE
+        if any(each.posted.crossed for each in told):
+            self.notes |= Note.CROSSED
         if sum(each.posted.amount_micros for each in told) and self.account.available_micros < 0:
             self.notes |= Note.OVERRUN
         if sells:
