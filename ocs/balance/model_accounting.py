@@ -7,6 +7,7 @@ Laws
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import ClassVar
 
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Service, Session
@@ -33,6 +34,7 @@ class _Accounted(Session):
     reached_s: int = 0
     length_s: int = 0
     kinds: set[int] = field(default_factory=set)
+    asks: ClassVar[bool] = False
     missing: set[int] = field(default_factory=set)
 
 

@@ -254,9 +254,6 @@ local function account(keys, args)
   local facts = plan[P_FACTS] == ANY and session[S_FACTS] or plan[P_FACTS]
   local index = lasts and account_session(session, memory, plan, told, late)
   local state = lasts and session[S_STATE] or CLOSED
-  local change = (lasts and state == OPEN and fresh and 1 or 0) - (was_open and state ~= OPEN and 1 or 0)
-  book[B_OPEN] = book[B_OPEN] + change
-  if own ~= book then own[B_OPEN] = own[B_OPEN] + change end
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   check(book)
   if own ~= book then check(own) end
