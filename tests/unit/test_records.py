@@ -12,7 +12,7 @@ TAKEN = [1, 0, 2, 9, 1000, 3, 8]
 
 
 def charge(*more: Any, lines: int = 1) -> Charge:
-    found = read([VERSION, Kind.CHARGE, *HEAD, lines, *LINE * lines, *more])
+    found = read([VERSION, int(Kind.CHARGE), *HEAD, lines, *LINE * lines, *more])
     assert isinstance(found, Charge)
     return found
 
