@@ -476,9 +476,7 @@ def _answers(settings: Settings) -> bool:
     """Tell whether somebody listens where the store is said to be."""
     address = address_of(settings)
     if address.scheme is Scheme.EMBEDDED:
-        folder = settings.server.data_dir
-        # where no store ever was there is no such file, and perhaps no folder
-        return (folder / "store.alive").exists() and Embedded(folder, settings.store.durability, None).alive()
+        return Embedded(settings.server.data_dir, settings.store.durability, None).alive()
     for each in address.endpoints:
         with suppress(OSError):
             if not each.path:
