@@ -37,7 +37,7 @@ SESSION_SERVICES_MAX = 64
 """Services that one session may accumulate; each keeps about 40 octets in the store. Beyond: that service gets 5031."""
 
 SESSIONS_PER_SUBSCRIBER_MAX = 64
-"""Open sessions of one account; a phone has at most 11 bearers. Beyond: 4010, the Initial opens nothing."""
+"""Open sessions of credit-control of one account; a phone has at most 11 bearers. Beyond: 4010, the Initial opens nothing."""
 
 SESSION_ID_OCTETS_MAX = 255
 """Length of a Session-Id (RFC 6733 section 8.8 sets none; real ones stay below 100). Beyond: 5012, nothing is charged."""

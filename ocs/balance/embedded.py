@@ -186,6 +186,8 @@ class Embedded:
         """Whether a server process of this folder lives (law 2)."""
         if self._child is not None:
             self._child.poll()  # reaps it
+        if not (self._folder / "store.alive").exists():
+            return False  # no store ever was here; perhaps there is no folder
         handle = self._open("store.alive")
         try:
             return not _take(handle)

@@ -197,10 +197,7 @@ class Model:
                 return _refusal(Code.UNKNOWN_SUBSCRIBER)
             session = Session(account.name, self.versions.newest(own.offer, now_ms), member)
             request = Request(self.terms, account, session, ask, now_ms, self.versions)
-            if (
-                len(account.own_sessions(member)) >= SESSIONS_PER_SUBSCRIBER_MAX
-                and not request.asks_for_emergency
-            ):
+            if account.asking(member) >= SESSIONS_PER_SUBSCRIBER_MAX and not request.asks_for_emergency:
                 return _refusal(Code.SESSIONS_FULL)
             account.sessions[ask.session_id] = session
         assert session is not None, "only an Initial goes on without a session"

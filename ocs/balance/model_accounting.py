@@ -7,6 +7,7 @@ Laws
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import ClassVar
 
 from ocs.balance.model import Model
 from ocs.balance.model_books import Account, Service, Session
@@ -33,6 +34,7 @@ class _Accounted(Session):
     reached_s: int = 0
     length_s: int = 0
     kinds: set[int] = field(default_factory=set)
+    asks: ClassVar[bool] = False
     missing: set[int] = field(default_factory=set)
 
 
@@ -146,6 +148,8 @@ class _One:
             self._post(each, purse)
         if any(each.odd for each in told):
             self.notes |= Note.QUARANTINE
+        if any(each.posted.crossed for each in told):
+            self.notes |= Note.CROSSED
         if sum(each.posted.amount_micros for each in told) and self.account.available_micros < 0:
             self.notes |= Note.OVERRUN
         if sells:
@@ -241,6 +245,8 @@ class _One:
         self.session.services[key] = service
         if self._believed(told, reported):
             told.units = min(reported, max(0, price.limit - service.used.position))
+        elif self.record.call is not None:
+            self.session.length_s -= reported  # nobody believes it, so the call has not lasted so long
         told.odd = reported - told.units
         barred = self._barred(rate)
         if told.units:

@@ -7,7 +7,7 @@ Laws
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ocs.balance.model_prices import NOWHERE, UNUSED, Offer, Place, Used, version
 from ocs.balance.model_rows import Part, Row, RowKey
@@ -89,6 +89,8 @@ class Session:
     place: Place = NOWHERE
     numbers: set[int] = field(default_factory=set)
     remembered: list[Remembered] = field(default_factory=list)
+    asks: ClassVar[bool] = True
+    """Whether it is one of credit-control, whose client asks."""
 
     @property
     def held_micros(self) -> int:
@@ -170,6 +172,10 @@ class Account:
     def own_sessions(self, member: str) -> list[Session]:
         """Return the open sessions of a member; of nobody's, all of the account."""
         return [each for each in self.open_sessions if member in {"", each.member}]
+
+    def asking(self, member: str) -> int:
+        """Return how many of them ask: all but those of accounting, which no limit holds back."""
+        return sum(each.asks for each in self.own_sessions(member))
 
     def own_money(self, member: str) -> tuple[int, int]:
         """Return posted and pending of an own book."""

@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Book(NamedTuple):
-    """An account's book as it stands (words.lua, B_...), all money in micro-units; ``until_ms`` is where its life ends."""
+    """An account's book as it stands (words.lua, B_...), all money in micro-units; ``until_ms`` is where its life ends, ``sessions_open`` those of credit-control."""
 
     credits_micros: int
     posted_micros: int

@@ -26,7 +26,17 @@ COLUMNS: Final = (
     "kind", "at_ms", "account", "msisdn", "amount_micros", "channel", "id", "session_id", "number", "code", "what", "record",
 )  # fmt: skip
 _ACCOUNT_COLUMNS: Final = ("account", "msisdn", "topups_micros", "charged_micros", "records")
-_KINDS: Final = ("top-up", "charge", "event", "refund", "purchase", "account", "expiry", "unreadable")
+_KINDS: Final = (
+    "top-up",
+    "charge",
+    "event",
+    "refund",
+    "accounting",
+    "purchase",
+    "account",
+    "expiry",
+    "unreadable",
+)
 
 
 class Row(NamedTuple):
@@ -171,9 +181,12 @@ def _row(entry: Entry) -> Row | None:
         )
     if isinstance(record, records.Charge):
         kind = "refund" if record.is_refund else "event" if record.is_event else "charge"
+        if record.is_accounting:
+            kind = "accounting"
         used = " ".join(f"{line.key}:{line.posted_units}" for line in record.lines if line.posted_units)
         return row._replace(
-            kind=kind, amount_micros=sum(line.amount_micros for line in record.lines), session_id=record.session_id,
+            kind=kind, amount_micros=sum(line.amount_micros for line in record.lines),
+            session_id=record.session_id.removeprefix(records.ACCOUNTING),
             number=record.number, code=record.code, what=used,
         )  # fmt: skip
     if isinstance(record, records.Rows):

@@ -31,6 +31,7 @@ from ocs.diameter.codec import Message, writer
 from ocs.diameter.faults import ResultCode
 from ocs.diameter.writers import encode_avps
 from ocs.names import SubscriberId, imsi, service_family, service_key, subscriber_id, uri
+from ocs.records import ACCOUNTING
 
 __all__ = ["NOT_GIVEN", "AskFault", "Units"]
 
@@ -126,8 +127,10 @@ def ask(message: Message) -> Ask:
 
 def _ask(avps: dict[str, Any]) -> Ask:
     session_id, kind, context = avps["Session-Id"], avps["CC-Request-Type"], avps["Service-Context-Id"]
-    if not 0 < len(session_id) <= limits.SESSION_ID_OCTETS_MAX or (
-        not session_id.isascii() and len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX
+    if (
+        not 0 < len(session_id) <= limits.SESSION_ID_OCTETS_MAX
+        or (not session_id.isascii() and len(session_id.encode()) > limits.SESSION_ID_OCTETS_MAX)
+        or session_id.startswith(ACCOUNTING)
     ):
         raise bad_session_id(session_id)
     if kind == EVENT:
@@ -425,10 +428,16 @@ def _text(units: Units | None) -> str:
 
 
 def bad_session_id(session_id: str) -> AskFault:
-    """Refuse a Session-Id that is empty or longer than the limit."""
+    """Refuse a Session-Id that is empty, longer than the limit, or the name of a session of accounting (RFC 6733 section 8.8: no blank)."""
     if not session_id:
         failed = encode_avps({"Session-Id": session_id})
         return ask_fault(ResultCode.INVALID_AVP_VALUE, failed, "an empty Session-Id")
+    if session_id.startswith(ACCOUNTING):
+        return ask_fault(
+            ResultCode.INVALID_AVP_VALUE,
+            copied("Session-Id", session_id),
+            "a Session-Id that begins with no identity",
+        )
     return ask_fault(
         ResultCode.UNABLE_TO_COMPLY, copied("Session-Id", session_id), "a Session-Id beyond the limit"
     )

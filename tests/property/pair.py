@@ -383,7 +383,7 @@ def _books(account: Account) -> dict[str, _Told]:
     """The books that a model's account should have in the store, by the name in their keys."""
     told = {
         account.name: _Told(
-            (*account.money, account.floor_micros), account.version, account.status, len(account.open_sessions),
+            (*account.money, account.floor_micros), account.version, account.status, account.asking(""),
             account.sequence, account.until_ms, account.told_rows(""),
         )
     }  # fmt: skip
@@ -391,7 +391,7 @@ def _books(account: Account) -> dict[str, _Told]:
         posted_micros, pending_micros = account.own_money(name)
         told[f"{account.name}/{name}"] = _Told(
             (0, posted_micros, pending_micros, 0), 1, member.status,
-            len(account.own_sessions(name)), 0, 0, account.told_rows(name),
+            account.asking(name), 0, 0, account.told_rows(name),
         )  # fmt: skip
     return told
 

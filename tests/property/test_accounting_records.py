@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from ocs.balance.audit import audit
 from tests.charged_store import StoreRoom
-from tests.property.accounting_steps import Player, openings, scripts
+from tests.property.accounting_steps import Player, Told, openings, scripts
 from tests.property.test_conservation import conserved
 
 
+# a spend cap that a message reaches
+@example(((6, 0), 0, 0, 0, (0,) * 6), [Told(0, 0, ("sms", ""), 0, "next", 0, (), -1, 3)])
 @settings(max_examples=100)
 @given(openings, scripts)
 def test_store_and_model_agree_on_every_record_and_nothing_is_lost_or_made(

@@ -9,7 +9,7 @@ from ocs.balance.audit import audit
 from ocs.balance.parts import unpacked
 from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import fields, services
-from ocs.records import Account, Charge, Expire, Record, Rows, SessionState, Topup, read
+from ocs.records import ACCOUNTING, Account, Charge, Expire, Record, Rows, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
 from tests.property.scripts import Opening, openings, play, scripts
@@ -27,17 +27,19 @@ async def all_of(charged: ChargedStore, pattern: str) -> dict[str, bytes]:
 
 
 async def holds(charged: ChargedStore) -> dict[str, list[int]]:
-    """What every open session holds, by account and, for a member of one, by its path too."""
+    """What every open session holds, by account and, for a member of one, by its path too; one of accounting under a name of its own."""
     found: dict[str, list[int]] = defaultdict(list)
-    for text in (await all_of(charged, "*:session:*")).values():
+    for key, text in (await all_of(charged, "*:session:*")).items():
         flat = fields(text)
         held = sum(row[SERVICE["hold"]] for row in services(flat))
-        if flat[SESSION["state"]] == SessionState.OPEN:
+        if flat[SESSION["state"]] != SessionState.OPEN or f":session:{ACCOUNTING}" in key:
+            assert held == 0, "a session that has ended holds nothing, and one of accounting never does"
+        if flat[SESSION["state"]] == SessionState.OPEN and f":session:{ACCOUNTING}" in key:
+            found[ACCOUNTING].append(held)
+        elif flat[SESSION["state"]] == SessionState.OPEN:
             path = flat[SESSION["account"]]
             for name in {path, path.partition("/")[0]}:
                 found[name].append(held)
-        else:
-            assert held == 0, "a session that has ended holds nothing"
     return found
 
 

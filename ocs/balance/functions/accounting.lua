@@ -128,7 +128,10 @@ local function account_most(session, s, plan, a, piece, memory, told)
   if plan[a + A_REFUSAL] ~= 0 or full or reported < 0 or plan[a + A_PIECES] == 0 or (s and session[s + V_UNIT] ~= plan[a + A_UNIT]) then
     return 0, UNRATED
   end
-  if not account_believes(plan, a, memory, told, reported) then return 0, SUCCESS end
+  if not account_believes(plan, a, memory, told, reported) then
+    if told[N_CALL] == 1 then memory[C_LENGTH] = told[N_LENGTH] end -- a call was never as long as that: the next record tells its length
+    return 0, SUCCESS
+  end
   local room = plan[PLAN_FIXED + plan[piece]][L_LIMIT] - (s and session[s + V_POSITION] or 0)
   return least(reported, above(room)), SUCCESS
 end
@@ -251,9 +254,6 @@ local function account(keys, args)
   local facts = plan[P_FACTS] == ANY and session[S_FACTS] or plan[P_FACTS]
   local index = lasts and account_session(session, memory, plan, told, late)
   local state = lasts and session[S_STATE] or CLOSED
-  local change = (lasts and state == OPEN and fresh and 1 or 0) - (was_open and state ~= OPEN and 1 or 0)
-  book[B_OPEN] = book[B_OPEN] + change
-  if own ~= book then own[B_OPEN] = own[B_OPEN] + change end
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   check(book)
   if own ~= book then check(own) end

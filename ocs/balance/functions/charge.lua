@@ -151,12 +151,12 @@ local function finish_lines(session, plan, record)
   end
 end
 
--- Void what an open session holds, once; how much of money that was.
-local function end_session(session, book, own)
+-- Void what an open session holds, once; how much of money that was. `counted` is 0 for one of accounting, which the books do not count.
+local function end_session(session, book, own, counted)
   local held = void_all(session)
   for service = 1, session[S_COUNT] do release(session, service, book, own) end
-  book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1
-  if own ~= book then own[B_PENDING], own[B_OPEN] = own[B_PENDING] - held, own[B_OPEN] - 1 end
+  book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - counted
+  if own ~= book then own[B_PENDING], own[B_OPEN] = own[B_PENDING] - held, own[B_OPEN] - counted end
   return held
 end
 
@@ -166,7 +166,7 @@ local function close_all(session, book, own, plan)
   for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
     rows = rows .. struct_pack(ROW_FORMAT, SUCCESS, plan[a + A_UNIT], 0, 0, 0)
   end
-  if not late then end_session(session, book, own) end
+  if not late then end_session(session, book, own, 1) end
   if plan[P_KIND] == TERMINATION then
     session[S_STATE] = CLOSED
   elseif late then
@@ -419,7 +419,7 @@ local function expire(keys, args)
   end
   local book = read_book(book_text)
   local own = own_before and read_book(own_before) or book
-  local held = end_session(session, book, own)
+  local held = end_session(session, book, own, sub(sid, 1, #ACCOUNTING) == ACCOUNTING and 0 or 1)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
   session[S_STATE] = EXPIRED
   check(book)

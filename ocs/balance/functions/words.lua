@@ -20,6 +20,8 @@ local WORD = 4294967296
 local KNOWN_MAX = 1000
 -- In a plan, where a text of the session stands that it was made for: whatever that is.
 local ANY = '-'
+-- Before the name of a session of accounting (ocs/records.py).
+local ACCOUNTING = 'rf '
 
 -- The store's own functions. They cannot be seen while a library is loaded, and finding one in the store's table of
 -- globals at every use is a tenth of a charge's work: the first call of a function fetches them.

@@ -14,8 +14,11 @@ from ocs.balance.audit import audit
 from ocs.balance.book import Book, Rules
 from ocs.balance.unbilled import Unbilled
 from ocs.charging.accounting import AccountingRecord
+from ocs.charging.ask import INITIAL, ask
 from ocs.charging.outcome import Outcome
 from ocs.charging.plan import QuotaRules
+from ocs.limits import SESSIONS_PER_SUBSCRIBER_MAX
+from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.tariff import read_tariff
 from ocs.records import ACCOUNTING, Charge, Expire, SessionState, Status
@@ -26,6 +29,7 @@ from ocs.settings import config_folder
 from tests.accounting_records import EVENT, INTERIM, START, STOP, call, container, sms, traffic
 from tests.charged_store import ChargedStore, StoreRoom, store_room
 from tests.real_valkey import RealValkey
+from tests.unit.charging.ccr import ccr, service, services
 
 MIB = 1_048_576
 CENT = 10_000
@@ -181,7 +185,7 @@ def test_an_interim_or_a_stop_without_a_start_is_posted_and_noted(room: StoreRoo
         assert Note.LATE in await client.told(traffic(START, 0, session="one"))
         assert Note.LATE in await client.told(traffic(START, 0, session="two"))
         assert counted.gaps_closed == 2
-        assert (await client.book()).sessions_open == 1
+        assert len([each async for each in open_sessions(client.charged.parts)]) == 1
         await client.clean()
 
     room.run(session())
@@ -216,6 +220,29 @@ def test_a_call_never_becomes_shorter_and_a_late_start_tells_how_long_it_was(roo
         assert Note.LATE in await client.told(call(INTERIM, 1, start_s + 30))
         assert await client.posted() == whole
         assert [each.lines[0].position for each in await client.records()] == [0, 90, 90]
+
+    room.run(session())
+
+
+def test_a_length_that_nobody_believes_is_set_aside_and_takes_nothing_from_the_true_one(
+    room: StoreRoom,
+) -> None:
+    async def session() -> None:
+        client = await Client.made(room, "flat-voice")
+        start_s = client.now_s - 100
+        await client.told(call(START, 0, start_s, called="+4930111"))
+        absurd = call(INTERIM, 1, start_s + 50, length_s=50_000)  # in milliseconds, as one client tells it
+        assert Note.QUARANTINE in await client.told(absurd)
+        assert await client.posted() == 0
+        await client.told(call(STOP, 2, start_s + 60, length_s=60))
+        lines = [each.lines[0] for each in await client.records()]
+        assert [(each.posted_units, each.quarantined_units) for each in lines] == [
+            (0, 0),
+            (0, 50_000),
+            (60, 0),
+        ]
+        assert await client.posted() > 0
+        await client.clean()
 
     room.run(session())
 
@@ -362,6 +389,27 @@ def test_a_session_of_credit_control_of_the_same_name_is_none_of_it(room: StoreR
         await client.told(traffic(START, 0, session="gw;1"))
         found = [each async for each in open_sessions(client.charged.parts)]
         assert [each.session_id for each in found] == ["rf gw;1"]
+
+    room.run(session())
+
+
+def test_sessions_without_a_stop_take_no_place_of_those_that_ask(room: StoreRoom) -> None:
+    async def session() -> None:
+        client = await Client.made(room, credit=CENT)
+        for at in range(SESSIONS_PER_SUBSCRIBER_MAX):
+            await client.told(traffic(START, 0, session=f"gw;{at}"))
+        assert (await client.book()).sessions_open == 0
+        opening = ask(ccr(INITIAL, 0, **services(service(requested={}))))._replace(
+            ids=(SubscriberId(E164, "491700000001"),)
+        )
+        assert (await client.charged.charge(opening)).code == Code.SUCCESS
+        assert (await client.book()).sessions_open == 1
+        await client.clean()
+        async for each in open_sessions(client.charged.parts):
+            if each.session_id.startswith(ACCOUNTING):
+                await client.charged.expire(each.partition, each.account, each.session_id, 1_000, forced=True)
+        assert (await client.book()).sessions_open == 1
+        await client.clean()
 
     room.run(session())
 

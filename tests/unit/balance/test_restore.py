@@ -1,5 +1,6 @@
 """A store restored to its backup's end, or to an instant: what it then says, what its archive says, and what was undone."""
 
+import asyncio
 import csv
 import gzip
 import io
@@ -20,7 +21,9 @@ from ocs.balance.entries import Entry
 from ocs.balance.past import Past
 from ocs.balance.restore import find_cut
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
+from ocs.charging.outcome import Outcome
 from ocs.outcomes import Code
+from tests.accounting_records import START, container, traffic
 from tests.real_valkey import RealValkey
 from tests.unit.balance.backups import Restored, archived, backed_up, later, restart, restored
 from tests.unit.balance.books import MIB, Network, network
@@ -121,6 +124,26 @@ def test_what_was_undone_stands_in_files_that_a_human_can_read(
             assert touched == {"491700000001": "200", "491700000002": "0"}
             said = json.loads((folder / "undone.json").read_text())
             assert (said["accounts"], said["topups"][0]["id"]) == (2, "lost")
+
+
+def test_accounting_records_of_the_lost_future_have_a_kind_of_their_own(
+    own_valkey: RealValkey, tmp_path: Path
+) -> None:
+    with network(own_valkey) as net:
+        to_s = later()
+
+        async def send() -> None:
+            done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            net.charged.clock.keep_up()
+            net.charged.book.account(traffic(START, 3, container(5), session="pgw;7"), done.set_result)
+            assert (await done).code == Code.SUCCESS
+
+        net.run(send())
+        backup = backed_up(own_valkey, tmp_path / "b")
+        with restored(backup, tmp_path / "r", to_s):
+            (row,) = csv.DictReader((tmp_path / "r" / "undone" / "undone.csv").open())
+            told = row["kind"], row["session_id"], row["number"], row["what"]
+            assert told == ("accounting", "pgw;7", "3", "10:5")
 
 
 def test_no_id_of_the_lost_future_comes_again_also_where_the_store_was_restarted_in_it(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ocs import limits
 from ocs.charging.ask import (
+    EVENT,
     INITIAL,
     NOT_GIVEN,
     TERMINATION,
@@ -21,6 +22,7 @@ from ocs.charging.ask import (
 from ocs.diameter.faults import DecodeFault
 from ocs.diameter.writers import encode_avps
 from ocs.names import SubscriberId
+from ocs.records import ACCOUNTING
 from ocs.units import UNITS_MAX
 from tests.unit.charging.ccr import (
     CODEC,
@@ -409,6 +411,14 @@ def test_a_session_id_beyond_the_limit_is_a_fault(session_id: str, result_code: 
 
 def test_a_session_id_at_the_limit_is_taken() -> None:
     assert ask(ccr(Session_Id="x" * 255, **services(service(requested={})))).session_id == "x" * 255
+
+
+@pytest.mark.parametrize("kind", [INITIAL, UPDATE, TERMINATION, EVENT])
+def test_a_session_id_that_names_a_session_of_accounting_is_refused(kind: int) -> None:
+    # it would write its outcomes where that session keeps which records came
+    fault = refused(kind, Session_Id=f"{ACCOUNTING}pgw.example.org;1;1", Requested_Action=0)
+    failed = encode_avps({"Session-Id": f"{ACCOUNTING}pgw.example.org;1;1"})
+    assert (fault.result_code, fault.failed_avp) == (5004, failed)
 
 
 def test_a_very_long_offending_avp_becomes_an_example_of_itself() -> None:

@@ -110,6 +110,27 @@ def test_a_price_is_told_with_its_lines(ocs: Run, words: tuple[str, ...], cost: 
     assert [line["amount"] for line in said["lines"]] == ([cost] if cost != "0.00" else [])
 
 
+def test_a_price_is_told_where_no_store_ever_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "price",
+        "--tariff",
+        "content",
+        "--service",
+        "data",
+        "--rating-group",
+        "700",
+        "--used",
+        "1500000",
+    )
+    monkeypatch.setattr(sys, "argv", ["ocs", *words, "--data-dir", str(tmp_path / "none"), "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code or 0, json.loads(capsys.readouterr().out)["cost"]) == (0, "1.50")
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_price_of_what_a_tariff_does_not_know_is_not_found(ocs: Run) -> None:
     assert ocs("price", "--tariff", "flat-sms", "--service", "data").code == 4
     unknown = ocs("price", "--tariff", "flat-rate", "--service", "data")
