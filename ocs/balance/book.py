@@ -97,6 +97,7 @@ class Book:
         "crossed",
         "events",
         "known",
+        "load",
         "now_us",
         "observe",
         "opening",
@@ -120,6 +121,8 @@ class Book:
         self.tariffs = tariffs
         self.wallets: Wallets = _no_wallet
         self.crossed: Crossed = _nobody_else
+        self.load: Callable[[], int] = int
+        """How much of what the worker may have under way it has, in per cent."""
         self.accounted = Accounted(rules.accounting)
         self.rules = rules
         self.rules_text = packed(

@@ -236,7 +236,7 @@ class Charging:
         """Pack what config says of the quota of the request's services; nothing where it says nothing."""
         ask, rules = self._ask, self._book.rules
         tells = rules.tells_balance and ask.family is not None
-        found = limits(own, ask.services, made.units(), tells_balance=tells)
+        found = limits(own, ask.services, made.units(), tells_balance=tells, load=self._book.load())
         return packed(*found) if found else b""
 
     def _replied(self, reply: Any) -> None:

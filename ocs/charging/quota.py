@@ -14,7 +14,8 @@ Laws
    what is reserved, less the credit floor. A repeated request gets the same decision, and is told what is available when it is repeated.
 7. Where the server chooses, a grant may follow the speed of use (``adapt_s``): between ``chosen`` and ``most``, so that it lasts about
    that long. What goes beyond ``chosen`` costs at most ``share`` per cent of what is available, so that no service holds all of a poor
-   account; ``chosen`` itself is granted as ever. Only the store knows the speed: it decides (grants.lua, grown).
+   account; ``chosen`` itself is granted as ever. The fuller a
+   worker is, the longer a grant is to last, up to four times, so that the same sessions ask less often. Only the store knows the speed: it decides (grants.lua, grown).
 8. What does not change from answer to answer is encoded once.
 """
 
@@ -25,7 +26,15 @@ from typing import Final, NamedTuple, TypeVar
 from ocs.charging.ask import AskedService
 from ocs.charging.final_units import indication
 from ocs.charging.outcome import More
-from ocs.charging.quota_text import NUMBER_MAX, OWN_UNIT, FamilyText, QuotaText, ServiceText, threshold
+from ocs.charging.quota_text import (
+    ADAPT_S_MAX,
+    NUMBER_MAX,
+    OWN_UNIT,
+    FamilyText,
+    QuotaText,
+    ServiceText,
+    threshold,
+)
 from ocs.diameter.codec import writer
 from ocs.diameter.writers import encode_avps
 from ocs.money import parse_amount
@@ -39,6 +48,7 @@ _TRIGGERS: Final[Mapping[str, tuple[int, ...]]] = {"access": (4,), "roaming": (3
 in a session."""
 
 _TERMINATES: Final = indication(FamilyText())
+_ALL, _STRETCH = 100, 3
 _LOW: Final = [encode_avps({"Low-Balance-Indication": value}) for value in (0, 1)]
 _MICROS_EXPONENT: Final = -6
 _holding = writer("Quota-Holding-Time")
@@ -182,10 +192,18 @@ class BalanceText:
 
 
 def limits(
-    own: ByGroup[Sizes] | None, services: tuple[AskedService, ...], units: list[int], *, tells_balance: bool
+    own: ByGroup[Sizes] | None,
+    services: tuple[AskedService, ...],
+    units: list[int],
+    *,
+    tells_balance: bool,
+    load: int = 0,
 ) -> list[int]:
     """Return what the store is told beside a plan (plan.lua, Q_FIXED): whether to tell the balance, then of each service whether it
     restricts, how long a grant is to last, the most of its unit (``units``), and the share. Empty where there is nothing to tell it.
+
+    ``load`` is how much of what a worker may have under way it has, in per cent: with it a grant that follows the speed of use is to last
+    longer, up to four times (law 7).
     """
     if own is None:
         return [1] if tells_balance else []
@@ -196,8 +214,12 @@ def limits(
         measured = unit != Unit.MONEY
         chooses = measured and wanted is not None and wanted[unit - 1] <= 0
         most = sizes.most[unit - 1] if measured else 0
-        told += (int(sizes.restricts), sizes.adapt_s if chooses else 0, most, sizes.share)
+        told += (int(sizes.restricts), _stretched(sizes.adapt_s, load) if chooses else 0, most, sizes.share)
     return told
+
+
+def _stretched(adapt_s: int, load: int) -> int:
+    return min(ADAPT_S_MAX, adapt_s * (_ALL + _STRETCH * load) // _ALL)
 
 
 def extras(text: QuotaText) -> dict[str, ByGroup[Extras]]:

@@ -21,6 +21,8 @@ OWN_UNIT = {"data": Unit.OCTETS, "voice": Unit.SECONDS, "sms": Unit.EVENTS, "mms
 
 NUMBER_MAX = (1 << 32) - 1
 """The greatest Unsigned32, which times and thresholds are (TS 32.299 clause 7.2)."""
+ADAPT_S_MAX = 3_600
+"""The longest that a grant which follows the speed of use is to last: with the greatest size, the library's product stays below 2^53."""
 _THRESHOLD = re.compile(r"([0-9]{1,10})(%?)")
 _ALL = 100
 
@@ -88,7 +90,7 @@ class ServiceText(_Section):
     final_qos: bool = False
     triggers: bool = False
     tariff_time_change: bool = False
-    adapt_s: Annotated[int, Field(ge=0, le=3_600)] = 0
+    adapt_s: Annotated[int, Field(ge=0, le=ADAPT_S_MAX)] = 0
     share: Annotated[int, Field(ge=1, le=100)] = 25
 
 

@@ -301,6 +301,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
             keepers.store, address, channel, receive, f"{config.name}-orders"
         ),
         is_emergency=_emergencies(settings),
+        hear_load=lambda load: setattr(book, "load", load),
         plain_answers=answers_of(settings, vendor=False),
         say_state=states.say,
         accounting=desk_of(settings, config.local.origin_state_id, unbilled),

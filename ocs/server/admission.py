@@ -14,6 +14,7 @@ from typing import Final
 from ocs.charging.ask import EVENT, INITIAL, TERMINATION, UPDATE
 from ocs.limits import CONNECTIONS_PER_PEER_MAX, TERMINATION_SHARE, UPDATE_SHARE
 
+_ALL: Final = 100
 PEER, WORKER, DRAIN = "peer", "worker", "drain"
 _BEGINNINGS: Final = frozenset((INITIAL, EVENT))
 
@@ -96,6 +97,10 @@ class Admission:
         """Tell whether a peer has as many connections as it may have."""
         seat = self._seats.get(origin_host.lower())
         return seat is not None and seat.connections >= self.connections_per_peer_max
+
+    def load(self) -> int:
+        """Return how much of what the worker may have under way it has, in per cent; no more than all."""
+        return min(_ALL, self.inflight * _ALL // self.worker[INITIAL])
 
     @property
     def peers(self) -> int:

@@ -98,6 +98,10 @@ def jitter_ms() -> int:
     return secrets.randbelow(4_001) - 2_000
 
 
+def _tell_no_load(_load: Callable[[], int]) -> None:
+    """Have no use for it."""
+
+
 class WorkerParts(NamedTuple):
     """What the roof builds for a worker, inside its process and its event loop.
 
@@ -124,6 +128,7 @@ class WorkerParts(NamedTuple):
     accounting: AccountingDesk | None = None
     set_aside: Callable[[], Mapping[str, int]] = _no_counts
     gaps: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    hear_load: Callable[[Callable[[], int]], None] = _tell_no_load
     now_s: Callable[[], int] = unix_s
     jitter_ms: Callable[[], int] = jitter_ms
 
@@ -147,6 +152,7 @@ class Worker:
         self._tls: ssl.SSLContext | None = context(config.tls) if config.tls is not None else None
         self._admission = Admission(config.inflight_per_peer_max, config.inflight_max)
         self._codec = Codec(accounting=parts.accounting is not None)
+        parts.hear_load(self._admission.load)
         self._tally = Tally(counters)
         self._ready_cell = counters.index("ocs_process_ready")
         self._counted: dict[int, int] = {}

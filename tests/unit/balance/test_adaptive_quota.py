@@ -84,3 +84,12 @@ def test_a_call_is_granted_as_many_seconds_but_none_beyond_its_life(room: StoreR
         gateway.wait(20)
         answer = gateway.go_on(service(used=used, requested={}), family="voice")
         assert least <= only(answer).granted_service_unit.cc_time <= most
+
+
+def test_the_fuller_the_worker_the_longer_a_grant_is_to_last(room: StoreRoom, tmp_path: Path) -> None:
+    gateway = Gateway(room, written(tmp_path, ADAPT), credit_micros=1_000 * CENT)
+    gateway.charged.book.load = lambda: 100
+    assert mib(gateway.begin()) == 1  # what is usual stays
+    gateway.wait(20)
+    # 4 MiB in 20 s are 48 in four times 60 s; the test's clock may run a little further
+    assert 40 <= mib(gateway.go_on(service(used=octets(4 * MIB), requested={}))) <= 48

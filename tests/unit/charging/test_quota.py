@@ -145,3 +145,24 @@ def test_no_reporting_reason_is_an_error_and_only_final_ends(reason: int) -> Non
         ccr(UPDATE, 1, **services(service(requested={}, used=octets(5) | {"Reporting-Reason": reason})))
     )
     assert inside.services == asked.services
+
+
+@pytest.mark.parametrize(("load", "adapt_s"), [(0, 60), (10, 78), (50, 150), (100, 240)])
+def test_a_full_worker_lets_grants_last_longer(load: int, adapt_s: int) -> None:
+    own = quota.sizes(QuotaText.model_validate({"data": {"adapt_s": 60, "most": 50}}), (10, 20, 30), 40)[
+        "data"
+    ]
+    asked = (AskedService("", None, None, None, Units()),)
+
+    told = quota.limits(own, asked, [Unit.OCTETS], tells_balance=False, load=load)
+
+    assert told[2] == adapt_s
+
+
+def test_no_load_lets_a_grant_last_longer_than_the_library_can_reckon() -> None:
+    own = quota.sizes(QuotaText.model_validate({"data": {"adapt_s": 3_600, "most": 50}}), (10, 20, 30), 40)[
+        "data"
+    ]
+    asked = (AskedService("", None, None, None, Units()),)
+
+    assert quota.limits(own, asked, [Unit.OCTETS], tells_balance=False, load=100)[2] == 3_600

@@ -65,3 +65,13 @@ def test_a_seat_on_which_nobody_sits_is_forgotten() -> None:
     seat.release()
     assert admission.seat("a") is not seat
     assert admission.inflight == 0
+
+
+def test_the_load_is_what_is_under_way_of_what_a_beginning_may_meet() -> None:
+    admission = Admission(per_peer_max=100, worker_max=16)
+    seat = admission.seat("a")
+    loads = [admission.load()]
+    for kind in [INITIAL] * 8 + [UPDATE] * 8 + [TERMINATION] * 4:
+        assert seat.admit(kind) is None
+        loads.append(admission.load())
+    assert (loads[0], loads[1], loads[8], loads[16], loads[20]) == (0, 6, 50, 100, 100)
