@@ -25,6 +25,7 @@ from ocs.server.channel import Start, StartFault
 _SOCKET: Final = "restart"
 _ASKED: Final = b"restart\n"
 _ANSWER_OCTETS_MAX: Final = 1 << 20
+_STOPPED: Final = "the rolling restart has stopped, and whoever serves goes on as it is"
 
 
 async def judge(start: Start) -> None:
@@ -83,9 +84,8 @@ def restart(place: Place, *, as_json: bool) -> None:
     if said["code"] != Exit.DONE:
         known = {each.value for each in Exit}
         code = Exit(said["code"]) if said["code"] in known else Exit.FOUND_WRONG
-        raise Ended(
-            code, f"the rolling restart has stopped, and whoever serves goes on as it is: {said['why']}"
-        )
+        begun = "no rolling restart" if code == Exit.CONFLICT else _STOPPED
+        raise Ended(code, f"{begun}: {said['why']}")
     if as_json:
         say.as_json({"restarted": True})
     else:
