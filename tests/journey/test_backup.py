@@ -134,6 +134,11 @@ def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_pa
     other = Command("--data-dir", str(tmp_path / "other"))
     done = other.json("backup", "restore", made["path"], "--archive", str(tmp_path / "archive.before"))
     assert done["audit"] == "clean"
+    # and where its folder is named and lies in the data folder
+    named = tmp_path / "named" / "old" / "archive"
+    inner = Command("--data-dir", str(tmp_path / "named"), OCS_ARCHIVE__DIR=str(named))
+    assert inner.json("backup", "restore", made["path"])["audit"] == "clean"
+    assert (named / "place.json").exists()
 
 
 def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:
