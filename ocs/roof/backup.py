@@ -70,11 +70,12 @@ def create(place: Place, folder: Path | None, keep: int | None, *, as_json: bool
 def _made(settings: Settings, place: Place, folder: Path) -> Backup:
     keep_private()
     data, clock = settings.server.data_dir, SystemClock()
-    os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)  # who charges comes first
     with Draft(folder, clock.now_ms(), shown("copying")) as draft:
         draft.take_kept(data)
 
         async def opened(keepers: Keepers) -> Facts:
+            # who charges comes first; not before: a store that was started for us may be a server's from now on
+            os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)
             facts = await facts_of(keepers)
             draft.open_store(data, clock.now_ms)
             return facts

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from ocs.balance.aof import FOLDER
 from ocs.balance.backup import BackupFault
-from ocs.roof.backup import empty_target, end_dead, read_instant, room_for, told
+from ocs.roof.backup import create, empty_target, end_dead, read_instant, room_for, told
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
 from ocs.settings import Settings
 
 
@@ -81,3 +83,22 @@ def test_a_link_to_the_data_folder_leads_to_where_it_really_lies(tmp_path: Path)
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     settings = Settings.model_validate({"server": {"data_dir": str(tmp_path / "link")}})
     assert empty_target(settings) == (tmp_path / "disk").resolve()
+
+
+def test_a_store_that_is_started_for_a_backup_is_not_of_the_lowest_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts meanwhile takes it over, and keeps it."""
+    done: list[str] = []
+
+    def started(*_: object) -> None:
+        done.append("store")
+        raise BackupFault("made up")
+
+    monkeypatch.setattr("ocs.roof.backup.keep_private", lambda: None)
+    monkeypatch.setattr(os, "setpriority", lambda *_: done.append("priority"))
+    monkeypatch.setattr("ocs.roof.backup.run_with", started)
+    (tmp_path / FOLDER).mkdir()
+    with pytest.raises(Ended, match="made up"):
+        create(Place(data_dir=tmp_path), tmp_path / "b", None, as_json=False)
+    assert done == ["store"]
