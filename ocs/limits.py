@@ -294,7 +294,7 @@ HTTP_CONNECTIONS_MAX = 256
 """HTTP connections at once; probes, scrapers and a browser need a few. Beyond: 503."""
 
 HTTP_IDLE_S = 10
-"""Time that an HTTP connection has for its next request's head. Beyond: it is closed."""
+"""Time that an HTTP connection has for its next request's head (beyond: it is closed), and then for the body (beyond: 408)."""
 
 HTTP_BODY_OCTETS_MAX = 65_536
 """Body of an HTTP request; ours are some hundred octets. Beyond: 413."""

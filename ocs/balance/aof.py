@@ -56,9 +56,12 @@ def read_manifest(text: str) -> list[AofFile]:
             continue
         told = dict(zip(words[::2], words[1::2], strict=False))
         try:
-            found.append(AofFile(told["file"], int(told["seq"]), told["type"]))
+            each = AofFile(told["file"], int(told["seq"]), told["type"])
         except (KeyError, ValueError) as fault:
             raise AofFault(f"a manifest with the line {line!r}") from fault
+        if "/" in each.name:  # as the store has it: a file beside its manifest, and nowhere else
+            raise AofFault(f"a manifest that names a file elsewhere: {line!r}")
+        found.append(each)
     return found
 
 

@@ -1,7 +1,7 @@
 """Backups of a data folder: taken from a living store without stopping it, whole or not there at all.
 
 A backup is a folder, named by the instant at which it was begun: ``store`` (the append-only file's parts, flat, with manifests), ``archive``,
-``spool``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
+``spool``, ``unbilled``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
 
 Laws
 1. A backup has its name only when every file of it, and ``backup.json`` last, is on disk. What dies before leaves a folder whose name
@@ -30,7 +30,7 @@ from ocs.limits import BACKUP_CHUNK_OCTETS, BACKUP_TRIES
 
 VERSION: Final = 1
 NOTE: Final = "backup.json"
-STORE, ARCHIVE, SPOOL, CONFIG = "store", "archive", "spool", "config"
+STORE, ARCHIVE, SPOOL, UNBILLED, CONFIG = "store", "archive", "spool", "unbilled", "config"
 ORIGIN_STATE: Final = "origin-state-id"
 TRYING: Final = ".trying-"
 """Begins the name of a folder beside backups into which one is restored to see whether it can be; its maker's process id follows."""
@@ -137,6 +137,11 @@ class Draft:
         for path in sorted(folder.glob(pattern)):
             if path.is_file():
                 self.take_small(f"{name}/{path.relative_to(folder)}", path)
+
+    def take_kept(self, data: Path) -> None:
+        """Copy what was acknowledged and is on disk alone: terminations of the spool, and accounting records that nobody can be billed for."""
+        for name in (SPOOL, UNBILLED):
+            self.take_folder(name, data / name)
 
     def open_store(self, data: Path, now_ms: Callable[[], int]) -> None:
         """Open the store's files as they are at one instant (law 2), and those of its history; raises BackupFault."""

@@ -29,7 +29,7 @@ from ocs.balance.archive_files import (
     write_durably,
     write_places,
 )
-from ocs.balance.backup import CONFIG, ORIGIN_STATE, SPOOL, STORE, Backup, BackupFault
+from ocs.balance.backup import CONFIG, ORIGIN_STATE, SPOOL, STORE, UNBILLED, Backup, BackupFault
 from ocs.balance.entries import Entry, order
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.parts import Parts
@@ -84,7 +84,7 @@ def needed_octets(backup: Backup, cut: Cut) -> int:
 
 
 def lay(backup: Backup, cut: Cut, folder: Path) -> None:
-    """Write the store's files up to the cut, the spool, Origin-State-Id and the configuration of then into a new data folder."""
+    """Write the store's files up to the cut, what was kept beside it, Origin-State-Id and the configuration of then into a new folder."""
     live = folder / FOLDER
     live.mkdir(mode=0o700, parents=True)
     for each in (cut.generation.base, *cut.increments):
@@ -92,7 +92,7 @@ def lay(backup: Backup, cut: Cut, folder: Path) -> None:
     with (live / cut.increments[-1].name).open("r+b") as last:
         last.truncate(cut.end)
     write_durably(live / MANIFEST, write_manifest([cut.generation.base, *cut.increments]).encode())
-    for name in (SPOOL, CONFIG):
+    for name in (SPOOL, UNBILLED, CONFIG):
         if (backup.path / name).is_dir():
             shutil.copytree(backup.path / name, folder / (CONFIG_KEPT if name == CONFIG else name))
     if (backup.path / ORIGIN_STATE).exists():
@@ -151,7 +151,7 @@ def _cut_archive(source: Path, archive: Path, ends: dict[int, Ends], *, named: b
     """Copy an archive up to where the streams end; what lies behind, by partition. ``named``: the store has its archive's name."""
     if not source.is_dir():
         return []
-    archive.mkdir(mode=0o700)
+    archive.mkdir(mode=0o700, parents=True)
     for name in ("archiver", "store") if named else ("archiver",):
         if (source / name).exists():
             shutil.copyfile(source / name, archive / name)

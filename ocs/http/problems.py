@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ocs.balance.link import StoreFault
+from ocs.balance.stored_session import SessionUnreadable
 
 _AGAIN_S = 1
 """Seconds after which a store that was away may be asked for again (Retry-After)."""
@@ -46,3 +47,7 @@ def tell_problems(app: FastAPI) -> None:
     @app.exception_handler(StoreFault)
     async def away(_request: Request, _fault: StoreFault) -> JSONResponse:
         return problem(503, "the store does not answer; ask again", {"Retry-After": str(_AGAIN_S)})
+
+    @app.exception_handler(SessionUnreadable)
+    async def damaged(_request: Request, _fault: SessionUnreadable) -> JSONResponse:
+        return problem(500, "what the store has of this session cannot be read; ocs audit names it")

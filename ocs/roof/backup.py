@@ -22,7 +22,6 @@ from ocs.balance.archive_files import sync_folder
 from ocs.balance.backup import (
     CONFIG,
     ORIGIN_STATE,
-    SPOOL,
     TRYING,
     Backup,
     BackupFault,
@@ -71,11 +70,12 @@ def create(place: Place, folder: Path | None, keep: int | None, *, as_json: bool
 def _made(settings: Settings, place: Place, folder: Path) -> Backup:
     keep_private()
     data, clock = settings.server.data_dir, SystemClock()
-    os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)  # who charges comes first
     with Draft(folder, clock.now_ms(), shown("copying")) as draft:
-        draft.take_folder(SPOOL, data / "spool")
+        draft.take_kept(data)
 
         async def opened(keepers: Keepers) -> Facts:
+            # who charges comes first; not before: a store that was started for us may be a server's from now on
+            os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)
             facts = await facts_of(keepers)
             draft.open_store(data, clock.now_ms)
             return facts
@@ -201,7 +201,7 @@ def embedded_settings(place: Place) -> Settings:
 
 
 def empty_target(settings: Settings) -> Path:
-    """Return the folder that is restored into; Ended (usage) where it, or the archive's, holds anything."""
+    """Return the folder that is restored into, where it really lies; Ended (usage) where it, or the archive's, holds anything."""
     target = settings.server.data_dir
     if (target / "store.alive").exists() and Embedded(target, settings.store.durability, None).alive():
         raise Ended(
@@ -213,7 +213,13 @@ def empty_target(settings: Settings) -> Path:
                 Exit.USAGE,
                 f"{each}: is not empty; move it aside first: nothing is restored over what is there",
             )
-    return target
+        if each is not None and each.is_mount():
+            raise Ended(
+                Exit.USAGE,
+                f"{each}: a disk is mounted here, and what is restored gets its name when it is whole; restore into a folder "
+                "on that disk, and name that in the settings",
+            )
+    return target.resolve()
 
 
 def end_dead(folder: Path, start: str) -> None:

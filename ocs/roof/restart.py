@@ -25,6 +25,7 @@ from ocs.server.channel import Start, StartFault
 _SOCKET: Final = "restart"
 _ASKED: Final = b"restart\n"
 _ANSWER_OCTETS_MAX: Final = 1 << 20
+_STOPPED: Final = "the rolling restart has stopped, and whoever serves goes on as it is"
 
 
 async def judge(start: Start) -> None:
@@ -71,11 +72,11 @@ async def listen_for_restarts(folder: Path, roll: Callable[[], Awaitable[None]])
 def restart(place: Place, *, as_json: bool) -> None:
     """Ask the server of the data folder for a rolling restart, and wait for its end."""
     data_dir = read_settings(place).server.data_dir
-    runs = [each for each in (data_dir / "run").glob("*/") if each.name.isdecimal() and lives(int(each.name))]
-    if not runs:
-        raise Ended(Exit.NOT_FOUND, f"no server runs on the data folder {data_dir}")
     try:
-        said = json.loads(_ask(runs[0] / _SOCKET))
+        server = _reached(data_dir / "run")
+        if server is None:
+            raise Ended(Exit.NOT_FOUND, f"no server runs, or serves yet, on the data folder {data_dir}")
+        said = json.loads(_answered(server))
     except (OSError, ValueError) as fault:
         raise Ended(
             Exit.FOUND_WRONG, f"the server does not answer: {fault}; its log says what has happened"
@@ -83,19 +84,30 @@ def restart(place: Place, *, as_json: bool) -> None:
     if said["code"] != Exit.DONE:
         known = {each.value for each in Exit}
         code = Exit(said["code"]) if said["code"] in known else Exit.FOUND_WRONG
-        raise Ended(
-            code, f"the rolling restart has stopped, and whoever serves goes on as it is: {said['why']}"
-        )
+        begun = "no rolling restart" if code == Exit.CONFLICT else _STOPPED
+        raise Ended(code, f"{begun}: {said['why']}")
     if as_json:
         say.as_json({"restarted": True})
     else:
         say.line("every process was replaced")
 
 
-def _ask(path: Path) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        with reachable(str(path)) as way:
-            server.connect(way)
+def _reached(runs: Path) -> socket.socket | None:
+    """Reach the server that has a folder for its run; one that was killed left its own, whose number may be another process's by now."""
+    for folder in runs.glob("*/"):
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with reachable(str(folder / _SOCKET)) as way:
+                server.connect(way)
+        except (FileNotFoundError, ConnectionRefusedError):
+            server.close()
+        else:
+            return server
+    return None
+
+
+def _answered(server: socket.socket) -> bytes:
+    with server:
         server.sendall(_ASKED)
         with server.makefile("rb") as answer:
             return answer.readline(_ANSWER_OCTETS_MAX)

@@ -79,8 +79,10 @@ def restore(
         backup = found_backup(settings, *name)
         cut, source = _judged(settings, backup, None if to is None else read_instant(to), archive)
         room_for(target, needed_octets(backup, cut))
-        staging, archived = _beside(target), settings.archive.dir
-        beside = _beside(archived) if archived is not None else staging / ARCHIVE
+        staging, archived = _beside(target), _apart(settings.archive.dir, target)
+        beside = (
+            _beside(archived) if archived is not None else staging / _inside(settings.archive.dir, target)
+        )
         try:
             done = _restored(settings, backup, cut, source, staging, beside, to)
             if archived is not None and beside.is_dir():
@@ -104,6 +106,17 @@ def restore(
         raise Ended(
             Exit.FOUND_WRONG, f"restored, but the audit found {len(done.report.faults)} faults:\n{found}"
         )
+
+
+def _apart(archive: Path | None, target: Path) -> Path | None:
+    """Return the archive's folder where it lies outside the data folder, where it really lies."""
+    found = archive.resolve() if archive is not None else target
+    return None if found.is_relative_to(target) else found
+
+
+def _inside(archive: Path | None, target: Path) -> Path:
+    """Return the archive's place in the data folder."""
+    return archive.resolve().relative_to(target) if archive is not None else Path(ARCHIVE)
 
 
 def _beside(target: Path) -> Path:

@@ -137,12 +137,15 @@ def _named(place: tuple[str, int]) -> str:
 
 
 def _run_folder(data_dir: Path) -> Path:
-    """Make a folder for what only this run needs (its counters); those of runs that were killed are removed."""
+    """Make a folder for what only this run needs (its counters); those of runs that were killed are removed.
+
+    One of our own number is such a run's: a container gives every start the same.
+    """
     runs = data_dir / "run"
     try:
         runs.mkdir(parents=True, exist_ok=True, mode=0o700)
         for old in runs.iterdir():
-            if not old.name.isdecimal() or not lives(int(old.name)):
+            if not old.name.isdecimal() or int(old.name) == os.getpid() or not lives(int(old.name)):
                 shutil.rmtree(old, ignore_errors=True)
         folder = runs / str(os.getpid())
         folder.mkdir(exist_ok=True)

@@ -32,8 +32,6 @@ from ocs.server.profiles import DEFAULT
 from ocs.server.refusals import CREDIT_CONTROL_COMMAND, Refusals
 from ocs.server.secure import names_of
 
-# Faults that are seen before it matters which command a message is.
-
 # How the reasons of the peer machine begin -> what they are counted as.
 _CLOSINGS: Final = (
     ("the peer closed", "peer"),
@@ -465,7 +463,6 @@ class Connection(Refusals):
         desk = self._desk
         self.profile = desk.profiles.of_peer(desk.allow.profile(identity), self.hop)
         self._answer = desk.writers.of_connection(desk.profiles, self.profile, self.hop).answer
-
         self._watches = self.profile.restart_ends or desk.profiles.ends_any
         self.say_state(0)
 

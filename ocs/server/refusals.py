@@ -17,6 +17,7 @@ from ocs.server.tally import Tally
 
 CREDIT_CONTROL_COMMAND: Final = 272
 _REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
+# Faults that are seen before it matters which command a message is.
 _BEFORE_COMMAND: Final = frozenset((ResultCode.APPLICATION_UNSUPPORTED, ResultCode.UNSUPPORTED_VERSION))
 
 

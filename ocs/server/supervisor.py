@@ -165,17 +165,24 @@ class Supervisor:
             self._loop.call_soon_threadsafe(self._begin_roll)
 
     def _begin_roll(self) -> None:
-        rolling = asyncio.ensure_future(self.roll())
-        rolling.add_done_callback(lambda done: done.cancelled() or done.exception())
+        asyncio.ensure_future(self.roll()).add_done_callback(self._rolled)
+
+    def _rolled(self, asked: "asyncio.Future[None]") -> None:
+        """Say in the log what kept a rolling restart that a signal has asked for from its end: nobody else hears it."""
+        if not asked.cancelled() and (fault := asked.exception()) is not None:
+            self._log.error("the rolling restart that was asked for is not done", why=str(fault))
 
     async def roll(self) -> None:
         """Replace every process by one that starts as things are on disk by now (roll.py); raises StartFault with why it has stopped."""
         if self._renewal is None or not self._announced or self._stopping:
-            raise StartFault("the server does not serve, or not any more")
+            raise StartFault("the server does not serve, or not any more", 3)
         if self._rolling is not None and not self._rolling.done():
             raise StartFault("a rolling restart is under way already", 3)
-        self._rolling = asyncio.ensure_future(Roll(self, self._renewal, self._log).run())
-        await asyncio.shield(self._rolling)
+        rolling = self._rolling = asyncio.ensure_future(Roll(self, self._renewal, self._log).run())
+        await asyncio.wait((rolling,))
+        if rolling.cancelled():
+            raise StartFault("the server was asked to end while it was under way", 3)
+        rolling.result()
 
     async def serve(self) -> int:
         """Listen, start everything, wait for `stop`, end everything; the exit code."""

@@ -10,6 +10,7 @@ Laws
    on that name is not believed for a day.
 3. An id that only falls (a clock that was set back) ends nothing. It is believed again when the higher one was not heard for a day.
 4. What is ended was opened before the rise and not heard of since; the store compares once more (expire), so that no request is overtaken.
+   Sessions of accounting are none of it: they hold nothing, and a client keeps records over its restart (RFC 6733 section 9.4).
 5. What is lost on the way (a worker that dies, a store that is away) ends nothing: supervision does, in its time.
 """
 
@@ -24,7 +25,7 @@ from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession
 from ocs.clock import Clock
 from ocs.limits import CLIENTS_KNOWN_MAX, RESTART_ENDS_PER_S, STATES_WAITING_MAX
-from ocs.records import RESTARTED
+from ocs.records import ACCOUNTING, RESTARTED
 from ocs.sessions.search import open_sessions
 from ocs.sessions.sweep import Sweeper
 
@@ -210,6 +211,8 @@ class Restarts:
 
     async def _lost(self, session: OpenSession, risen_ms: int) -> bool:
         """Tell whether a session was opened before the rise and not heard of since (law 4); sessions count in the store's calendar."""
+        if session.session_id.startswith(ACCOUNTING):
+            return False
         offset_ms = (await self._parts.epoch(session.partition)).offset_ms
         heard_ms = session.due_ms - self._supervision_ms
         return max(session.opened_ms, heard_ms) - offset_ms < risen_ms

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from ocs.balance.archive_files import read_places
 from ocs.balance.clients import client
 from ocs.balance.embedded import Embedded
 from tests.journey.conftest import ROOT, Command, Said, end_store, environment
@@ -118,7 +119,8 @@ def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_pa
     with Served(tmp_path / "data", detached=False, **variables) as served:
         served.ocs.variables |= variables
         create(served)
-        until((tmp_path / "archive" / "place.json").exists)
+        # its file of places is there before a record is
+        until(lambda: bool(read_places(tmp_path / "archive")))
         made = served.ocs.json("backup", "create", "--folder", str(tmp_path / "b"))
         assert served.end() == 0
     for name in ("data", "archive"):
@@ -134,6 +136,11 @@ def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_pa
     other = Command("--data-dir", str(tmp_path / "other"))
     done = other.json("backup", "restore", made["path"], "--archive", str(tmp_path / "archive.before"))
     assert done["audit"] == "clean"
+    # and where its folder is named and lies in the data folder
+    named = tmp_path / "named" / "old" / "archive"
+    inner = Command("--data-dir", str(tmp_path / "named"), OCS_ARCHIVE__DIR=str(named))
+    assert inner.json("backup", "restore", made["path"])["audit"] == "clean"
+    assert (named / "place.json").exists()
 
 
 def test_backups_are_listed_proved_and_pruned(tmp_path: Path) -> None:

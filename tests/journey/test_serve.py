@@ -290,12 +290,12 @@ def test_a_restart_that_settings_forbid_says_which_and_changes_nothing(folder: P
     settings = folder.parent / "mine.toml"
     settings.write_text("")
     with Served(folder, "--config", str(settings)) as served:
-        settings.write_text("[store]\npartitions = 16\n[diameter]\norigin_realm = 'example.com'\n")
-        said = served.ocs("restart")
-        assert (said.code, "diameter.origin_realm, store.partitions cannot change" in said.remarks) == (
-            2,
-            True,
+        settings.write_text(
+            "[store]\npartitions = 16\n[diameter]\norigin_realm = 'example.com'\n[backup]\nhistory_h = 24\n"
         )
+        said = served.ocs("restart")
+        refused = "diameter.origin_realm, store.partitions, backup.history_h cannot change"
+        assert (said.code, refused in said.remarks) == (2, True)
         settings.write_text("[charging]\nvalidity = 7\n")
         said = served.ocs("restart")
         assert (said.code, "charging.validity: unknown key" in said.remarks) == (2, True)

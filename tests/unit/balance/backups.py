@@ -34,7 +34,7 @@ def later() -> int:
 def backed_up(server: RealValkey, into: Path, archive: Path | None = None) -> Backup:
     """A backup of a server's folder, as the command takes it."""
     with Draft(into, time.time_ns() // 1_000_000) as draft:
-        draft.take_folder("spool", server.folder / "spool")
+        draft.take_kept(server.folder)
         draft.open_store(server.folder, lambda: time.time_ns() // 1_000_000)
         if archive is not None:
             draft.open_archive(archive)

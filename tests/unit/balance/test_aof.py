@@ -52,6 +52,12 @@ def test_a_manifest_line_that_says_more_than_we_know_is_read() -> None:
     assert read_manifest("file a.aof seq 2 type i startoffset 5\n") == [AofFile("a.aof", 2, INCREMENT)]
 
 
+def test_a_manifest_names_no_file_elsewhere() -> None:
+    """A backup is files that were brought from somewhere: restored, none may be written outside its folder."""
+    with pytest.raises(AofFault, match="names a file elsewhere"):
+        read_manifest("file ../../a.aof seq 1 type i\n")
+
+
 @pytest.mark.parametrize("line", ["file a.aof seq x type i", "file a.aof", "nonsense"])
 def test_a_manifest_that_cannot_be_read_is_refused(line: str) -> None:
     with pytest.raises(AofFault, match="a manifest with the line"):

@@ -319,12 +319,14 @@ def test_without_history_an_instant_before_a_rewrite_is_refused(
     assert find_cut(backup, backup.ends_ms // 1_000).end > 0
 
 
-def test_terminations_of_the_spool_are_restored_with_the_store(
-    own_valkey: RealValkey, tmp_path: Path
+@pytest.mark.parametrize("name", ["spool/worker-0-00000001.spool", "unbilled/worker-0.jsonl"])
+def test_what_is_on_disk_alone_is_restored_with_the_store(
+    own_valkey: RealValkey, tmp_path: Path, name: str
 ) -> None:
-    (own_valkey.folder / "spool").mkdir()
-    (own_valkey.folder / "spool" / "worker-0-00000001.spool").write_bytes(b"kept")
+    """Terminations of the spool, and accounting records that nobody can be billed for: both were acknowledged."""
+    (own_valkey.folder / name).parent.mkdir()
+    (own_valkey.folder / name).write_bytes(b"kept")
     with network(own_valkey):
         backup = backed_up(own_valkey, tmp_path / "b")
     with restored(backup, tmp_path / "r"):
-        assert (tmp_path / "r" / "spool" / "worker-0-00000001.spool").read_bytes() == b"kept"
+        assert (tmp_path / "r" / name).read_bytes() == b"kept"

@@ -305,6 +305,13 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(
     assert api.net.book().pending_micros == 10_000
 
 
+def test_a_session_that_cannot_be_read_is_told_as_such(api: Api) -> None:
+    keys = api.net.charged.parts.keys[api.net.partition]
+    api.net.execute("SET", keys.session("bad"), "junk")
+    assert "ocs audit names it" in is_problem(api("GET", "/sessions/bad"), 500)
+    assert "ocs audit names it" in is_problem(api("DELETE", "/sessions/bad", WRITE), 500)
+
+
 def test_a_store_that_does_not_answer_is_told_as_such(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_words: Any, **_rest: Any) -> None:
         raise LinkDown("made up")

@@ -10,9 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from ocs.balance.aof import FOLDER
 from ocs.balance.backup import BackupFault
-from ocs.roof.backup import end_dead, read_instant, room_for, told
+from ocs.roof.backup import create, empty_target, end_dead, read_instant, room_for, told
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.place import Place
+from ocs.settings import Settings
 
 
 def test_too_little_room_ends_the_command_and_says_how_much_is_needed(
@@ -60,3 +63,42 @@ def test_a_fault_of_a_backup_ends_the_command_with_its_reason(fault: Exception, 
         raise fault
     assert ended.value.code == code
     assert str(ended.value) in {"damaged", "b: Permission denied"}
+
+
+def test_a_folder_where_a_disk_is_mounted_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """What is restored is renamed to its name, and a mount cannot be: it would end so when all is done."""
+    target = tmp_path / "volume"
+    target.mkdir()
+    settings = Settings.model_validate({"server": {"data_dir": str(target)}})
+    assert empty_target(settings) == target.resolve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda _self: True)
+        with pytest.raises(Ended, match="a disk is mounted here") as ended:
+            empty_target(settings)
+    assert ended.value.code == Exit.USAGE
+
+
+def test_a_link_to_the_data_folder_leads_to_where_it_really_lies(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    settings = Settings.model_validate({"server": {"data_dir": str(tmp_path / "link")}})
+    assert empty_target(settings) == (tmp_path / "disk").resolve()
+
+
+def test_a_store_that_is_started_for_a_backup_is_not_of_the_lowest_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts meanwhile takes it over, and keeps it."""
+    done: list[str] = []
+
+    def started(*_: object) -> None:
+        done.append("store")
+        raise BackupFault("made up")
+
+    monkeypatch.setattr("ocs.roof.backup.keep_private", lambda: None)
+    monkeypatch.setattr(os, "setpriority", lambda *_: done.append("priority"))
+    monkeypatch.setattr("ocs.roof.backup.run_with", started)
+    (tmp_path / FOLDER).mkdir()
+    with pytest.raises(Ended, match="made up"):
+        create(Place(data_dir=tmp_path), tmp_path / "b", None, as_json=False)
+    assert done == ["store"]

@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from ocs.server import supervisor as supervising
-from ocs.server.channel import READY, Load, pair, say
+from ocs.server.channel import READY, Load, StartFault, pair, say
 from ocs.server.counters import Counters, read
+from ocs.server.roll import Renewal
 from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
 from tests.serving import build_keeper, build_worker
 
@@ -169,5 +170,41 @@ def test_the_gauges_of_a_process_that_died_are_zero_and_what_it_counted_stands(t
         assert (reading.value("ocs_peers", "open"), reading.value("ocs_connections_total")) == (0, 9)
         watched.supervisor._stopping = True
         watched.close()
+
+    asyncio.run(run())
+
+
+def test_whoever_asks_for_a_rolling_restart_hears_why_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is under way, or the server is asked to end meanwhile; who asked by a signal reads it in the log."""
+
+    class Endless:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    async def judge(_start: Any) -> None:
+        pass
+
+    async def run() -> None:
+        monkeypatch.setattr(supervising, "Roll", Endless)
+        watched = Watched(tmp_path)
+        asked = watched.supervisor
+        asked._renewal, asked._loop = Renewal(lambda: None, judge), asyncio.get_running_loop()
+        first = asyncio.ensure_future(asked.roll())
+        await asyncio.sleep(0)
+        with pytest.raises(StartFault, match="under way already"):
+            await asked.roll()
+        asked.ask_roll()
+        while not watched.lines:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0)
+        assert [line["why"] for line in watched.lines] == ["a rolling restart is under way already"]
+        assert asked._rolling is not None
+        asked._rolling.cancel()  # as the end of the server does
+        with pytest.raises(StartFault, match="asked to end"):
+            await first
 
     asyncio.run(run())

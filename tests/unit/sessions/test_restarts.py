@@ -13,7 +13,7 @@ from ocs.balance.audit import audit
 from ocs.balance.entries import entries
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.outcomes import Code
-from ocs.records import RESTARTED, SILENT
+from ocs.records import ACCOUNTING, RESTARTED, SILENT
 from ocs.sessions import restarts as room
 from ocs.sessions.restarts import DOUBT_MS, ClientState, ClientStates, Ended, Restarts, heard
 from ocs.sessions.search import find_session
@@ -140,6 +140,16 @@ def _lost(world: World, risen_ms: int) -> dict[str, bool]:
         return found
 
     return dict(world.net.run(judged()))
+
+
+def test_sessions_of_accounting_go_on(world: World) -> None:
+    """They hold nothing, their supervision is another, and their client keeps its records over a restart."""
+    world.net.ask(INITIAL, 0, wants=MIB)
+    session = world.net.run(find_session(world.net.charged.parts, "s;1"))
+    later_ms = session.opened_ms + 1
+    assert world.net.run(world.restarts._lost(session, later_ms)) is True
+    recorded = session._replace(session_id=f"{ACCOUNTING}s;1", due_ms=session.opened_ms + 60_000)
+    assert world.net.run(world.restarts._lost(recorded, later_ms)) is False
 
 
 def test_a_request_that_comes_while_sessions_are_ended_is_not_overtaken(world: World) -> None:
