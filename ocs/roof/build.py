@@ -333,7 +333,8 @@ def located(settings: Settings) -> Iterator[Address]:
 def demands_of(settings: Settings, *, serving: bool) -> Demands:
     """Build what a server must be; a command leaves the durability of a running embedded store to its owner."""
     judged = serving or address_of(settings).scheme is not Scheme.EMBEDDED
-    return Demands(fsync="always" if settings.store.durability == "always" and judged else "")
+    fsync = "always" if settings.store.durability == "always" and judged else ""
+    return Demands(fsync=fsync, replicas=settings.store.replicas)
 
 
 def store_at(

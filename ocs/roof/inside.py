@@ -64,7 +64,7 @@ FIRMWARE_REVISION = 1
 
 FROZEN = (
     "diameter.host", "diameter.port", "diameter.tls.port", "diameter.origin_host", "diameter.origin_realm", "http.host", "http.port",
-    "store.url", "store.durability", "store.partitions", "server.data_dir", "server.workers", "server.drain_s",
+    "store.url", "store.durability", "store.partitions", "store.replicas", "server.data_dir", "server.workers", "server.drain_s",
 )  # fmt: skip
 """Settings that the supervisor works by, or that all processes have to share: a rolling restart does not change them."""
 
