@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from types import TracebackType
 from typing import Any, Self
 
 from tests.real_valkey import RealValkey
+from tests.replica_line import ReplicaLine
 
 QUICK = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", "min-replicas-max-lag": "60"}
 
@@ -29,6 +30,7 @@ class Replicated(AbstractContextManager["Replicated"]):
         self.servers = [self._stack.enter_context(RealValkey(settings=own)) for _ in range(replicas + 1)]
         self.master = self.servers[0]
         self.stopped: set[RealValkey] = set()
+        self.lines = {each: self._stack.enter_context(closing(ReplicaLine())) for each in self.servers}
         self.follow(self.master)
 
     @property
@@ -42,7 +44,8 @@ class Replicated(AbstractContextManager["Replicated"]):
         master.client().replicaof("NO", "ONE")
         others = [each for each in self.replicas if each not in self.stopped]
         for each in others:
-            each.client().replicaof("127.0.0.1", master.port)
+            self.lines[each].lead_to(master.port)
+            each.client().replicaof("127.0.0.1", self.lines[each].port)
         for each in others:
             settled(lambda each=each: _info(each)["master_link_status"] == "up")  # type: ignore[misc]
         settled(lambda: int(_info(master)["connected_slaves"]) >= len(others))
@@ -57,8 +60,16 @@ class Replicated(AbstractContextManager["Replicated"]):
         server.resume()
         self.stopped.discard(server)
 
+    def freeze(self, *servers: RealValkey) -> None:
+        """Let these replicas (all, when none is named) hear no more of their master, which notices nothing."""
+        for each in servers or self.replicas:
+            self.lines[each].freeze()
+
     def newest(self) -> RealValkey:
-        """The replica that has most, as Sentinel chooses: by its offset."""
+        """The replica that has most of a master that is dead, as Sentinel chooses: by its offset."""
+        for each in self.replicas:
+            self.lines[each].cut()
+            settled(lambda each=each: _info(each)["master_link_status"] == "down")  # type: ignore[misc]
         return max(self.replicas, key=lambda each: int(_info(each)["slave_repl_offset"]))
 
     def __enter__(self) -> Self:
