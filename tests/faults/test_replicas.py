@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocs.balance.archive import Archiver
+from ocs.balance.audit import audit
 from ocs.balance.link import Demands, StoreFault
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
@@ -17,6 +18,7 @@ from tests.faults.direct import Direct
 from tests.faults.judgement import Room, judge, numbers, populate, room
 from tests.faults.ledger import INITIAL, MIB, SUCCESS, TOO_BUSY, Answer, Ledger, Reported, Request
 from tests.faults.traffic import Traffic
+from tests.real_valkey import RealValkey
 from tests.replicas import Replicated
 
 ONE = Demands(replicas=1)
@@ -129,11 +131,11 @@ async def _answers(ledger: Ledger, more: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def _fail_over(servers: Replicated, proxy: CuttingProxy) -> None:
-    """Kill the master, promote the replica that has most, let the dead one come back as a replica."""
+def _fail_over(servers: Replicated, proxy: CuttingProxy, wrong: RealValkey | None = None) -> None:
+    """Kill the master, promote the replica that has most (or the wrong one), let the dead one come back as a replica."""
     dead = servers.master
     dead.kill()
-    heir = servers.newest()
+    heir = wrong or servers.newest()
     dead.start()
     servers.follow(heir)
     proxy.lead_to(heir.port)
@@ -142,6 +144,54 @@ def _fail_over(servers: Replicated, proxy: CuttingProxy) -> None:
 def test_masters_are_killed_under_load_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     with Replicated(replicas=2) as servers, CuttingProxy(servers.master.port) as proxy:
         assert asyncio.run(failed_over(servers, proxy, tmp_path / "archive", seed=1)) == []
+
+
+def test_what_a_replica_outside_the_set_has_missed_is_told_by_epoch_archive_and_audit(tmp_path: Path) -> None:
+    """The wrong one is promoted: what the archive has and the store has not is marked by partition and listed by account."""
+    folder, ledger, (late, *msisdns) = tmp_path / "archive", Ledger(), numbers(6)
+
+    async def play(servers: Replicated, proxy: CuttingProxy) -> None:
+        async with rooms(proxy.url) as (at, _):
+            await populate(at, ledger, [late, *msisdns])
+            places = {msisdn: await _place(at, msisdn) for msisdn in [late, *msisdns]}
+            archiver = Archiver(at.parts, folder, at.clock)
+            await archiver.open()
+            wrong = servers.replicas[1]
+            servers.freeze(wrong)
+            traffic = Traffic(ledger, msisdns, seed=5)
+            traffic.start(Direct(at).ask, "direct", 4)
+            await traffic.until(60)
+            await traffic.finish()
+            await archiver.once(everything=True)
+            opening = Request("late;1", late, INITIAL, 0, (Reported(10, None, MIB),))
+            ledger.take(opening, await _answered(Direct(at), opening))
+            moved = {places[session.msisdn] for session in ledger.sessions.values()} - {places[late]}
+            partitions = {partition for partition, _ in moved}
+            before = {number: (await at.parts.epoch(number)).epoch for number in partitions}
+
+            await asyncio.to_thread(_fail_over, servers, proxy, wrong)
+            await archiver.once(everything=True)
+
+            assert archiver.done.behind.keys() == partitions
+            after = {number: (await at.parts.epoch(number)).epoch for number in partitions}
+            assert after == {number: epoch + 1 for number, epoch in before.items()}
+            archiver.close()
+            faults = (await audit(at.parts, folder)).faults
+            assert {(each.partition, each.subject) for each in faults if each.subject != "stream"} == moved
+            assert {each.partition for each in faults if each.subject == "stream"} == partitions
+            # the bound of it: what no archive has seen is gone without a line; its client is told that its session is unknown
+            told = await judge(at, ledger, folder)
+            assert f"{opening.key}: acknowledged and lost" in told
+
+    with Replicated(replicas=2) as servers, CuttingProxy(servers.master.port) as proxy:
+        asyncio.run(play(servers, proxy))
+
+
+async def _place(at: Room, msisdn: str) -> tuple[int, str]:
+    """Where an account lives: its partition and its name."""
+    account = await at.accounts.find(SubscriberId(E164, msisdn))
+    assert account is not None
+    return account.profile.partition, account.profile.account
 
 
 @pytest.mark.long

@@ -103,6 +103,7 @@ def test_what_no_replica_has_is_unknown_and_a_repetition_on_another_link_is_not_
     async def scene() -> list[Any]:
         first, second = [await kept(pair.master.url, deadline_ms=SHORT_MS) for _ in range(2)]
         replica = pair.replicas[0]
+        assert [await link.execute("SET", "before", "") for link in (first, second)] == [b"OK", b"OK"]
         pair.stop(replica)
         written, read, again = Replies(), Replies(), Replies()
         first.call(pack("SET", "outcome", "granted"), written)
@@ -157,6 +158,21 @@ def test_an_error_reply_is_handed_on_as_it_is_and_the_others_of_its_batch_are_un
         return kinds(replies)
 
     assert run(scene()) == ["StoreError", "Unconfirmed"]
+
+
+def test_a_batch_whose_mark_is_refused_is_unknown_whatever_wait_says(pair: Replicated) -> None:
+    async def scene() -> list[Any]:
+        link = await kept(pair.master.url)
+        pair.master.client().execute_command("ACL SETUSER default resetkeys ~n")
+        replies = Replies()
+        link.call(pack("GET", "n"), replies)
+        await replies.until(1)
+        link.close()
+        return replies
+
+    (fault,) = run(scene())
+    assert isinstance(fault, Unconfirmed)
+    assert "NOPERM" in str(fault)
 
 
 def test_a_link_that_breaks_ends_what_is_held_as_unknown_and_what_waits_behind_it_as_not_happened(
