@@ -11,7 +11,8 @@ Laws
    that nothing was done, and are handed on as they are.
 5. A server that would write without its replicas (min-replicas-to-write) is refused at connect.
 
-Reads are held too: what they find may be what a repetition is answered with, or go into the archive. A heartbeat is not.
+Reads are held too: what they find may be what a repetition is answered with, or go into the archive. Heartbeats are not, nor is the cluster's
+own map.
 
 WAITAOF alone takes a second: a replica that gets a write and the question for its count in one piece answers with what it had fsynced
 before (Valkey 9.1), and is not asked again. Behind a WAIT the question is a second one, which it answers after its fsync.
@@ -24,7 +25,8 @@ from ocs.balance.addresses import Address, Endpoint
 from ocs.balance.keys import tag_in
 from ocs.balance.link import Demands, Done, Link, LinkLost, StoreError, StoreRefused, pack
 
-_PING = pack("PING")
+_OPEN = (pack("PING"), b"*2\r\n$7\r\nCLUSTER\r\n")
+"""Commands that say nothing of what was written: heartbeats, and who serves what, which has to be found where replicas are away."""
 _LEFT = frozenset({"MOVED", "ASK", "READONLY"})
 """Errors of a mark that say: this server is not, or no longer, the one."""
 
@@ -54,6 +56,7 @@ class KeptLink(Link):
     __slots__ = (
         "_batch",
         "_ending",
+        "_free",
         "_marked",
         "_needed",
         "_own",
@@ -89,6 +92,7 @@ class KeptLink(Link):
             self._probe += (("WAITAOF", 0, 0, 1),)
             self._own = (self._take_mark, _ignore, self._take_count)
         self._batch: list[Done] = []
+        self._free: set[int] = set()
         self._replies: list[Any] = []
         self._marked: Any = None
 
@@ -129,7 +133,8 @@ class KeptLink(Link):
         if self._batch:
             self._flushing = False
             return
-        if self.is_open and out and out != [_PING]:
+        self._free = {place for place, each in enumerate(out) if each.startswith(_OPEN)}
+        if self.is_open and len(self._free) < len(out):
             batch = [waiting.pop() for _ in out]
             batch.reverse()
             self._batch = batch
@@ -152,11 +157,14 @@ class KeptLink(Link):
                 f"what was written is not confirmed: {count if isinstance(count, StoreError) else marked}"
             )
             return
-        batch, replies = self._batch, self._replies
+        batch, replies, free = self._batch, self._replies, self._free
         self._batch, self._replies = [], []
         fault = self._missing(marked, count)
-        for done, reply in zip(batch, replies, strict=True):
-            self._hand(done, reply if fault is None or isinstance(reply, StoreError) else fault)
+        for place, (done, reply) in enumerate(zip(batch, replies, strict=True)):
+            if fault is None or isinstance(reply, StoreError) or place in free:
+                self._hand(done, reply)
+            else:
+                self._hand(done, fault)
         if self._out and not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)

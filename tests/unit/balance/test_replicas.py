@@ -10,9 +10,10 @@ from ocs.balance.addresses import parse
 from ocs.balance.keys import slot_of, tag_in
 from ocs.balance.link import Demands, LinkDown, LinkLost, StoreError, StoreRefused, pack
 from ocs.balance.replicas import KeptLink, Unconfirmed
+from tests.cluster import BUS, SETTINGS, Cluster
 from tests.cutting_proxy import CuttingProxy
-from tests.real_valkey import RealValkey
-from tests.replicas import Replicated
+from tests.real_valkey import RealValkey, free_port
+from tests.replicas import Replicated, settled
 from tests.unit.balance.test_link import Replies, kinds
 from tests.unit.balance.test_store import opened, run, until
 
@@ -175,6 +176,22 @@ def test_a_batch_whose_mark_is_refused_is_unknown_whatever_wait_says(pair: Repli
     assert "NOPERM" in str(fault)
 
 
+def test_who_serves_what_can_be_asked_where_replicas_are_away(pair: Replicated) -> None:
+    async def scene() -> list[Any]:
+        link = await kept(pair.master.url, deadline_ms=SHORT_MS)
+        pair.stop(pair.replicas[0])
+        replies = Replies()
+        link.call(pack("CLUSTER", "SLOTS"), replies)
+        await replies.until(1)  # by itself: with no wait
+        for command in (pack("SET", "k", "v"), pack("PING"), pack("GET", "k")):
+            link.call(command, replies)
+        await replies.until(4)
+        link.close()
+        return kinds(replies)
+
+    assert run(scene()) == ["StoreError", "Unconfirmed", "bytes", "Unconfirmed"]
+
+
 def test_a_link_that_breaks_ends_what_is_held_as_unknown_and_what_waits_behind_it_as_not_happened(
     pair: Replicated,
 ) -> None:
@@ -285,6 +302,37 @@ def test_an_idle_link_is_probed_without_a_write(pair: Replicated, monkeypatch: p
         return writes
 
     assert set(run(scene())) == {pack("PING")}
+
+
+def test_in_a_cluster_each_master_is_marked_in_a_slot_of_its_own() -> None:
+    """The middle master has a replica: what is called there is confirmed, and slots that move away take no confirmation along."""
+    with Cluster() as cluster, RealValkey(settings=SETTINGS, port=free_port(BUS)) as replica:
+        for index in range(3):
+            cluster.client(index).config_set("min-replicas-to-write", 1)
+        follower = replica.client()
+        follower.execute_command("CLUSTER MEET", "127.0.0.1", cluster.nodes[0].port)
+        settled(lambda: cluster.ids[1] in str(follower.execute_command("CLUSTER NODES")))
+        follower.execute_command("CLUSTER REPLICATE", cluster.ids[1])
+        settled(lambda: follower.info("replication").get("master_link_status") == "up")
+        first = next(slot for slot in range(16_384) if cluster.owner(slot) == 1)
+
+        async def scene() -> list[Any]:
+            store = await opened(cluster.url, demands=ONE)
+            key = f"{{{tag_in(first + 7)}}}n"
+            before = await store.execute(first + 7, "INCR", key)
+            cluster.client(0).config_set("min-replicas-to-write", 0)
+            await asyncio.to_thread(cluster.move, first, 0)  # the slot of the mark
+            after = None
+            while after is None:
+                try:
+                    after = await store.execute(first + 7, "INCR", key)
+                except LinkLost:
+                    await asyncio.sleep(0.01)
+            marked = cluster.client(1).execute_command("EXISTS", f"ocs:replicas:{{{tag_in(first + 1)}}}")
+            await store.close()
+            return [before, after > before, marked]
+
+        assert run(scene()) == [1, True, 1]
 
 
 def test_the_mark_of_a_link_lies_in_a_slot_that_its_master_serves() -> None:
