@@ -17,6 +17,7 @@ from tests.cutting_proxy import CuttingProxy
 from tests.faults.direct import Direct
 from tests.faults.judgement import Room, judge, numbers, populate, room
 from tests.faults.ledger import INITIAL, MIB, SUCCESS, TOO_BUSY, Answer, Ledger, Reported, Request
+from tests.faults.scene import scene
 from tests.faults.traffic import Traffic
 from tests.real_valkey import RealValkey
 from tests.replicas import Replicated
@@ -184,6 +185,30 @@ def test_what_a_replica_outside_the_set_has_missed_is_told_by_epoch_archive_and_
             assert f"{opening.key}: acknowledged and lost" in told
 
     with Replicated(replicas=2) as servers, CuttingProxy(servers.master.port) as proxy:
+        asyncio.run(play(servers, proxy))
+
+
+def test_the_whole_server_goes_on_over_a_failover_with_everything_that_it_acknowledged(
+    tmp_path: Path,
+) -> None:
+    async def play(servers: Replicated, proxy: CuttingProxy) -> None:
+        async with scene(tmp_path, store=proxy.url, OCS_STORE__REPLICAS="1", OCS_ARCHIVE__EVERY_S="1") as on:
+            on.begin()
+            await on.traffic.until(150)
+            servers.freeze()
+            await _answers(on.ledger, 8)
+            await asyncio.to_thread(_fail_over, servers, proxy)
+            await on.traffic.until(150)
+
+            assert await on.verdict() == []
+
+            assert list(on.server.archive.glob("*.behind")) == []
+            assert await on.server.stop() == 0
+
+    with (
+        Replicated(replicas=2, appendfsync="always") as servers,
+        CuttingProxy(servers.master.port) as proxy,
+    ):
         asyncio.run(play(servers, proxy))
 
 
