@@ -99,7 +99,7 @@ def measure(calls: int) -> list[dict[str, str | int]]:
             asked = "always" if fsync == "always" else ""
             for window in WINDOWS:
                 best = [0.0, 0.0]
-                count = max(window, calls * window // max(WINDOWS))
+                count = max(calls // 20, calls * window // max(WINDOWS))
                 for _ in range(ROUNDS):
                     for replicas in (0, 1):
                         demands = Demands(fsync=asked, replicas=replicas)
