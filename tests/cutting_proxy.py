@@ -74,6 +74,11 @@ class CuttingProxy:
         """Close every connection."""
         self._run(self._close_all())
 
+    def lead_to(self, port: int) -> None:
+        """Close every connection; those that come lead to another server."""
+        self._upstream = (self._upstream[0], port)
+        self.cut_now()
+
     def _arm(self, name: str, fault: str, nth: int) -> None:
         """The nth call of the name from now on."""
         self._faults[name] = (fault, self.calls[name] + nth)

@@ -28,6 +28,12 @@ def slot_of(key: str) -> int:
     return binascii.crc_hqx(key.encode(), 0) % SLOTS
 
 
+@lru_cache(maxsize=64)
+def tag_in(slot: int) -> str:
+    """Return a hash tag that lies in a slot: the first whole number that does."""
+    return next(text for n in count() if slot_of(text := str(n)) == slot)
+
+
 @lru_cache(maxsize=8)
 def tags(partitions: int) -> tuple[str, ...]:
     """Return the hash tag of every partition: "p17" and the first suffix that lands in the partition's share of slots."""

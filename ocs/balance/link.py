@@ -82,6 +82,7 @@ class Demands(NamedTuple):
     append_only: bool = True
     no_eviction: bool = True
     fsync: str = ""  # "always": appendfsync must be so (law 6); empty: not asked
+    replicas: int = 0  # so many must have what was written before a reply is handed on (replicas.py)
 
     @classmethod
     def none(cls) -> "Demands":

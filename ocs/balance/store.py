@@ -30,6 +30,7 @@ from ocs.balance.link import (
     StoreRefused,
     pack,
 )
+from ocs.balance.replicas import link_to
 from ocs.balance.topology import SLOTS, Share, survey
 from ocs.clock import Clock, SystemClock
 from ocs.limits import (
@@ -452,13 +453,9 @@ class Store:
             del self._nodes[endpoint]
 
     async def _connect(self, node: Node) -> None:
-        link = Link(
-            node.endpoint,
-            self._address,
-            demands=self._demands,
-            deadline_ms=self._link_deadline_ms,
-            title=self._title,
-            on_lost=self._lost,
+        slot = self._owners.index(node) if node in self._serving else 0
+        link = link_to(
+            node.endpoint, self._address, self._demands, slot, self._link_deadline_ms, self._title, self._lost
         )
         await link.connect()
         if self._closed:

@@ -11,7 +11,8 @@ from ocs.http import sessions
 from ocs.http.access import Access
 from ocs.http.keys import ApiKeys
 from ocs.names import SubscriberId
-from ocs.roof.build import Keepers, sweeper_of
+from ocs.roof.build import Keepers
+from ocs.roof.ending import sweeper_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 

@@ -51,7 +51,6 @@ from ocs.roof.place import Place
 from ocs.roof.say import instant, remark
 from ocs.roof.tariff_files import written_tariffs
 from ocs.sessions.reauthorise import Reauthorisation
-from ocs.sessions.sweep import Sweeper
 from ocs.settings import Layers, Settings, SettingsFault, config_folder, read_layers
 from ocs.units import Unit
 
@@ -336,7 +335,8 @@ def located(settings: Settings) -> Iterator[Address]:
 def demands_of(settings: Settings, *, serving: bool) -> Demands:
     """Build what a server must be; a command leaves the durability of a running embedded store to its owner."""
     judged = serving or address_of(settings).scheme is not Scheme.EMBEDDED
-    return Demands(fsync="always" if settings.store.durability == "always" and judged else "")
+    fsync = "always" if settings.store.durability == "always" and judged else ""
+    return Demands(fsync=fsync, replicas=settings.store.replicas)
 
 
 def store_at(
@@ -485,14 +485,6 @@ def _answers(settings: Settings) -> bool:
                 continue
             return True
     return False
-
-
-def sweeper_of(keepers: Keepers) -> Sweeper:
-    """Build what ends sessions without their clients."""
-    settings = keepers.settings
-    sweeper = Sweeper(keepers.parts, keepers.accounts, keepers.clock, settings.charging.tombstone_s * 1000)
-    sweeper.accounting_ms = rules_of(settings).accounting.kept_ms
-    return sweeper
 
 
 def book_on(settings: Settings, keepers: Keepers, tariffs: Tariffs, stopwatch: Stopwatch) -> Book:

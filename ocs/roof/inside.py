@@ -66,7 +66,7 @@ FIRMWARE_REVISION = 1
 
 FROZEN = (
     "diameter.host", "diameter.port", "diameter.tls.port", "diameter.origin_host", "diameter.origin_realm", "http.host", "http.port",
-    "store.url", "store.durability", "store.partitions", "server.data_dir", "server.workers", "server.drain_s",
+    "store.url", "store.durability", "store.partitions", "store.replicas", "server.data_dir", "server.workers", "server.drain_s",
     "backup.history_h", "backup.history_gb",
 )  # fmt: skip
 """Settings that the supervisor works by, or that all processes have to share: a rolling restart does not change them."""
@@ -239,6 +239,19 @@ async def _keepers_inside(settings: Settings, address: Address, title: str) -> K
     return keepers_on(settings, store, clock)
 
 
+async def _look_at_tariffs(settings: Settings, keepers: Keepers, tariffs: StoredTariffs, logger: Any) -> None:
+    """Read the store's tariffs where it answers; a file that was edited under a served version ends the start."""
+    if not keepers.store.ready:
+        return
+    try:
+        await refuse_changed(settings, Shelf(keepers.store))
+        await tariffs.look()
+    except Ended:
+        raise
+    except Exception as fault:  # noqa: BLE001 - nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
+        logger.warning("the store's tariffs cannot be read yet", why=repr(fault))
+
+
 async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, WorkerParts]:
     """Build what a worker works with, inside its process and its event loop."""
     inside: Inside = start.handed
@@ -249,14 +262,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
     round_trips = counters.histogram("ocs_store_round_trip_seconds")
     logger = structlog.get_logger().bind(process=config.name)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
-    if keepers.store.ready:
-        try:
-            await refuse_changed(settings, Shelf(keepers.store))
-            await tariffs.look()
-        except Ended:
-            raise
-        except Exception as fault:  # noqa: BLE001 - nothing begins on a tariff before it was read (ocs/balance/tariffs.py, law 4)
-            logger.warning("the store's tariffs cannot be read yet", why=repr(fault))
+    await _look_at_tariffs(settings, keepers, tariffs, logger)
     learning = asyncio.create_task(tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)))
     telling = asyncio.create_task(_tell_library(Libraries(keepers.store, keepers.clock)))
 

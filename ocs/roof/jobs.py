@@ -23,7 +23,8 @@ from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
 from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S, RESTART_GRACE_WATCHDOGS
 from ocs.rating.versions import Tariffs
-from ocs.roof.build import Keepers, rules_of, store_facts, sweeper_of
+from ocs.roof.build import Keepers, rules_of, store_facts
+from ocs.roof.ending import sweeper_of
 from ocs.server.counters import Counters
 from ocs.server.families import JOB_PASSED
 from ocs.sessions.restarts import Ended, Restarts

@@ -160,6 +160,15 @@ class Store(Section):
     deadline_ms: Annotated[int, Field(ge=50, le=4500)] = 1000  # CLIENTS 22: an answer within 5 s
     password: SecretStr = SecretStr("")
     partitions: Annotated[int, Field(ge=1, le=4096)] = 256
+    replicas: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _has_replicas(self) -> Self:
+        if self.replicas and self.url.startswith("embedded:"):
+            raise ValueError(
+                f"replicas is {self.replicas}, and the embedded store has none; set url, or replicas = 0"
+            )
+        return self
 
 
 class Server(Section):

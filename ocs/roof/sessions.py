@@ -5,7 +5,8 @@ from ocs.money import format_amount
 from ocs.records import SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
-from ocs.roof.build import Keepers, known_tariffs, run, sweeper_of
+from ocs.roof.build import Keepers, known_tariffs, run
+from ocs.roof.ending import sweeper_of
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found

@@ -147,6 +147,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("store", {"url": "postgresql://x"}),
         ("store", {"deadline_ms": 5000}),
         ("store", {"durability": "no"}),
+        ("store", {"replicas": 1}),  # the embedded store has none
     ],
 )
 def test_what_is_unsafe_or_impossible_is_refused(section: str, values: dict[str, object]) -> None:
@@ -157,6 +158,7 @@ def test_what_is_unsafe_or_impossible_is_refused(section: str, values: dict[str,
     ("section", "values"),
     [
         ("http", {"auth": "off", "host": "::1"}),
+        ("store", {"replicas": 1, "url": "sentinel://a:26379/ours"}),
         ("diameter", {"tls": {"port": 5868, "certificate": "c", "key": "k", "ca": "a"}}),
         (
             "diameter",
