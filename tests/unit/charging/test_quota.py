@@ -123,11 +123,12 @@ def test_the_store_is_told_to_adapt_only_where_the_server_chooses() -> None:
         AskedService("", None, None, None, wanted)
         for wanted in (None, Units(), Units(octets=0), Units(octets=3), Units(seconds=3))
     ]
-    told = quota.limits(own, tuple(asked), [Unit.OCTETS] * 5, tells_balance=False)
+    told = quota.limits(own, tuple(asked), [Unit.OCTETS] * 5, {}, tells_balance=False)
     assert told[0] == 0
-    assert told[2::4] == [0, 60, 60, 0, 60]
-    assert set(told[3::4]) == {50}
-    assert set(told[4::4]) == {10}
+    assert told[2::5] == [0, 60, 60, 0, 60]
+    assert set(told[3::5]) == {50}
+    assert set(told[4::5]) == {10}
+    assert set(told[5::5]) == {0}
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "100%", "-5", "1.5%", "ten", "4294967296"])
