@@ -81,3 +81,18 @@ def test_a_gateway_uses_a_pool_for_one_service_and_overruns_nothing(server: Real
     names = [one.name for each in ours for one in each.every()]
     assert all(names)
     assert names.count("G-S-U-Pool-Reference") == 3
+
+
+def test_a_pool_outlives_a_restart_and_what_was_answered_is_said_again(server: RealOcs) -> None:
+    with element(server, 1) as pgw:
+        assert told(pgw.ask(INITIAL, 0, wish(10), wish(20))) == [GRANTED, GRANTED]
+        assert told(pgw.ask(UPDATE, 1, wish(10, used=6 * MIB))) == [GRANTED]
+    server.restart()
+    with element(server, 1) as pgw:
+        assert told(pgw.ask(UPDATE, 1, wish(10, used=6 * MIB))) == [GRANTED]
+        assert server.balance(pgw.number) == ("0.94", "0.080006")
+        # 0.06 of the pool is left to the other: its own 0.02 and what the first does not use
+        pgw.ask(TERMINATION, 2, wish(20, used=6 * MIB, ends=True))
+        assert server.balance(pgw.number) == ("0.88", "0.00")
+    assert server.count("ocs_charging_notes_total", "overrun") == 0
+    assert server.ocs("audit")["clean"] is True

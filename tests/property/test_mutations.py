@@ -45,9 +45,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "a void by a lower number": (
         ("(number >= session[s + V_NUMBER] and touches(plan, a))", "touches(plan, a)"),
     ),
-    "everything is believed": (
-        ("if reported <= 4 * grant then return true end", "do return true end"),
-    ),
+    "everything is believed": (("if reported <= 4 * grant then return true end", "do return true end"),),
     "the floor is forgotten": (
         ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_PENDING]"),
     ),

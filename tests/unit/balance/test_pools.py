@@ -15,6 +15,7 @@ from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.outcomes import Note
 from ocs.rating.tariff import read_tariff
 from ocs.records import Charge
+from ocs.roof.build import rules_of
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.unit.balance.quota_scene import Gateway, only, written
@@ -272,3 +273,21 @@ def test_a_family_without_a_pool_and_a_session_without_services_know_none(
     assert money(gateway) == (0, 5 * EURO)
     gateway.say(TERMINATION, 1, "voice", Used_Service_Unit=[{"CC-Time": 60}])
     assert money(gateway) == (100_000, 0)
+
+
+def test_settings_without_a_pool_end_it_with_the_next_grant(room: StoreRoom, tmp_path: Path) -> None:
+    gateway = gateway_of(room, tmp_path)
+    both(gateway)
+    first = service(100, used=octets(6 * MB), requested={})
+    gateway.go_on(first)
+    before = money(gateway)
+    gateway.charged.book.rules = rules_of(written(tmp_path, ""))
+    again = only(gateway.say(UPDATE, 1, **services(first)))
+    assert (again.granted_service_unit.cc_total_octets, told(again)) == (5 * MB, None)
+    assert (again.final_unit_indication, money(gateway)) == (None, before)
+    # 6.00 and 3.00 were used of 12.50; what 100 holds for itself is 5.00 of 5 MB, of 200 nothing is asked anew
+    gateway.go_on(service(200, used=octets(6 * MB)))
+    assert money(gateway) == (9 * EURO, 3_500_000 + 2 * JOINS)
+    one = only(gateway.go_on(service(100, used=octets(3_500_000), requested=octets(MB))))
+    assert (one.granted_service_unit.cc_total_octets, told(one)) == (MB, None)
+    assert money(gateway) == (12_500_000, EURO)
