@@ -53,7 +53,8 @@ class Line(NamedTuple):
     """One service of a charge: what was posted, what was set aside, and what is granted and held since.
 
     ``rate`` is the mark of the version, rate and window on which the units were posted (tariff.py, law 5), "" where nothing was. Of ``posted_units``, allowances had
-    ``allowance_units``; the others cost ``priced_micros``, of which the account paid ``amount_micros``.
+    ``allowance_units``; the others cost ``priced_micros``, of which the account paid ``amount_micros``. A line with the code 0 is of no service of
+    the request: another of a credit pool, of which nothing moved but the hold.
     """
 
     key: str

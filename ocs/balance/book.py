@@ -59,7 +59,7 @@ class Rules(NamedTuple):
     """What config says about sessions: quota, supervision, the life of a tombstone, and the deadline of a call.
 
     ``accounting`` are those of offline charging. ``sizes`` are those of the families that have some of their own (charging/quota.py); ``tells``
-    says whether answers tell more than the decision, ``tells_balance`` whether that is the balance. ``refunds_newest``: a refund that names no
+    says whether answers tell more than the decision, ``tells_balance`` whether that is the balance; ``pools`` whether there are credit pools. ``refunds_newest``: a refund that names no
     debit means the newest that fits.
     """
 
@@ -72,6 +72,7 @@ class Rules(NamedTuple):
     tells_balance: bool = False
     refunds_newest: bool = False
     accounting: AccountingRules = AccountingRules(3 * 86_400, 86_400)
+    pools: bool = False
 
     @property
     def longest_s(self) -> int:

@@ -1,17 +1,17 @@
 """One request on its way through the store, from its Ask to its Outcome (book.py has the laws)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, packed
-from ocs.balance.plan_text import NOTES_AT, pack_plan, read_outcome, split_told
+from ocs.balance.plan_text import NOTES_AT, pack_plan, read_outcome, split_told, without_pools
 from ocs.balance.profiles import read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
-from ocs.charging.outcome import More, Outcome, ServiceOutcome
+from ocs.charging.outcome import NO_POOLS, More, Outcome, Pooled, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
 from ocs.charging.quota import ByGroup, Sizes, limits
 from ocs.charging.switch import course as course_of
@@ -236,7 +236,9 @@ class Charging:
         """Pack what config says of the quota of the request's services; nothing where it says nothing."""
         ask, rules = self._ask, self._book.rules
         tells = rules.tells_balance and ask.family is not None
-        found = limits(own, ask.services, made.units(), tells_balance=tells, load=self._book.load())
+        found = limits(
+            own, ask.services, made.units(), made.pools, tells_balance=tells, load=self._book.load()
+        )
         return packed(*found) if found else b""
 
     def _replied(self, reply: Any) -> None:
@@ -349,7 +351,9 @@ class Charging:
 
     def _decided(self, text: bytes, notes: Any, available_micros: int | None) -> None:
         kept, services = read_outcome(text)
-        made = self._plan
+        made, pools = self._plan, NO_POOLS
+        if self._book.rules.pools or notes & _REPLAY:  # what is repeated may be older than the settings
+            services, pools = self._pools(services)
         if (
             made is not None
             and (made.marked or self._known is not None)
@@ -369,8 +373,19 @@ class Charging:
         if made is not None and (self._book.rules.tells or in_money) and self._profile is not None:
             # the calendar of a test is ahead of the client's clock
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
-            more = More(made.looked_at, available_micros, self._profile.currency, edges_s)
+            more = More(made.looked_at, available_micros, self._profile.currency, edges_s, pools)
         self._done_with(Outcome(kept, notes, services, more=more))
+
+    def _pools(
+        self, services: tuple[ServiceOutcome, ...]
+    ) -> tuple[tuple[ServiceOutcome, ...], Mapping[str, Pooled]]:
+        """Part an outcome's services and the pools that their grants went into."""
+        services, numbers = without_pools(services)
+        if self._plan is None or not any(numbers):
+            return services, NO_POOLS
+        known, keys = self._plan.pools, [each.key for each in self._ask.services]
+        told = zip(keys, numbers, strict=True)
+        return services, {key: known[key]._replace(pool=pool) for key, pool in told if pool and key in known}
 
     def _let_know(self, notes: int) -> None:
         """Let those know whom it concerns that a product was renewed, or that what other sessions get is another by now."""

@@ -6,6 +6,7 @@ Laws
    member spent and holds. Without a member both are one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -22,7 +23,7 @@ class Terms(NamedTuple):
 
     ``chosen`` is what is granted where nothing is asked (None: the most); with ``adapt_s`` such a grant follows the speed of use up to
     the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal. ``money`` is
-    what is granted of money where nothing is asked.
+    what is granted of money where nothing is asked; ``pools`` are the credit pools of rating groups (0: none), None those of all others.
     """
 
     most: tuple[int, int, int, int]
@@ -35,6 +36,7 @@ class Terms(NamedTuple):
     share: int = 0
     restricts: bool = False
     money: int = 0
+    pools: Mapping[int | None, int] = {}
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Service:
     number: int = -1
     granted_ms: int = 0
     final: bool = False
+    pool: int = 0
     parts: list[Part] = field(default_factory=list)
 
     @property

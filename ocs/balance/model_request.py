@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 
+from ocs.balance import model_pools
 from ocs.balance.model_books import Account, Remembered, Service, Session, Terms
 from ocs.balance.model_paying import Posted, Purse, Wish
-from ocs.balance.model_prices import Offer, Place, Rate, Versions, follows, pieces, version
-from ocs.balance.model_rows import before_blocker
+from ocs.balance.model_prices import Offer, Place, Price, Rate, Versions, follows, pieces, version
+from ocs.balance.model_rows import before_blocker, renewed
 from ocs.charging.ask import INITIAL, NOT_GIVEN, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.charging.outcome import Outcome, ServiceOutcome
 from ocs.limits import OUTCOMES_KEPT, SESSION_SERVICES_MAX
@@ -51,6 +52,7 @@ class _Row:
     code: Code = Code.SUCCESS
     granted: int = 0
     final: bool = False
+    pooled: bool = False
 
     @property
     def unit(self) -> Unit:
@@ -94,6 +96,7 @@ class Request:
         self.purse = Purse(account, session.member, now_ms)
         self.offer = self._offer()
         self.rows = [self._row(asked) for asked in ask.services]
+        self.held = {key: each.hold_micros for key, each in session.services.items()}
 
     @property
     def asks_for_emergency(self) -> bool:
@@ -143,6 +146,7 @@ class Request:
         ask, session, account = self.ask, self.session, self.account
         for row in self.rows:
             self._post(row)
+            self._settle_pool(row)
         for row in self.rows:
             self._void(row)
         if self.late:
@@ -187,21 +191,29 @@ class Request:
             row.quarantined_units = max(0, *used)
         else:
             seconds = (self.now_ms - service.granted_ms) // 1000 + 1
-            believed = (
-                reported <= 4 * service.grant or reported <= self.terms.rate_max[row.unit - 1] * seconds
-            )
-            units = reported if believed else min(reported, service.grant)
             price = row.earlier[0].prices[row.earlier[1]]
+            may = model_pools.may_use(self.session, service, price)
+            believed = reported <= 4 * may or reported <= self.terms.rate_max[row.unit - 1] * seconds
+            units = reported if believed else min(reported, may)
             row.posted_units = min(units, max(0, price.limit - service.used.position))
             row.quarantined_units = reported - row.posted_units
             told = pieces(self.began, *row.earlier, reported, row.posted_units, service.grant, self.now_ms)
             row.posted = self.purse.post(service, told, voids=self._voids(service))
             if row.posted.crossed:
                 self.notes |= Note.CROSSED
-            if row.posted_units > service.grant:
+            if row.posted_units > may:
                 self.notes |= Note.OVERRUN
         if row.quarantined_units:
             self.notes |= Note.QUARANTINE
+
+    def _settle_pool(self, row: _Row) -> None:
+        """Take what one service used from its pool, and let it go where it asks for nothing more."""
+        service = self.session.services.get(row.asked.key)
+        if service is not None and service.pool:
+            model_pools.take(self.session, service, row.posted.amount_micros)
+            named = row.asked.used is not None or self.ask.kind == TERMINATION
+            if named and row.asked.wanted is None and self._voids(service):
+                model_pools.leave(self.session, service)
 
     def _void(self, row: _Row) -> None:
         """Step 5: void the hold of a service that is named, unless a higher number has done so."""
@@ -211,7 +223,9 @@ class Request:
         if service is None or not self._voids(service):
             return
         service.let_go()
-        service.hold_micros, service.number = 0, self.ask.number
+        service.number = self.ask.number
+        if not service.pool:
+            service.hold_micros = 0
         if self.ask.kind == UPDATE and not self.late:
             service.grant, service.final = 0, False
 
@@ -231,7 +245,11 @@ class Request:
                 row.code = Code.UNRATED
                 return
             self.notes |= Note.STANDING
-            if service.grant and service.rate == f"{version(row.offer)}:{self._mark(row)}":
+            if (
+                service.grant
+                and not service.pool
+                and service.rate == f"{version(row.offer)}:{self._mark(row)}"
+            ):
                 row.granted, row.final = service.grant, service.final
             elif self.terms.restricts and not service.grant and service.final:
                 row.final = True
@@ -244,6 +262,8 @@ class Request:
             row.code = Code.UNRATED
         else:
             self._hold(row, service or Service(row.unit))
+        if service is not None and not row.pooled:
+            model_pools.leave(self.session, service)
         if service is not None:  # a refusal, too, is an answer from which time is counted
             service.number, service.granted_ms = number, self.now_ms
 
@@ -330,6 +350,9 @@ class Request:
         left = service.offer is not None and service.offer.key != row.offer.key
         if row.earlier is not None and (left or not follows(price, row.earlier[0].prices[0])):
             used = used._replace(cost=Fraction(service.posted_micros))
+        if self._hold_in_pool(row, service, price, wish):
+            service.used, service.mark, service.offer = used, rate.mark(window), row.offer
+            return
         made = self.purse.grant(service, self._sources(row), price, used, Wish(wish, usual, self.terms.share))
         if not made.units:
             row.final = service.final = self.terms.restricts
@@ -341,6 +364,29 @@ class Request:
         service.number, service.granted_ms = self.ask.number, self.now_ms
         service.hold_micros, service.parts = made.hold_micros, made.parts
         self.session.services[row.asked.key] = service
+
+    def _hold_in_pool(self, row: _Row, service: Service, price: Price, wish: int) -> bool:
+        """Add units to the pool of a service, if it is to be in one and there is credit for that; else it goes out of it."""
+        assert row.rate is not None
+        pools = self.terms.pools
+        pool = pools.get(row.asked.rating_group, pools.get(None, 0))
+        pool = pool if model_pools.may_be_pooled(row.rate) and not self._sources(row) else 0
+        if service.pool != pool:
+            model_pools.leave(self.session, service)
+        if pool:
+            goes_on = service.pool == pool and service.rate == f"{version(row.offer)}:{self._mark(row)}"
+            available = self.account.available_micros
+            made = model_pools.share(service, pool, price, wish, available, goes_on=goes_on)
+            if made.units:
+                row.granted, row.pooled, row.final = made.units, True, made.units < made.most
+                service.pool, service.grant, service.final = pool, made.units, row.final
+                service.hold_micros += made.hold_micros
+                service.number, service.granted_ms = self.ask.number, self.now_ms
+                service.parts = renewed(service.parts, ())[0]
+                self.session.services[row.asked.key] = service
+                return True
+        model_pools.leave(self.session, service)
+        return False
 
     def _command_code(self) -> Code:
         """Step 7: the command's code, and step 8: what an ended session answers."""
@@ -364,7 +410,7 @@ class Request:
         return Charge(
             account.name, account.next(), self.now_ms, self.now_ms, ask.session_id, ask.kind, ask.number,
             code, self.notes, self.began.key, *account.money, session.state, session.place.text,
-            lines=tuple(self._line(row) for row in self.rows),
+            lines=(*(self._line(row) for row in self.rows), *self._moved_lines()),
             member=session.member,
             own_posted_micros=posted_micros,
             own_pending_micros=pending_micros,
@@ -376,6 +422,17 @@ class Request:
                 for each in row.posted.movements
             ),
         )  # fmt: skip
+
+    def _moved_lines(self) -> list[Line]:
+        """Return lines of no code for the services that this does not name, and whose hold it moved in their pool."""
+        named = {row.asked.key for row in self.rows}
+        return [
+            Line(
+                key, each.unit, 0, 0, 0, each.used.position, 0, each.posted_micros, each.grant, each.hold_micros, each.rate, 0, 0
+            )
+            for key, each in self.session.services.items()
+            if key not in named and each.hold_micros != self.held.get(key) and self.session.state is SessionState.OPEN
+        ]  # fmt: skip
 
     def _line(self, row: _Row) -> Line:
         service = self.session.services.get(row.asked.key, Service())

@@ -43,7 +43,7 @@ def pack_plan(
     version that it was made on, ``following`` of the one that the session goes on with, ``via`` the way that the request came, ``rules`` the
     worker's rules and ``told`` what config says of quota, both packed. It has 16 values and more, so its header has three octets.
     """
-    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _, _ = made
+    ladders, services, pieces, before, facts, _, sources, first_ms, grace_ms, _, _, _, _ = made
     return _pack(  # type: ignore[no-any-return]
         [
             PLAN_LAYOUT, now_ms, offset_ms, SKEW_MS_MAX, ask.kind, ask.number, ask.digest, path, profile.version, tariff,
@@ -61,6 +61,12 @@ def read_outcome(text: bytes) -> tuple[Any, tuple[ServiceOutcome, ...]]:
     if len(text) == _ONE_OCTETS:  # one service, as nearly always
         return code, (_made(_ROW.unpack_from(text, _HEAD.size)),)
     return code, tuple(map(_made, _ROW.iter_unpack(memoryview(text)[_HEAD.size :])))
+
+
+def without_pools(services: tuple[ServiceOutcome, ...]) -> tuple[tuple[ServiceOutcome, ...], list[int]]:
+    """Part the pools that grants went into from an outcome's services (pools.lua, POOL): the services, and the pool of each (0: none)."""
+    plain = tuple(each._replace(final=bool(each.final & 1)) for each in services)
+    return plain, [int(each.final) >> 1 for each in services]
 
 
 def split_told(text: bytes) -> tuple[bytes, int | None]:

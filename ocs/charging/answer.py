@@ -19,6 +19,7 @@ from ocs.charging.amounts import failed_currency
 from ocs.charging.ask import EVENT, INITIAL, Ask, AskedService
 from ocs.charging.granted import GRANTED, granted_until
 from ocs.charging.outcome import More, Outcome, ServiceOutcome
+from ocs.charging.pools import reference
 from ocs.charging.quota import BalanceText, ByGroup, Extras
 from ocs.diameter.codec import Header, Message, answer_header, writer
 from ocs.diameter.message import HEADER_OCTETS
@@ -229,6 +230,9 @@ def _with_extras(
         )
         units = GRANTED[unit](granted, more) if edge_s is None else granted_until(unit, granted, edge_s, more)
         body = units + name + _validity_time(validity_s) + _SUCCESS_WRITTEN
+        pooled = more.pools.get(asked.key) if more is not None else None
+        if pooled is not None and extras.tells_pool:
+            body += reference(pooled.pool, pooled.ladder, unit)
         return _service(body + extras(unit, granted, more, final=final))
     return _decided(asked, one, name, more)
 

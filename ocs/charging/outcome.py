@@ -1,9 +1,11 @@
 """The Outcome: what the store decided about one request, the same when it is asked again."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from ocs.outcomes import Code, Note
+from ocs.rating.ladder import Ladder
 from ocs.units import Unit
 
 
@@ -34,6 +36,16 @@ class Charged(NamedTuple):
     costs: tuple[Cost, ...] = ()
 
 
+class Pooled(NamedTuple):
+    """A service whose grant goes into a credit pool (pools.py): the pool's number, and the ladder of the grant."""
+
+    pool: int
+    ladder: Ladder
+
+
+NO_POOLS: Final[Mapping[str, Pooled]] = MappingProxyType({})
+
+
 class More(NamedTuple):
     """What the answer tells beside the decision, where config says so.
 
@@ -46,6 +58,8 @@ class More(NamedTuple):
     currency: str = ""
     edges_s: Mapping[str, int] | None = None
     """Where the price of a service changes within the life of its grant, by its key: Unix seconds of the client's clock."""
+    pools: Mapping[str, Pooled] = NO_POOLS
+    """The services of which the store says that their grant went into a pool, by key."""
 
 
 class Outcome(NamedTuple):

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, Protocol
 from ocs.charging.ask import INITIAL, Ask, AskedService, Units
 from ocs.charging.asked_units import rated_elsewhere
 from ocs.charging.information import NOTHING, kept, merged, told
+from ocs.charging.outcome import NO_POOLS, Pooled
+from ocs.charging.pools import pooled
 from ocs.charging.quota import ByGroup, Sizes
 from ocs.charging.switch import Course, version_of
 from ocs.names import SubscriberId
@@ -151,7 +153,7 @@ class Plan(NamedTuple):
     are Source's fields, likewise. ``before`` is what the session's facts have to be, ``facts`` what they become; ANY where that does not matter.
     ``marked`` tells whether the session has facts and marks to remember; ``first_ms`` and ``grace_ms`` are of the life of a balance (rating/life.py).
     ``looked_at`` are the names of the facts that the rates of the family look at, ``edges_ms`` where the price of a service changes within
-    the life of its grant, by its key. ``in_money`` tells that some service is measured in money.
+    the life of its grant, by its key. ``in_money`` tells that some service is measured in money; ``pools`` are the services whose grant is to go into a pool, by key.
     """
 
     ladders: list[bytes]
@@ -166,6 +168,7 @@ class Plan(NamedTuple):
     looked_at: frozenset[str] = frozenset()
     edges_ms: Mapping[str, int] = _NO_EDGES
     in_money: bool = False
+    pools: Mapping[str, Pooled] = NO_POOLS
 
     def marks(self) -> list[str]:
         """Return the mark of each service's grant, in the order of the services."""
@@ -222,7 +225,9 @@ def plan(
     pieces: list[int] = []
     at, mark = priced.unit - 1, tariff.plain_mark
     chosen = most = rules[at]
-    rate, validity_s = rules[at + 4], rules.validity_s
+    rate, validity_s, pools = rules[at + 4], rules.validity_s, NO_POOLS
+    if own is not None:
+        pools = pooled(ask, ask.services, own, (priced.ladder,), priced.unit)
     for place, (key, group, _, used, wanted, _) in enumerate(ask.services, 1):
         if own is not None:
             sizes = own[group]
@@ -237,30 +242,13 @@ def plan(
             pieces += (1, reported[at])
             count = 1
         services += (
-            key,
-            0,
-            at + 1,
-            octets,
-            seconds,
-            events,
-            money,
-            wants,
-            validity_s,
-            rate,
-            1,
-            count,
-            mark,
-            mark,
-            0,
-            0,
-            0,
-            place,
-            0,
-        )
+            key, 0, at + 1, octets, seconds, events, money, wants, validity_s, rate, 1, count, mark, mark, 0, 0, 0, place, 0,
+        )  # fmt: skip
     before = (
         ANY if family == "data" else ""
     )  # nothing that is known of a session changes the price of data here
-    return Plan([ladder_text(priced.ladder)], services, pieces, before, ANY, marked=False, sources=[])
+    made = [ladder_text(priced.ladder)]
+    return Plan(made, services, pieces, before, ANY, marked=False, sources=[], pools=pools)
 
 
 def _is_plain(known: Known, tariff: Tariff) -> bool:
@@ -323,6 +311,7 @@ class _Rated:
         self.anew = False
         self.edges_ms: dict[str, int] = {}
         self.in_money = False
+        self.pools: dict[str, Pooled] = {}
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
         wallet, known, family = self.wallet, self.known, self.family
@@ -349,7 +338,7 @@ class _Rated:
         return Plan(
             list(self.ladders), self.services, self.pieces, ANY if self.ask.kind == INITIAL else told_before,
             told_before if self.facts is before else self.facts.text, True, self.sources, life.first_ms, life.grace_ms,
-            looked_at, self.edges_ms or _NO_EDGES, self.in_money,
+            looked_at, self.edges_ms or _NO_EDGES, self.in_money, self.pools or NO_POOLS,
         )  # fmt: skip
 
     def _take_turns(self) -> None:
@@ -403,6 +392,8 @@ class _Rated:
         sources = self._sources(following, facts) if wants else ()
         for source in sources:
             self.sources += source
+        if wants and not sources and self.own is not None and following is not None:
+            self.pools |= pooled(self.ask, (asked,), self.own, following.rate.ladders, unit)
         always = 0
         if following is not None and following.rate.emergency:
             always = _EMERGENCY

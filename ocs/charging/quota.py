@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from ocs.charging.ask import AskedService
 from ocs.charging.final_units import indication
-from ocs.charging.outcome import More
+from ocs.charging.outcome import More, Pooled
 from ocs.charging.quota_text import (
     ADAPT_S_MAX,
     NUMBER_MAX,
@@ -71,7 +71,8 @@ class ByGroup(dict[int | None, T]):
 class Sizes(NamedTuple):
     """How much a service gets and for how long: ``chosen`` where nothing is asked, at most ``most``; by unit, in the order of Unit.
 
-    ``restricts`` tells that the end of credit is no refusal (law 4); ``adapt_s`` and ``share`` are those of law 7 (0: not so).
+    ``restricts`` tells that the end of credit is no refusal (law 4); ``adapt_s`` and ``share`` are those of law 7 (0: not so); ``pool`` is the
+    number of the credit pool (pools.py; 0: none).
     """
 
     chosen: tuple[int, int, int]
@@ -80,6 +81,7 @@ class Sizes(NamedTuple):
     restricts: bool = False
     adapt_s: int = 0
     share: int = 0
+    pool: int = 0
 
 
 def _restricts(text: ServiceText) -> bool:
@@ -98,7 +100,16 @@ class Extras:
     ``last_units`` says alone that the units are the last.
     """
 
-    __slots__ = ("_own_unit", "_per_cent", "_standing", "_triggers", "_units", "last_units", "tells_edges")
+    __slots__ = (
+        "_own_unit",
+        "_per_cent",
+        "_standing",
+        "_triggers",
+        "_units",
+        "last_units",
+        "tells_edges",
+        "tells_pool",
+    )
 
     def __init__(self, text: ServiceText, own_unit: Unit) -> None:
         holding = _holding(text.holding_s) if text.holding_s >= 0 else b""
@@ -109,6 +120,8 @@ class Extras:
         self.last_units = indication(text)
         self.tells_edges = text.tariff_time_change
         """Whether units say when their price changes; their life ends there in any case (plan.py, law 3)."""
+        self.tells_pool = text.pool > 0
+        """Whether units may say that they are of a pool (pools.py)."""
 
     def __bool__(self) -> bool:
         """Tell whether anything is otherwise than without a word in config."""
@@ -118,6 +131,7 @@ class Extras:
             or self._units
             or self._triggers
             or self.tells_edges
+            or self.tells_pool
             or self.last_units != _TERMINATES
         )
 
@@ -163,6 +177,7 @@ def _sizes(text: ServiceText, unit: Unit, usual: tuple[int, int, int], validity_
         _restricts(text),
         text.adapt_s,
         text.share if text.adapt_s else 0,
+        text.pool,
     )
 
 
@@ -195,12 +210,13 @@ def limits(
     own: ByGroup[Sizes] | None,
     services: tuple[AskedService, ...],
     units: list[int],
+    pools: Mapping[str, Pooled],
     *,
     tells_balance: bool,
     load: int = 0,
 ) -> list[int]:
     """Return what the store is told beside a plan (plan.lua, Q_FIXED): whether to tell the balance, then of each service whether it
-    restricts, how long a grant is to last, the most of its unit (``units``), and the share. Empty where there is nothing to tell it.
+    restricts, how long a grant is to last, the most of its unit (``units``), the share, and its pool. Empty where there is nothing to tell it.
 
     ``load`` is how much of what a worker may have under way it has, in per cent: with it a grant that follows the speed of use is to last
     longer, up to four times (law 7).
@@ -208,13 +224,15 @@ def limits(
     if own is None:
         return [1] if tells_balance else []
     told = [int(tells_balance)]
-    for (_, group, _, _, wanted, _), unit in zip(services, units, strict=True):
+    for (key, group, _, _, wanted, _), unit in zip(services, units, strict=True):
         sizes = own[group]
         # money has no size in config by family, and does not follow the speed of use
         measured = unit != Unit.MONEY
         chooses = measured and wanted is not None and wanted[unit - 1] <= 0
         most = sizes.most[unit - 1] if measured else 0
-        told += (int(sizes.restricts), _stretched(sizes.adapt_s, load) if chooses else 0, most, sizes.share)
+        adapt_s = _stretched(sizes.adapt_s, load) if chooses else 0
+        pool = pools[key].pool if key in pools else 0
+        told += (int(sizes.restricts), adapt_s, most, sizes.share, pool)
     return told
 
 

@@ -23,6 +23,8 @@ NUMBER_MAX = (1 << 32) - 1
 """The greatest Unsigned32, which times and thresholds are (TS 32.299 clause 7.2)."""
 ADAPT_S_MAX = 3_600
 """The longest that a grant which follows the speed of use is to last: with the greatest size, the library's product stays below 2^53."""
+POOL_MAX = 100
+"""The greatest number of a credit pool."""
 _THRESHOLD = re.compile(r"([0-9]{1,10})(%?)")
 _ALL = 100
 
@@ -92,6 +94,7 @@ class ServiceText(_Section):
     tariff_time_change: bool = False
     adapt_s: Annotated[int, Field(ge=0, le=ADAPT_S_MAX)] = 0
     share: Annotated[int, Field(ge=1, le=100)] = 25
+    pool: Annotated[int, Field(ge=0, le=POOL_MAX)] = 0
 
 
 class GroupText(ServiceText):
@@ -167,6 +170,10 @@ class QuotaText(_Section):
             for group, text in family.services():
                 where = f"quota.{name}" if group is None else f"quota.{name}, rating group {group}"
                 most = text.most or usual[name]
+                if text.pool and text.adapt_s:
+                    found.append(
+                        f"{where}: what is in a pool does not follow the speed of use; take away pool or adapt_s"
+                    )
                 if text.grant > most:
                     found.append(f"{where}: grant is {text.grant}, above the most, {most}")
                 elif text.adapt_s and (text.grant or usual[name]) >= most:
@@ -187,6 +194,16 @@ class QuotaText(_Section):
     def tells_balance(self) -> bool:
         """Tell whether answers tell of the balance."""
         return bool(self.low_balance) or self.remaining_balance
+
+    @property
+    def tells(self) -> bool:
+        """Tell whether answers tell more than the decision."""
+        return self.tells_triggers or self.tells_edges or self.tells_balance or self.pools
+
+    @property
+    def pools(self) -> bool:
+        """Tell whether any service is in a credit pool."""
+        return any(text.pool for _, family in self.families() for _, text in family.services())
 
     @property
     def longest_s(self) -> int:

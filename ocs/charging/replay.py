@@ -187,6 +187,9 @@ class Replay:
             self._sessions[record.session_id] = session
         for place, line in enumerate(record.lines, 1):
             service = session.services.setdefault(line.key, _Service())
+            if not line.code:  # another of a pool: nothing was used or granted
+                service.standing = (line.granted_units, line.hold_micros)
+                continue
             tariff = self._tariffs(version_of(line.rate, record.tariff) if line.rate else record.tariff)
             self.found.quarantined += line.quarantined_units > 0
             if not session.begun:

@@ -220,18 +220,18 @@ def quota_of(settings: Settings) -> QuotaRules:
 
 def rules_of(settings: Settings) -> Rules:
     """Build the rules of sessions."""
-    charging = settings.charging
-    usual = quota_of(settings)
+    charging, usual = settings.charging, quota_of(settings)
     return Rules(
         usual,
         max(charging.validity_s, charging.quota.longest_s) * charging.supervision_factor * 1000,
         charging.tombstone_s * 1000,
         settings.store.deadline_ms,
         quota.sizes(charging.quota, usual[:3], usual.validity_s),
-        charging.quota.tells_triggers or charging.quota.tells_edges or charging.quota.tells_balance,
+        charging.quota.tells,
         charging.quota.tells_balance,
         charging.refunds_without_reference == "newest",
         AccountingRules(settings.accounting.age_s, settings.accounting.supervision_s),
+        charging.quota.pools,
     )
 
 

@@ -184,6 +184,26 @@ OFFERS = (
 )  # fmt: skip
 
 
+LINEAR = rated(
+    "linear@1",
+    {
+        "data": (
+            ModelRate("dear", (price_of(Unit.OCTETS, (0, 1, 7, 3), fee=9),), groups=frozenset({10})),
+            ModelRate("blocks", (price_of(Unit.OCTETS, (0, 100, 50, 100), quantum=10, rounding="up"),), groups=frozenset({20}), priority=3),
+            ModelRate("timed", (price_of(Unit.SECONDS, (0, 7, 5, 2), quantum=3, rounding="down"),), networks=frozenset({"eu"})),
+            ModelRate("rest", (price_of(Unit.OCTETS, (0, 10, 1, 7)),)),
+        ),
+        "voice": (
+            ModelRate("near", (price_of(Unit.SECONDS, (0, 60, 90, 60), fee=5),), zones=frozenset({"near"})),
+            ModelRate("far", (price_of(Unit.SECONDS, (0, 1, 11, 7)),), zones=frozenset({"far"})),
+        ),
+        "sms": (BOUGHT, ModelRate("text", (price_of(Unit.EVENTS, (0, 2, 90, 1)),))),
+    },
+)  # fmt: skip
+"""Rates that may be in a credit pool."""
+KNOWN = (*OFFERS, LINEAR)
+
+
 def revised(offer: Offer, version: int) -> Offer:
     """A later version of an offer: other prices, and every third one prices no calls."""
 
@@ -256,4 +276,4 @@ def tariff_of(offer: Offer) -> Tariff:
     return Tariff(name, int(version), "EUR", services, choice, numbering=NUMBERING if offer.rates else None)
 
 
-TARIFFS = {offer.key: tariff_of(offer) for offer in OFFERS}
+TARIFFS = {offer.key: tariff_of(offer) for offer in KNOWN}

@@ -45,6 +45,9 @@ ADAPTING = TERMS._replace(
     restricts=True,
 )
 """Grants that follow the speed of use, and no refusal for want of credit."""
+POOLING = TERMS._replace(chosen=(200, 20, 1), pools={10: 1, 20: 1, None: 2})
+"""Services that share credit, in two pools."""
+RESTRICTING = POOLING._replace(restricts=True)
 
 
 def rules_of(terms: Terms) -> Rules:
@@ -54,7 +57,9 @@ def rules_of(terms: Terms) -> Rules:
         one = Sizes(
             terms.chosen, terms.most[:3], terms.validity_s, terms.restricts, terms.adapt_s, terms.share
         )
-        sizes = {family: ByGroup({None: one}) for family in FAMILIES}
+        groups: dict[int | None, int] = {None: 0, **terms.pools}
+        own = ByGroup({group: one._replace(pool=pool) for group, pool in groups.items()})
+        sizes = dict.fromkeys(FAMILIES, own)
     return Rules(
         QuotaRules(
             *TERMS.most[:3],
@@ -69,6 +74,7 @@ def rules_of(terms: Terms) -> Rules:
         1_000,
         sizes,
         refunds_newest=terms.chosen is None,  # both ways, one for each kind of terms
+        pools=bool(terms.pools),
     )
 
 

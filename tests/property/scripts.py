@@ -19,7 +19,7 @@ from ocs.names import service_key
 from ocs.records import Status
 from tests.charged_store import StoreRoom
 from tests.property.event_steps import OneTime, event_steps, near_events, play_event
-from tests.property.offers import OFFERS
+from tests.property.offers import KNOWN, OFFERS
 from tests.property.pair import TERMS, Pair
 from tests.property.script_words import ABOUT, KEYS, SESSIONS, accounts, place_of, told, units_of
 from tests.property.wallets import BUCKETS, LONG_MS, SHORT_MS, period
@@ -319,6 +319,7 @@ Opening = list[Opened]
 offers = st.sampled_from(
     (*range(len(OFFERS)), *[len(OFFERS) - 3] * 2, *[len(OFFERS) - 2] * 3, *[len(OFFERS) - 1] * 6)
 )
+_LINEAR = [place for place, offer in enumerate(KNOWN) if offer.key.startswith(("plain", "linear"))]
 floors = st.sampled_from((0, 0, -300, -5_000))
 openings = st.lists(
     st.builds(
@@ -334,6 +335,12 @@ openings = st.lists(
 )
 
 
+pool_openings = openings.map(
+    lambda opening: [each._replace(offer=_LINEAR[each.offer % len(_LINEAR)]) for each in opening]
+)
+"""Accounts whose tariffs have what may be in a credit pool."""
+
+
 async def opened(room: StoreRoom, opening: Opening, charge_name: str = "", terms: Terms = TERMS) -> Pair:
     """Open the accounts of a script; ``charge_name`` is another function than the library's own."""
     pair = await Pair.made(room, PARTITIONS, terms)
@@ -346,10 +353,10 @@ async def opened(room: StoreRoom, opening: Opening, charge_name: str = "", terms
         with_it = (
             credit_micros if index == 0 else 0
         )  # one account begins with its credit, the others are topped up
-        await pair.open(OFFERS[one.offer], one.floor_micros, with_it, one.life_ms)
+        await pair.open(KNOWN[one.offer], one.floor_micros, with_it, one.life_ms)
         if credit_micros and not with_it:
             await pair.credit(index, f"first-{index}", credit_micros)
-    await pair.join(0, OFFERS[of_a_member.offer])
+    await pair.join(0, KNOWN[of_a_member.offer])
     for index, one in enumerate(opening):
         await player.open_rows(OpenRows(index, 0, one.amounts, 0))
     return pair

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from ocs.balance.model_books import Terms
 from tests.charged_store import StoreRoom
-from tests.property.pair import ADAPTING, TERMS
+from tests.property.pair import ADAPTING, POOLING, RESTRICTING, TERMS
 from tests.property.scripts import (
     Opening,
     bought,
     openings,
     play,
+    pool_openings,
     rated_openings,
     scripts,
     wallet_openings,
@@ -50,6 +51,22 @@ def test_the_store_does_what_the_model_says_of_buckets_where_grants_follow_the_s
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, where_the_server_chooses(script), terms=ADAPTING))
+
+
+@settings(max_examples=130)
+@given(pool_openings, scripts(20, 40), st.sampled_from((POOLING, RESTRICTING)))
+def test_the_store_does_what_the_model_says_of_credit_pools(
+    room: StoreRoom, opening: Opening, script: list[Any], terms: Terms
+) -> None:
+    room.run(play(room, opening, where_the_server_chooses(script), terms=terms))
+
+
+@settings(max_examples=70)
+@given(wallet_openings, wallet_scripts(10, 30))
+def test_the_store_does_what_the_model_says_of_credit_pools_beside_buckets(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    room.run(play(room, opening, script, terms=POOLING))
 
 
 @settings(max_examples=100)

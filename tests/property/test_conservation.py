@@ -6,13 +6,15 @@ from typing import Any
 from hypothesis import given, settings
 
 from ocs.balance.audit import audit
+from ocs.balance.model_books import Terms
 from ocs.balance.parts import unpacked
 from ocs.balance.stored_book import Book, read_book
 from ocs.balance.stored_session import fields, services
 from ocs.records import ACCOUNTING, Account, Charge, Expire, Record, Rows, SessionState, Topup, read
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
-from tests.property.scripts import Opening, openings, play, scripts
+from tests.property.pair import POOLING, TERMS
+from tests.property.scripts import Opening, openings, play, pool_openings, scripts, where_the_server_chooses
 
 SESSION, SERVICE = places("S_"), places("V_")
 
@@ -96,8 +98,20 @@ async def conserved(charged: ChargedStore) -> None:
 def test_after_any_script_nothing_is_lost_or_made_and_the_audit_agrees(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
+    _conserves(room, opening, script, TERMS)
+
+
+@settings(max_examples=30)
+@given(pool_openings, scripts(20, 40))
+def test_after_any_script_of_credit_pools_nothing_is_lost_or_made_and_the_audit_agrees(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    _conserves(room, opening, where_the_server_chooses(script), POOLING)
+
+
+def _conserves(room: StoreRoom, opening: Opening, script: list[Any], terms: Terms) -> None:
     async def run() -> None:
-        charged = (await play(room, opening, script)).charged
+        charged = (await play(room, opening, script, terms=terms)).charged
         await conserved(charged)
         report = await audit(charged.parts)
         assert report.faults == []

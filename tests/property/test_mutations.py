@@ -7,12 +7,13 @@ import ocs.balance.events
 from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
 from tests.property.lua_text import mutated
-from tests.property.pair import ADAPTING
+from tests.property.pair import ADAPTING, POOLING
 from tests.property.scripts import (
     Opening,
     event_scripts,
     openings,
     play,
+    pool_openings,
     rated_openings,
     scripts,
     wallet_openings,
@@ -24,8 +25,8 @@ from tests.property.twin import budgets, check_walk, twin, walks, wishes
 WOUNDED = 91
 VOID = (
     "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n"
-    "      if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end\n"
-    "      session[s + V_HOLD], session[s + V_NUMBER] = 0, number"
+    "        if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end\n"
+    "        session[s + V_HOLD] = 0\n"
 )
 WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no replay check": (
@@ -34,7 +35,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("if kind == UPDATE then return SEEN, '', 0 end", ""),
     ),
     "no comparison of the content": (("if was_digest == digest then return", "if true then return"),),
-    "no void": ((VOID, "session[s + V_NUMBER] = number"),),
+    "no void": ((VOID, ""),),
     "no void of the services that a termination does not name": (
         (
             "book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1",
@@ -44,9 +45,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "a void by a lower number": (
         ("(number >= session[s + V_NUMBER] and touches(plan, a))", "touches(plan, a)"),
     ),
-    "everything is believed": (
-        ("if reported <= 4 * session[s + V_GRANT] then return true end", "do return true end"),
-    ),
+    "everything is believed": (("if reported <= 4 * grant then return true end", "do return true end"),),
     "the floor is forgotten": (
         ("- book[B_POSTED] - book[B_PENDING] - book[B_FLOOR]", "- book[B_POSTED] - book[B_PENDING]"),
     ),
@@ -191,6 +190,31 @@ QUOTA_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("if units == 0 and not restricts then code", "if units == 0 then code"),
     ),
 }
+POOL_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "a pool keeps what was used of it": (
+        ("    if pooled then take_of_pool(session, s, amount, book, own) end\n", ""),
+    ),
+    "only its own hold pays for a service": (("while other and taken < amount do", "while false do"),),
+    "a service is judged by its own grant": (
+        ("  if pool == 0 then return grant end", "  do return grant end"),
+    ),
+    "who leaves a pool takes its credit along": (
+        ("if other then move_hold(session, other, held) else", "if false then else"),
+    ),
+    "a pool that all have left holds on": (("held) else hold_less(book, own, held) end", "held) end"),),
+    "only the price of the units is held": (("extra = beyond_linear(session, s, on)", "extra = 0"),),
+    "who asks again and again is held all there is": (("if has > wants then", "if false then"),),
+    "what stands in a pool is told twice": ((" or session[s + V_FINAL] >= POOL\n  if none", "\n  if none"),),
+    "a report ends a pool": (("pooled and POOL * pool_of(session, s) or 0", "0"),),
+    "a grant forgets what is left in the pool": (("    hold = hold + session[s + V_HOLD]\n", ""),),
+    "what moved in a pool is on no record": (
+        ("if session[S_MOVED] and state == OPEN then", "if false then"),
+    ),
+    "a pool has no number": (("pool_of(session, other) == pool", "pool_of(session, other) > 0"),),
+    "who joins at another price holds nothing more": (
+        (" or session[s + V_RATE] ~= plan[a + A_MARK] then\n    extra", " then\n    extra"),
+    ),
+}
 LADDER_WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no minimum": (("if down < on[L_MINIMUM] and position > 0 then down = on[L_MINIMUM] end", ""),),
     "a minimum for nothing": (
@@ -256,6 +280,20 @@ def test_a_library_with_wounded_quota_is_caught(room: StoreRoom, wound: str) -> 
     def property_holds(opening: Opening, script: list[object]) -> None:
         chosen = where_the_server_chooses(script)
         room.run(play(room, opening, chosen, charge_name=f"charge_{WOUNDED}", terms=ADAPTING))
+
+    with pytest.raises(AssertionError):
+        property_holds()
+
+
+@pytest.mark.parametrize("wound", POOL_WOUNDS)
+def test_a_library_with_wounded_pools_is_caught(room: StoreRoom, wound: str) -> None:
+    room.run(room.load(mutated(WOUNDED, *POOL_WOUNDS[wound])))
+
+    @settings(max_examples=1_000, phases=[Phase.generate])
+    @given(pool_openings, scripts(20, 40))
+    def property_holds(opening: Opening, script: list[object]) -> None:
+        chosen = where_the_server_chooses(script)
+        room.run(play(room, opening, chosen, charge_name=f"charge_{WOUNDED}", terms=POOLING))
 
     with pytest.raises(AssertionError):
         property_holds()

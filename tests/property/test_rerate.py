@@ -14,7 +14,8 @@ from ocs.rating.rerate import Why
 from ocs.rating.tariff import Tariff
 from ocs.records import Charge, Record, SessionState
 from tests.charged_store import ChargedStore, StoreRoom
-from tests.property.scripts import Opening, openings, play, scripts
+from tests.property.pair import POOLING, Pair
+from tests.property.scripts import Opening, openings, play, pool_openings, scripts, where_the_server_chooses
 from tests.vectors.rating.element import EU, HOME, NEAR, WORLD, Element, sample
 
 TRAVELLED = sample(
@@ -66,7 +67,21 @@ def replayed(
 def test_recorded_usage_costs_on_its_own_tariff_what_was_posted(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
-    pair = room.run(play(room, opening, script))
+    costs_what_was_posted(room, room.run(play(room, opening, script)))
+
+
+@settings(max_examples=40)
+@given(pool_openings, scripts(20, 60))
+def test_what_was_used_of_credit_pools_costs_on_its_own_tariff_what_was_posted(
+    room: StoreRoom, opening: Opening, script: list[Any]
+) -> None:
+    costs_what_was_posted(
+        room, room.run(play(room, opening, where_the_server_chooses(script), terms=POOLING))
+    )
+
+
+def costs_what_was_posted(room: StoreRoom, pair: Pair) -> None:
+    """Compare what is on record with its price on the tariff that it began on."""
     partitions = room.run(recorded(pair.charged))
     versions = pair.charged.book.tariffs
     posted: Counter[str] = Counter()

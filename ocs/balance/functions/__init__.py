@@ -19,6 +19,7 @@ _PARTS = (
     "sources.lua",
     "plan.lua",
     "rows.lua",
+    "pools.lua",
     "grants.lua",
     "charge.lua",
     "event.lua",

@@ -5,8 +5,8 @@
 -- unknown session.
 
 -- Units beyond belief: above 4 times the grant and above the greatest rate times the time since it was made (law 8).
-local function believable(session, s, reported, rate, now)
-  if reported <= 4 * session[s + V_GRANT] then return true end
+local function believable(session, s, grant, reported, rate, now)
+  if reported <= 4 * grant then return true end
   local elapsed = now - session[s + V_GRANTED]
   return reported <= rate * ((elapsed - elapsed % 1000) / 1000 + 1)
 end
@@ -84,9 +84,9 @@ local function post(session, s, plan, a, piece, book, own, taken, line, now, voi
   -- what its own allowances hold is given back before, so that it posts on what it held itself
   local was = voids and release(session, place_of(s), book, own) or NOTHING
   if reported == 0 then return 0, 0, 0, 0, 0, 0 end
-  local grant = session[s + V_GRANT]
+  local grant = session[s + V_FINAL] < POOL and session[s + V_GRANT] or may_use(session, s, plan[PLAN_FIXED + plan[piece]])
   local most, notes = reported, 0
-  if not believable(session, s, reported, plan[a + A_RATE], now) then most = grant end
+  if not believable(session, s, grant, reported, plan[a + A_RATE], now) then most = grant end
   local room = plan[PLAN_FIXED + plan[piece]][L_LIMIT] - session[s + V_POSITION]
   if most > room then most = room > 0 and room or 0 end
   if most < reported then notes = QUARANTINE end
@@ -121,13 +121,22 @@ local function settle(session, book, own, plan, record, taken, now, at)
     record[r + LINE_KEY], record[r + LINE_UNIT], record[r + LINE_CODE] = plan[a + A_KEY], plan[a + A_UNIT], SUCCESS
     record[r + LINE_UNITS], record[r + LINE_ODD], record[r + LINE_AMOUNT] = units, odd, amount
     record[r + LINE_RATE] = s and session[s + V_RATE] or ''
+    local pooled = s and session[s + V_FINAL] >= POOL
+    if pooled then take_of_pool(session, s, amount, book, own) end
     if voids then
       voided[#voided + 1] = s
-      book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
-      if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end
-      session[s + V_HOLD], session[s + V_NUMBER] = 0, number
+      if not pooled then
+        book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]
+        if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] end
+        session[s + V_HOLD] = 0
+      elseif plan[a + A_WANTS] == 0 and plan[a + A_REFUSAL] == 0 then
+        leave_pool(session, s, book, own)
+      end
+      session[s + V_NUMBER] = number
       -- the grant stays as the measure of late reports once the session has ended
-      if kind == UPDATE and session[S_STATE] == OPEN then session[s + V_GRANT], session[s + V_FINAL] = 0, 0 end
+      if kind == UPDATE and session[S_STATE] == OPEN then
+        session[s + V_GRANT], session[s + V_FINAL] = 0, pooled and POOL * pool_of(session, s) or 0
+      end
     end
     piece = piece + 2 * plan[a + A_PIECES]
     a, r = a + A_WIDTH, r + LINE_WIDTH
@@ -149,6 +158,24 @@ local function finish_lines(session, plan, record)
       record[r + LINE_POSITION], record[r + LINE_POSTED], record[r + LINE_GRANT], record[r + LINE_HOLD] = 0, 0, 0, 0
     end
   end
+end
+
+-- Lines for others of a pool whose holds this request moved without naming them, behind those of its services: no code, nothing used.
+local function tell_moved(session, plan, record)
+  local named = {}
+  for r = CHARGE_FIXED, CHARGE_FIXED + (plan[P_SERVICES] - 1) * LINE_WIDTH, LINE_WIDTH do named[record[r + LINE_KEY]] = true end
+  local lines = plan[P_SERVICES]
+  for s = S_FIXED, S_FIXED + (session[S_COUNT] - 1) * V_WIDTH, V_WIDTH do
+    local before, r = session[S_MOVED][s], CHARGE_FIXED + lines * LINE_WIDTH
+    if before and before ~= session[s + V_HOLD] and not named[session[s + V_KEY]] then
+      for i = 1, LINE_WIDTH do record[r + i] = 0 end
+      record[r + LINE_KEY], record[r + LINE_UNIT], record[r + LINE_RATE] = session[s + V_KEY], session[s + V_UNIT], session[s + V_RATE]
+      record[r + LINE_POSITION], record[r + LINE_POSTED] = session[s + V_POSITION], session[s + V_POSTED]
+      record[r + LINE_GRANT], record[r + LINE_HOLD] = session[s + V_GRANT], session[s + V_HOLD]
+      lines = lines + 1
+    end
+  end
+  return lines
 end
 
 -- Void what an open session holds, once; how much of money that was. `counted` is 0 for one of accounting, which the books do not count.
@@ -350,6 +377,7 @@ local function charge(keys, args)
     number, code, notes, plan[P_TARIFF], book[B_CREDITS], book[B_POSTED], book[B_PENDING], state
   record[17], record[18], record[19], record[20], record[21], record[22] =
     session[S_FACTS], plan[P_MEMBER], own[B_POSTED], own[B_PENDING], book[B_UNTIL], plan[P_SERVICES]
+  if session[S_MOVED] and state == OPEN then record[22] = tell_moved(session, plan, record) end
   end_record(record, taken, plan)
   local record_text, session_text, book_text = pack(record), write_session(session), write_book(book)
   local own_text = own ~= book and write_book(own)

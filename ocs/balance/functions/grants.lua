@@ -110,6 +110,48 @@ local function within_life(book, plan, a, wants, validity, at)
   return wants, least(validity, seconds)
 end
 
+-- What a service that may have a grant gets: units, the usual, what the account is to hold, life, its parts, and the pool that it is in
+-- (0: none), where the hold is added to what the service has there. What is too little for the pool is granted without it.
+local function offer(session, s, book, own, plan, a, first, now, at, quota, q, used)
+  local share, pool = quota and quota[q + Q_SHARE] or 0, quota and quota[q + Q_POOL] or 0
+  local wants, validity = within_life(book, plan, a, grown(session, s, plan, a, quota, q, used, now), plan[a + A_VALIDITY], at)
+  local usual = least(plan[a + A_WANTS], wants)
+  if s and session[s + V_FINAL] >= POOL and pool_of(session, s) ~= pool then leave_pool(session, s, book, own) end
+  if pool > 0 then
+    local units, hold, most = afford_pooled(session, s, plan, a, pool, wants, available_of(book))
+    if units > 0 then
+      local mine = session[S_LIST] and parts_for(session, s and place_of(s) or session[S_COUNT] + 1, plan, first, 0)
+      return units, most, hold, validity, mine, pool
+    end
+    if s and session[s + V_FINAL] >= POOL then leave_pool(session, s, book, own) end
+  end
+  local available = available_of(book)
+  if plan[a + A_SOURCES] > 0 or session[S_LIST] then
+    local units, most, life, hold, mine = grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, plan[P_AT])
+    return units, most, hold, least(validity, life), mine, 0
+  end
+  local units, hold
+  if wants > usual then
+    units, hold = afford_grown(session, s, plan, a, wants, usual, down(available, 100) * share, available, NOTHING)
+  else
+    units, hold = afford(session, s, plan, a, wants, available, nil)
+  end
+  return units, usual, hold, validity, nil, 0
+end
+
+-- One service that asks with a lower number than its last: the standing grant again, if that is what it would get now. What stands in
+-- a pool is not told twice: its client would add it twice.
+local function standing(session, s, book, own, plan, a, first, at, restricts)
+  -- success without units would be leave to use without measure (CLIENTS 21)
+  -- and a grant of another rate or window is not this request's to prolong
+  local restricted = restricts and session[s + V_GRANT] == 0 and session[s + V_FINAL] == 1
+  local none = session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK] or session[s + V_FINAL] >= POOL
+  if none and not restricted then return CREDIT_LIMIT, 0, 0, 0, STANDING end
+  local _, life = within_life(book, plan, a, 0, plan[a + A_VALIDITY], at)
+  local seconds = seconds_to_edge(parts_for(session, place_of(s), plan, first, plan[a + A_SOURCES]), book, own, at)
+  return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], seconds and least(life, seconds) or life, STANDING
+end
+
 -- One service that asks: its code and grant, final, life, notes; the hold goes into session and books. `first` is the place of
 -- its sources, `quota` what config says of quota (false: nothing) and `q` the service's base in it, `used` what it just reported.
 local function serve(session, book, own, plan, a, first, services_max, now, at, quota, q, used)
@@ -119,46 +161,30 @@ local function serve(session, book, own, plan, a, first, services_max, now, at, 
     if session[s + V_UNIT] ~= plan[a + A_UNIT] then refusal = UNRATED end -- one axis has one kind of unit
     if number < session[s + V_NUMBER] then
       if refusal ~= 0 then return refusal, 0, 0, 0, 0 end
-      -- success without units would be leave to use without measure (CLIENTS 21)
-      -- and a grant of another rate or window is not this request's to prolong
-      local restricted = restricts and session[s + V_GRANT] == 0 and session[s + V_FINAL] == 1
-      if not restricted and (session[s + V_GRANT] == 0 or session[s + V_RATE] ~= plan[a + A_MARK]) then
-        return CREDIT_LIMIT, 0, 0, 0, STANDING
-      end
-      local _, life = within_life(book, plan, a, 0, plan[a + A_VALIDITY], at)
-      local seconds = seconds_to_edge(parts_for(session, place_of(s), plan, first, plan[a + A_SOURCES]), book, own, at)
-      return SUCCESS, session[s + V_GRANT], session[s + V_FINAL], seconds and least(life, seconds) or life, STANDING
+      return standing(session, s, book, own, plan, a, first, at, restricts)
     end
     release(session, place_of(s), book, own)
   end
-  local code, units, hold, final, validity = refusal, 0, 0, 0, plan[a + A_VALIDITY]
-  local mine
+  local code, units, hold, final, validity, pool = refusal, 0, 0, 0, plan[a + A_VALIDITY], 0
+  local mine, usual
   if denied(book, own, plan, a, at) then
     code = BARRED
   elseif refusal == 0 then
     if (not s and session[S_COUNT] >= services_max) or count_parts(session) + PARTS_MAX > PARTS_TOTAL_MAX then
       code = UNRATED
     else
-      local available, share, wants = available_of(book), quota and quota[q + Q_SHARE] or 0, nil
-      wants, validity = within_life(book, plan, a, grown(session, s, plan, a, quota, q, used, now), validity, at)
-      local usual = least(plan[a + A_WANTS], wants)
       code = SUCCESS
-      if plan[a + A_SOURCES] > 0 or session[S_LIST] then
-        local life
-        units, usual, life, hold, mine =
-          grant_on(session, s, plan, a, first, wants, usual, share, available, book, own, plan[P_AT])
-        validity = least(validity, life)
-      elseif wants > usual then
-        units, hold = afford_grown(session, s, plan, a, wants, usual, down(available, 100) * share, available, NOTHING)
-      else
-        units, hold = afford(session, s, plan, a, wants, available, nil)
-      end
+      units, usual, hold, validity, mine, pool = offer(session, s, book, own, plan, a, first, now, at, quota, q, used)
       if units == 0 and not restricts then code = CREDIT_LIMIT elseif units < usual then final = 1 end
     end
   end
   if not s then
     if units == 0 then return code, 0, final, validity, 0 end
     s = new_service(session, plan, a)
+  elseif pool > 0 then
+    hold = hold + session[s + V_HOLD]
+  elseif session[s + V_FINAL] >= POOL then
+    leave_pool(session, s, book, own)
   end
   if units > 0 then
     if plan[a + A_CLOSES] ~= 0 then session[s + V_WHOLE], session[s + V_FRAC] = session[s + V_POSTED], 0 end
@@ -171,6 +197,7 @@ local function serve(session, book, own, plan, a, first, services_max, now, at, 
   -- a service that one request names twice holds what it was granted last, and only that
   book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD] + hold
   if own ~= book then own[B_PENDING] = own[B_PENDING] - session[s + V_HOLD] + hold end
+  final = final + POOL * pool
   session[s + V_GRANT], session[s + V_HOLD], session[s + V_NUMBER] = units, hold, number
   session[s + V_GRANTED], session[s + V_FINAL] = now, final
   return code, units, final, validity, 0

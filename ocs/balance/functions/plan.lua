@@ -27,8 +27,9 @@ local Q_TELLS, Q_FIXED = 1, 1
 -- Q_RESTRICTS: for want of credit the service is granted zero units, the last, and is not refused.
 -- Q_ADAPT: a grant is to last so many seconds (0: the plan's wants are what is wanted), by the speed of use, of Q_MOST units at most
 -- and, beyond the plan's wants, for Q_SHARE per cent of what is available at most.
-local Q_RESTRICTS, Q_ADAPT, Q_MOST, Q_SHARE = 1, 2, 3, 4
-local Q_WIDTH = 4
+-- Q_POOL: the number of the pool that a grant goes into (0: none; pools.lua).
+local Q_RESTRICTS, Q_ADAPT, Q_MOST, Q_SHARE, Q_POOL = 1, 2, 3, 4, 5
+local Q_WIDTH = 5
 -- A worker's rules, the same in all its plans.
 local RULE_SUPERVISION, RULE_TOMBSTONE, RULE_SESSIONS_MAX, RULE_SERVICES_MAX, RULE_WHERE_HALF = 1, 2, 3, 4, 5
 -- The record is one flat array: CHARGE_FIXED fields, then a line of LINE_WIDTH fields for each service of the request, told by

@@ -12,6 +12,8 @@ local S_FIXED = 18
 local S_LIST = 0
 -- Where a renewal's record and profile stand meanwhile (rows.lua).
 local S_RENEWED, S_PROFILE = 10001, 10002
+-- What services held before another of their pool moved it, by their base; nil when that has not happened (pools.lua).
+local S_MOVED = 10003
 -- walk = position, covered, whole, frac on the service's ladder; posted = the rounded total of it; rate = the mark of the rate
 -- and ladder that the last grant was made on.
 local V_KEY, V_UNIT, V_POSITION, V_COVERED, V_WHOLE, V_FRAC, V_POSTED = 1, 2, 3, 4, 5, 6, 7

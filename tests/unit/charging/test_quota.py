@@ -123,11 +123,12 @@ def test_the_store_is_told_to_adapt_only_where_the_server_chooses() -> None:
         AskedService("", None, None, None, wanted)
         for wanted in (None, Units(), Units(octets=0), Units(octets=3), Units(seconds=3))
     ]
-    told = quota.limits(own, tuple(asked), [Unit.OCTETS] * 5, tells_balance=False)
+    told = quota.limits(own, tuple(asked), [Unit.OCTETS] * 5, {}, tells_balance=False)
     assert told[0] == 0
-    assert told[2::4] == [0, 60, 60, 0, 60]
-    assert set(told[3::4]) == {50}
-    assert set(told[4::4]) == {10}
+    assert told[2::5] == [0, 60, 60, 0, 60]
+    assert set(told[3::5]) == {50}
+    assert set(told[4::5]) == {10}
+    assert set(told[5::5]) == {0}
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "100%", "-5", "1.5%", "ten", "4294967296"])
@@ -154,7 +155,7 @@ def test_a_full_worker_lets_grants_last_longer(load: int, adapt_s: int) -> None:
     ]
     asked = (AskedService("", None, None, None, Units()),)
 
-    told = quota.limits(own, asked, [Unit.OCTETS], tells_balance=False, load=load)
+    told = quota.limits(own, asked, [Unit.OCTETS], {}, tells_balance=False, load=load)
 
     assert told[2] == adapt_s
 
@@ -165,4 +166,4 @@ def test_no_load_lets_a_grant_last_longer_than_the_library_can_reckon() -> None:
     ]
     asked = (AskedService("", None, None, None, Units()),)
 
-    assert quota.limits(own, asked, [Unit.OCTETS], tells_balance=False, load=100)[2] == 3_600
+    assert quota.limits(own, asked, [Unit.OCTETS], {}, tells_balance=False, load=100)[2] == 3_600
