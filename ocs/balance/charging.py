@@ -48,6 +48,7 @@ class Charging:
         "_at_ms",
         "_book",
         "_done",
+        "_foreign",
         "_fresh",
         "_give_up_ms",
         "_known",
@@ -79,7 +80,7 @@ class Charging:
         self._known = book.known.get(ask.session_id) if ask.kind != INITIAL else None
         self._plan: Plan | None = None
         self._fresh = False
-        self._looked_where = False
+        self._looked_where = self._foreign = False
         self._refusal = Code.UNKNOWN_SESSION
         self._over = False
         self._profile: Profile | None = None
@@ -178,9 +179,11 @@ class Charging:
         path = profile.path
         if self._known is not None and self._known.account != path:
             self._known = None  # two accounts in two partitions may have sessions of one name
-        if ask.currency and ask.currency != numeric(profile.currency):
-            self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
-            return
+        if ask.currency:
+            self._foreign = ask.currency != numeric(profile.currency)
+            if self._foreign and ask.kind == INITIAL:  # nothing was used: what goes on is posted (plan.py)
+                self._end(Code.UNRATED)  # RFC 8506 section 9.2; nothing was looked at (answer.py)
+                return
         self._offset_ms = part.offset_ms
         now_ms = book.clock.now_ms() + part.offset_ms
         at_ms = now_ms if not self._at_ms else min(now_ms, self._at_ms + part.offset_ms)
@@ -205,8 +208,9 @@ class Charging:
         renewed = renewal(profile, wallet, now_ms) if wallet is not None and wallet.due(now_ms) else b""
         own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = self._plan = plan(
-            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own
-        )
+            ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own,
+            foreign=self._foreign,
+        )  # fmt: skip
         told = self._quota(made, own) if own is not None or book.rules.tells_balance else b""
         via = f"{ask.origin_host} {ask.origin_realm} {self._via}"
         body = pack_plan(
@@ -369,11 +373,15 @@ class Charging:
             self._let_where_go()
         more = None
         # what is repeated may have been granted by a version of the tariff that the plan is not of
-        in_money = made is not None and (made.in_money or (notes & _REPLAY and _has_money(services)))
+        in_money = made is not None and (
+            made.in_money or self._foreign or (notes & _REPLAY and _has_money(services))
+        )
         if made is not None and (self._book.rules.tells or in_money) and self._profile is not None:
             # the calendar of a test is ahead of the client's clock
             edges_s = {key: (edge_ms - self._offset_ms) // 1000 for key, edge_ms in made.edges_ms.items()}
-            more = More(made.looked_at, available_micros, self._profile.currency, edges_s, pools)
+            more = More(
+                made.looked_at, available_micros, self._profile.currency, edges_s, pools, self._foreign
+            )
         self._done_with(Outcome(kept, notes, services, more=more))
 
     def _pools(

@@ -180,6 +180,8 @@ class Model:
     def charge(self, account: Account, ask: Ask, now_ms: int, member: str = "") -> Outcome:
         """Charge one credit-control request of an account, or of a member of it."""
         session, own = account.sessions.get(ask.session_id), account.own(member)
+        if ask.kind == INITIAL and ask.currency not in {None, 0, self.terms.currency}:
+            return _refusal(Code.UNRATED)
         if session is None:
             owner = next((each for each in self.accounts.values() if ask.session_id in each.sessions), None)
             if owner is not None:

@@ -23,7 +23,8 @@ class Terms(NamedTuple):
 
     ``chosen`` is what is granted where nothing is asked (None: the most); with ``adapt_s`` such a grant follows the speed of use up to
     the most, and what it has beyond costs at most ``share`` per cent of the money; ``restricts``: the end of credit is no refusal. ``money`` is
-    what is granted of money where nothing is asked; ``pools`` are the credit pools of rating groups (0: none), None those of all others.
+    what is granted of money where nothing is asked; ``currency`` the number of the accounts' (ISO
+    4217), ``pools`` are the credit pools of rating groups (0: none), None those of all others.
     """
 
     most: tuple[int, int, int, int]
@@ -37,6 +38,7 @@ class Terms(NamedTuple):
     restricts: bool = False
     money: int = 0
     pools: Mapping[int | None, int] = {}
+    currency: int = 978
 
 
 @dataclass(slots=True)

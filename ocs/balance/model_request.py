@@ -53,6 +53,8 @@ class _Row:
     granted: int = 0
     final: bool = False
     pooled: bool = False
+    foreign: bool = False
+    """Its money is in another currency than the account's."""
 
     @property
     def unit(self) -> Unit:
@@ -97,6 +99,11 @@ class Request:
         self.offer = self._offer()
         self.rows = [self._row(asked) for asked in ask.services]
         self.held = {key: each.hold_micros for key, each in session.services.items()}
+        if ask.currency not in {None, 0, terms.currency}:
+            for row in self.rows:
+                row.foreign = any(
+                    each is not None and each.money >= 0 for each in (row.asked.used, row.asked.wanted)
+                )
 
     @property
     def asks_for_emergency(self) -> bool:
@@ -153,6 +160,8 @@ class Request:
             self.notes |= Note.LATE
         if ask.kind == TERMINATION:
             session.void()
+            for row in self.rows:
+                row.code = Code.UNRATED if row.foreign else Code.SUCCESS
         elif not self.late:
             if ask.number >= max(
                 session.numbers, default=0
@@ -187,6 +196,7 @@ class Request:
             or row.earlier is None
             or service.unit != row.unit
             or reported == NOT_GIVEN
+            or (row.foreign and row.unit is Unit.MONEY)
         ):
             row.quarantined_units = max(0, *used)
         else:
@@ -236,12 +246,12 @@ class Request:
     def _grant(self, row: _Row) -> None:
         """Step 6: grant what one service wants and the account can pay."""
         asked, services, number = row.asked, self.session.services, self.ask.number
-        if asked.wanted is None:
+        if asked.wanted is None and not row.foreign:
             return
         row.validity_s = min([self.terms.validity_s, *self._edges_s(row)])
         service = services.get(asked.key)
         if service is not None and service.number > number:
-            if not row.grantable or service.unit != row.unit or elsewhere(row.unit, asked.wanted):
+            if service.unit != row.unit or self._unrated(row):
                 row.code = Code.UNRATED
                 return
             self.notes |= Note.STANDING
@@ -258,7 +268,7 @@ class Request:
             return
         if self._barred(row):
             row.code = Code.BARRED
-        elif not row.grantable or elsewhere(row.unit, asked.wanted) or not self._measurable(row, service):
+        elif self._unrated(row) or not self._measurable(row, service):
             row.code = Code.UNRATED
         else:
             self._hold(row, service or Service(row.unit))
@@ -266,6 +276,12 @@ class Request:
             model_pools.leave(self.session, service)
         if service is not None:  # a refusal, too, is an answer from which time is counted
             service.number, service.granted_ms = number, self.now_ms
+
+    @staticmethod
+    def _unrated(row: _Row) -> bool:
+        """Whether a service asks for what no rate sells, or names money that is none of the account's."""
+        wanted = row.asked.wanted
+        return row.foreign or not row.grantable or (wanted is not None and elsewhere(row.unit, wanted))
 
     def _mark(self, row: _Row) -> str:
         """Return the mark that a grant made now would have."""

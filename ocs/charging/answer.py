@@ -154,7 +154,8 @@ class AnswerWriter:
         if "Proxy-Info" in avps:
             parts += avps["Proxy-Info"]
         if code < _SUCCESS:
-            parts.append(_trouble(code, ask, looked_at=bool(decided) or outcome.event is not None))
+            rated = bool(decided) or outcome.event is not None
+            parts.append(_trouble(code, ask, foreign=not rated or (more is not None and more.foreign)))
         body = b"".join(parts)
         length = HEADER_OCTETS + len(body)
         return answer_header(message, error=code in _PROTOCOL_ERRORS, length=length) + body
@@ -243,13 +244,13 @@ def _units(one: ServiceOutcome, last_units: bytes, more: More | None) -> bytes:
     return GRANTED[unit](granted, more) + (last_units if final else b"") + _validity_time(validity_s)
 
 
-def _trouble(code: Code, ask: Ask, *, looked_at: bool) -> bytes:
+def _trouble(code: Code, ask: Ask, *, foreign: bool) -> bytes:
     """Write the Failed-AVP of a refusal that needs one, and why."""
     if code in _WHY:
         # Session-Id, CC-Request-Type and CC-Request-Number are the identity (DESIGN law 5). The number is what the client chose
         # anew for this request, and what it must choose differently for other content; so it is the one that failed.
         return _failed_avp(_request_number(ask.number)) + _error_message(_WHY[code])
-    if code == Code.UNRATED and ask.currency and not looked_at:
+    if code == Code.UNRATED and ask.currency and foreign:
         # the same section: "an AVP value that is not ... supported in the rating", and a copy of it
         return _failed_avp(failed_currency(ask.currency)) + _error_message(_OTHER_CURRENCY)
     if code == Code.UNRATED:

@@ -114,6 +114,11 @@ def one_currency(currencies: list[int]) -> int:
     return named[0] if named else 0
 
 
+def tells_money(used: Units | None, wanted: Units | None) -> bool:
+    """Tell whether a service of a request has units in money (RFC 8506 section 8.22), used or wanted."""
+    return (used is not None and used.money >= 0) or (wanted is not None and wanted.money >= 0)
+
+
 def rated_elsewhere(unit: Unit, wanted: Units) -> bool:
     """Tell whether a request says money where the tariff measures use, or use where its client is to say money: neither is the other."""
     if wanted.money >= 0:

@@ -60,6 +60,8 @@ class More(NamedTuple):
     """Where the price of a service changes within the life of its grant, by its key: Unix seconds of the client's clock."""
     pools: Mapping[str, Pooled] = NO_POOLS
     """The services of which the store says that their grant went into a pool, by key."""
+    foreign: bool = False
+    """Whether the request's units in money are in another currency than the account's."""
 
 
 class Outcome(NamedTuple):

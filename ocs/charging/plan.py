@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ocs.charging.ask import INITIAL, Ask, AskedService, Units
-from ocs.charging.asked_units import rated_elsewhere
+from ocs.charging.ask import INITIAL, TERMINATION, Ask, AskedService, Units
+from ocs.charging.asked_units import rated_elsewhere, tells_money
 from ocs.charging.information import NOTHING, kept, merged, told
 from ocs.charging.outcome import NO_POOLS, Pooled
 from ocs.charging.pools import pooled
@@ -196,17 +196,20 @@ def plan(
     wallet: Wallet | None = None,
     course: Course | None = None,
     own: ByGroup[Sizes] | None = None,
+    *,
+    foreign: bool = False,
 ) -> Plan:
     """Make the plan of a request at an instant, on a tariff; one that is not known (None) refuses every service.
 
     ``known`` is what the store told of the session, None when it is not known here: then the plan is made as if the request told
     all, and the store compares. ``ladder_text`` packs a ladder. ``wallet`` is what the subscriber has beside money, None where
     that is nothing. ``course`` names the versions where the request has to do with more than ``tariff``, which is the last of them.
-    ``own`` are the sizes of the request's family, where it has some of its own (quota.py); else ``rules`` has them.
+    ``own`` are the sizes of the request's family, where it has some of its own (quota.py); else ``rules`` has them. ``foreign`` tells that its
+    units in money are in another currency than the account's: they are set aside, their services refused, what is measured is posted.
     """
     family = ask.family
     if tariff is None or family is None:
-        return _unpriced(ask)
+        return _unpriced(ask, foreign=foreign)
     priced = tariff.services.get(family)
     # A call or message may be an emergency's or one received, which only its information tells; money is no use that is measured.
     plain = (
@@ -218,8 +221,10 @@ def plan(
     if not plain or wallet is not None or (known is not None and not _is_plain(known, tariff)):
         looked_at = tariff.looked_at(family)
         if looked_at is None:
-            return _unpriced(ask)
-        return _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet, course, own).plan(looked_at)
+            return _unpriced(ask, foreign=foreign)
+        rated = _Rated(ask, tariff, rules, ladder_text, at_ms, known, wallet, course, own)
+        rated.foreign = foreign
+        return rated.plan(looked_at)
     assert priced is not None
     services: list[Any] = []
     pieces: list[int] = []
@@ -260,10 +265,11 @@ def _is_plain(known: Known, tariff: Tariff) -> bool:
     return not known.facts
 
 
-def _unpriced(ask: Ask) -> Plan:
+def _unpriced(ask: Ask, *, foreign: bool) -> Plan:
     services: list[Any] = []
+    asks = ask.kind != TERMINATION
     for place, (key, _, _, used, wanted, _) in enumerate(ask.services, 1):
-        refusal = _REFUSED if wanted is not None else 0
+        refusal = _REFUSED if (asks and wanted is not None) or (foreign and tells_money(used, wanted)) else 0
         reported = _NOTHING if used is None else used
         services += (key, refusal, 1, *reported, 0, 0, 0, 0, 0, ANY, "", 0, 0, 0, place, 0)
     return Plan([], services, [], ANY, ANY, marked=False, sources=[])
@@ -310,7 +316,7 @@ class _Rated:
         self.facts = NOTHING
         self.anew = False
         self.edges_ms: dict[str, int] = {}
-        self.in_money = False
+        self.in_money = self.foreign = False
         self.pools: dict[str, Pooled] = {}
 
     def plan(self, looked_at: frozenset[str]) -> Plan:
@@ -360,7 +366,10 @@ class _Rated:
         if in_money:
             self.in_money = True
         refusal = wants = ladder = validity_s = closes = 0
-        if asked.wanted is None:
+        foreign = self.foreign and tells_money(asked.used, asked.wanted)
+        if foreign:
+            refusal = _REFUSED
+        elif asked.wanted is None or self.ask.kind == TERMINATION:
             pass
         elif (
             following is None
@@ -383,7 +392,8 @@ class _Rated:
                 earlier.tariff is not following.tariff or not following.rate.follows(earlier.rate)
             )
         after = asked.after[at] if asked.after is not None else 0
-        pieces = self._pieces(earlier, reported[at], after)
+        # without pieces what is reported is set aside
+        pieces = self._pieces(earlier, reported[at], after) if not (foreign and in_money) else []
         for piece in pieces:
             self.pieces += (self._place(piece[0]), piece[1])
         granted = 0

@@ -308,6 +308,9 @@ class Pair:
         first = identity(number_text)
         ids = {"msisdn": (first,), "both": (second, first), "nobody": ()}[named]
         digest = zlib.crc32(repr((index, services, family)).encode())
+        currency = None
+        if any(_is_money(each) for each in services):  # some are in money that no account here has
+            currency = 0 if kind == EVENT or digest % (9, 9, 4, 2)[kind] else 840
         return Ask(
             kind,
             session_id,
@@ -322,7 +325,7 @@ class Pair:
             "example.org",
             information,
             correlation=f"icid-{number}" if number % 3 else "",
-            currency=0 if any(_is_money(each) for each in services) else None,
+            currency=currency,
         )
 
     async def agree(self) -> None:

@@ -187,15 +187,19 @@ local function end_session(session, book, own, counted)
   return held
 end
 
--- A request that may not be granted anything: a termination, or one that comes after the session's end. Rows and code.
-local function close_all(session, book, own, plan)
-  local rows, late = '', session[S_STATE] ~= OPEN
+-- A request that may not be granted anything: a termination, or one that comes after the session's end. Rows and code. A termination's
+-- service is refused where its money is none of the account's.
+local function close_all(session, book, own, plan, record)
+  local rows, late, ends, refusals, r = '', session[S_STATE] ~= OPEN, plan[P_KIND] == TERMINATION, 0, CHARGE_FIXED
   for a = PLAN_FIXED + plan[P_LADDERS], PLAN_FIXED + plan[P_LADDERS] + (plan[P_SERVICES] - 1) * A_WIDTH, A_WIDTH do
-    rows = rows .. struct_pack(ROW_FORMAT, SUCCESS, plan[a + A_UNIT], 0, 0, 0)
+    local code = ends and plan[a + A_REFUSAL] ~= 0 and plan[a + A_REFUSAL] or SUCCESS
+    if code ~= SUCCESS then refusals, record[r + LINE_CODE] = refusals + 1, code end
+    rows, r = rows .. struct_pack(ROW_FORMAT, code, plan[a + A_UNIT], 0, 0, 0), r + LINE_WIDTH
   end
   if not late then end_session(session, book, own, 1) end
-  if plan[P_KIND] == TERMINATION then
+  if ends then
     session[S_STATE] = CLOSED
+    if refusals > 0 and refusals == plan[P_SERVICES] then return rows, UNRATED end
   elseif late then
     return rows, UNKNOWN_SESSION
   end
@@ -290,7 +294,7 @@ local function move(session, book, own, plan, record, taken, rules, fresh, at)
   if not notes then return nil end
   local rows, code, more
   if late or kind == TERMINATION then
-    rows, code = close_all(session, book, own, plan)
+    rows, code = close_all(session, book, own, plan, record)
     more = late and LATE or 0
   else
     if plan[P_RENEWAL] ~= '' then

@@ -66,6 +66,13 @@ def granted(answer: Any) -> tuple[int, int, int] | None:
     return told.unit_value.value_digits, told.unit_value.exponent, told.currency_code
 
 
+def currency_failed(answer: Any) -> int:
+    """The Currency-Code in Failed-AVP."""
+    (failed,) = answer.failed_avp[0].additional_avps
+    assert failed.code == 425
+    return int(failed.value)
+
+
 def left(gateway: Gateway) -> tuple[int, int]:
     """The balance and what is reserved, in cents; the audit agrees."""
     assert gateway.run(audit(gateway.charged.parts)).faults == []
@@ -186,10 +193,39 @@ def test_another_currency_is_5031_with_itself(shop: Gateway, action: int) -> Non
 def test_another_currency_in_a_session_moves_nothing(shop: Gateway) -> None:
     assert shop.begin(service(SHOP, requested=money(5, DOLLAR))).result_code == 5031
     assert shop.begin(service(SHOP, requested=money(300))).result_code == 2001
-    assert shop.end(service(SHOP, used=money(100, DOLLAR))).result_code == 5031
-    assert left(shop) == (1_000, 300)
-    assert shop.end(service(SHOP, used=money(100))).result_code == 2001
-    assert left(shop) == (900, 0)
+    answer = shop.go_on(service(SHOP, used=money(100, DOLLAR), requested=money(300, DOLLAR)))
+    assert (answer.result_code, currency_failed(answer), left(shop)) == (5031, DOLLAR, (1_000, 0))
+    assert shop.go_on(service(SHOP, requested=money(300))).result_code == 2001
+    answer = shop.end(service(SHOP, used=money(100, DOLLAR)))
+    assert (answer.result_code, currency_failed(answer), left(shop)) == (5031, DOLLAR, (1_000, 0))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_beside_money_of_another_currency_what_was_used_is_posted_and_no_hold_stays(
+    shop: Gateway, *, last: bool
+) -> None:
+    """DESIGN section 3: no refusal skips posting."""
+    shop.begin(service(1, requested=octets(5 * MIB)), service(SHOP, requested=money(300)))
+    assert left(shop) == (1_000, 305)
+    say = shop.end if last else shop.go_on
+    answer = say(service(1, used=octets(MIB)), service(SHOP, used=money(100, DOLLAR)))
+    assert left(shop) == (999, 0)
+    assert answer.result_code == 2001
+    assert [each.result_code for each in answer.multiple_services_credit_control] == [2001, 5031]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_units_that_are_measured_are_posted_though_their_own_service_tells_of_another_currency(
+    shop: Gateway, *, last: bool
+) -> None:
+    shop.begin(service(1, requested=octets(5 * MIB)))
+    say = shop.end if last else shop.go_on
+    used = octets(2 * MIB) | money(100, DOLLAR)
+    answer = say(service(1, used=used) if last else service(1, used=used, requested=octets(MIB)))
+    assert (answer.result_code, currency_failed(answer), left(shop)) == (5031, DOLLAR, (998, 0))
+    shop.number -= 1  # said again it is the same
+    answer = say(service(1, used=used) if last else service(1, used=used, requested=octets(MIB)))
+    assert (answer.result_code, currency_failed(answer), left(shop)) == (5031, DOLLAR, (998, 0))
 
 
 def test_two_currencies_in_one_request_contradict_each_other(shop: Gateway) -> None:
