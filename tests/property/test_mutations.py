@@ -38,8 +38,8 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "no void": ((VOID, ""),),
     "no void of the services that a termination does not name": (
         (
-            "book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - 1",
-            "book[B_OPEN] = book[B_OPEN] - 1",
+            "book[B_PENDING], book[B_OPEN] = book[B_PENDING] - held, book[B_OPEN] - counted",
+            "book[B_OPEN] = book[B_OPEN] - counted",
         ),
     ),
     "a void by a lower number": (
