@@ -205,7 +205,8 @@ class _One:
             return 0, 0
         begun = INITIAL in session.kinds
         if ask.kind == INITIAL and not self.record.call:
-            session.started_s = self.at_ms // 1000
+            at_s = self.record.at_s
+            session.started_s = at_s if 1000 * at_s <= self.now_ms else 0
         session.numbers.add(ask.number)
         session.kinds.add(ask.kind)
         before = set(session.missing)

@@ -6,6 +6,7 @@ Laws
    grant: its own usage came before. A session's first record has only its own word.
 3. Octets and events belong to the window in which their container ended, each second to the window in which it began.
 4. Of a call the length so far is known, and what is new of it is posted; it never becomes shorter, whatever comes late.
+5. A session began when its START says. Where that tells no time, or one to come, nobody knows: its receipt may lie long after, behind an outage.
 """
 
 from collections.abc import Callable, Mapping
@@ -83,6 +84,9 @@ def accounting_plan(
         ask = ask._replace(services=tuple(each._replace(used=used) for each in ask.services))
         until_s = after.reached_s if record.call.length_s == NOT_GIVEN else min(record.call.instant_s, now_s)
         at_ms, lasted = until_s * 1000 or at_ms, after
+    elif ask.kind == INITIAL:
+        # law 5
+        lasted = lasted._replace(anchor_s=record.at_s if record.at_s * 1000 <= now_ms else 0)
     known = rated.known if rated is not None else None
     # a call of which nothing is known is what the first record says that tells
     untold = known is not None and not known.facts and ask.family != "data"

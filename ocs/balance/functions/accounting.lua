@@ -238,7 +238,7 @@ local function account(keys, args)
   if told[N_CALL] == 1 then
     for i = C_ANCHOR, C_LENGTH do memory[i] = told[N_NEW_ANCHOR + i - 1] end
   elseif kind == INITIAL then
-    memory[C_ANCHOR] = down(plan[P_AT], 1000)
+    memory[C_ANCHOR] = told[N_NEW_ANCHOR]
   end
   local behind = plan[P_NUMBER] < memory[C_TOP]
   local opened, closed = 0, 0
