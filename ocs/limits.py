@@ -103,6 +103,9 @@ CONTAINERS_PER_RECORD_MAX = 256
 RECORD_AHEAD_S = 3_600
 """How much longer an accounting record is remembered than it may be old when it comes (accounting.age_s): clocks of clients run ahead."""
 
+RECORD_FUTURE_S_MAX = 86_400
+"""How far ahead of ours an accounting record's own time may be: more than any time zone taken for UTC. Beyond: set aside, as one that is too old."""
+
 UNBILLED_OCTETS_MAX = 256 * 1_048_576
 """Size of a worker's file of accounting records that nobody can be billed for, some 100,000. Beyond: 4002, the client keeps its records."""
 

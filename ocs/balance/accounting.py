@@ -25,6 +25,7 @@ from ocs.charging.plan import ANY, Profile, known_of
 from ocs.limits import (
     PLANS_PER_REQUEST_MAX,
     RECORD_AHEAD_S,
+    RECORD_FUTURE_S_MAX,
     SESSION_SERVICES_MAX,
     SESSIONS_KNOWN_MAX,
 )
@@ -50,6 +51,14 @@ class AccountingRules(NamedTuple):
     def kept_ms(self) -> int:
         """Return how long records, and sessions that have ended, are remembered (law 1)."""
         return 1000 * (self.age_s + RECORD_AHEAD_S)
+
+    def kept_of(self, own_ms: int, now_ms: int) -> int:
+        """Return how long a record of its own time is remembered: until it would be too old, whatever its client's clock."""
+        return self.kept_ms + max(0, own_ms - now_ms)
+
+    def posts(self, own_ms: int, now_ms: int) -> bool:
+        """Tell whether a record's own time is neither too old nor too far ahead."""
+        return now_ms - 1000 * self.age_s <= own_ms <= now_ms + 1000 * RECORD_FUTURE_S_MAX
 
 
 class Accounted:
@@ -124,8 +133,8 @@ class Accounting(Charging):
         call = record.call
         unknown = call is not None and ask.kind != INITIAL and not made.lasted.tells(call)
         told = packed(
-            int(call is not None), *before, *made.lasted, made.facts, rules.supervision_s * 1000, rules.kept_ms,
-            int(own_ms < now_ms - rules.age_s * 1000), _EVENT_S if ask.kind == EVENT else rules.age_s, SESSION_SERVICES_MAX,
+            int(call is not None), *before, *made.lasted, made.facts, rules.supervision_s * 1000, rules.kept_of(own_ms, now_ms),
+            int(not rules.posts(own_ms, now_ms)), _EVENT_S if ask.kind == EVENT else rules.age_s, SESSION_SERVICES_MAX,
             int(unknown),
         )  # fmt: skip
         keys = book.parts.keys[profile.partition]

@@ -24,6 +24,7 @@ from ocs.records import Charge, Line, SessionState, Status, Taken
 from ocs.units import Unit
 
 _EVENT_S = 60
+_AHEAD_S = 86_400
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Records:
         if found is not None and ask.kind in {INITIAL, TERMINATION} and ask.kind in found.kinds:
             return _refused(Code.CONFLICT)
         at_ms = min(record.at_s * 1000 or now_ms, now_ms)
-        if at_ms < now_ms - 1000 * self._age_s:
+        if at_ms < now_ms - 1000 * self._age_s or record.at_s * 1000 > now_ms + 1000 * _AHEAD_S:
             return _refused(Code.LIMIT)
         if found is None and Status.TERMINATED in {account.status, own.status}:
             return _refused(Code.UNKNOWN_SUBSCRIBER)

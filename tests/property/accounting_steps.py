@@ -95,7 +95,7 @@ _told = st.builds(
     _about,
     _kinds,
     _numbers,
-    st.one_of(st.just(0), st.integers(0, 30), st.integers(0, 400), st.sampled_from((-20, -7_201))),
+    st.one_of(st.just(0), st.integers(0, 30), st.integers(0, 400), st.sampled_from((-20, -7_201, -90_001))),
     _containers,
     st.one_of(st.just(-1), st.just(-1), st.just(-1), st.integers(0, 90)),
     st.integers(0, 3),
