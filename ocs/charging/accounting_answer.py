@@ -18,6 +18,7 @@ ACCOUNTING: Final = 3
 
 _session_id = writer("Session-Id")
 _record_type = writer("Accounting-Record-Type")
+_RECORD_TYPE_CODE: Final = _record_type(0)[:4]
 _record_number = writer("Accounting-Record-Number")
 _result_code = writer("Result-Code")
 _error_message = writer("Error-Message")
@@ -71,6 +72,8 @@ class AccountingAnswers:
         parts += (_result_code(result_code), self._origin)
         if "Accounting-Record-Type" in avps:
             parts.append(_record_type(avps["Accounting-Record-Type"]))
+        elif result_code == ResultCode.INVALID_AVP_VALUE and failed_avp.startswith(_RECORD_TYPE_CODE):
+            parts.append(failed_avp)  # law 1: what is no type is told again as it came
         if "Accounting-Record-Number" in avps:
             parts.append(_record_number(avps["Accounting-Record-Number"]))
         parts.append(self._state)

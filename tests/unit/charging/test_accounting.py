@@ -135,6 +135,15 @@ def test_a_record_whose_usage_cannot_be_read_is_refused_with_the_avp_that_is_wro
     )
 
 
+def test_a_type_that_is_none_is_told_again_since_every_answer_has_one() -> None:
+    """RFC 6733 section 9.7.2: Accounting-Record-Type is required in every Accounting-Answer."""
+    request = message(START, 0, Accounting_Record_Type=5)
+    fault = fault_of(request)
+    octets = ANSWERS.refuse(request, fault.avps, fault.result_code, failed_avp=fault.failed_avp)
+    types = [each.value for each in Stranger.from_bytes(octets).avps if each.code == 480]
+    assert (fault.result_code, types) == (5004, [5])
+
+
 @pytest.mark.parametrize(
     "missing", ["Accounting-Record-Number", "Accounting-Record-Type", "Service-Context-Id"]
 )
