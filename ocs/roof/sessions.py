@@ -58,7 +58,7 @@ def _rows(session: OpenSession) -> list[tuple[str, ...]]:
 def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bool) -> None:
     """End one session, or all of a number: holds are released at once, and the client is told to end it (ASR).
 
-    Whether or not it does: its next request gets 5002, and what it still reports is posted once.
+    Whether or not it does: its next request gets 5002, and what it still reports is posted once. One of accounting is told nothing: its records go on.
     """
     _name_one(session_id, all_of)
     identity = read_msisdn(all_of) if all_of is not None else None
@@ -86,13 +86,19 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
     if as_json:
         say.as_json(content[0] if identity is None else content)
     elif content:
-        for each in content:
-            say.facts(each | {"client_told": "yes" if each["client_told"] else _NOT_TOLD})
+        for each, one in zip(content, ended, strict=True):
+            say.facts(each | {"client_told": client_told(one)})
     else:
         say.line("no open session")
 
 
-_NOT_TOLD = "no: no server has its connection; its next request gets 5002"
+def client_told(ended: EndedSession) -> str:
+    """Say whether the client of a session that was ended hears of it, and what becomes of what it sends (MONEY.md)."""
+    if ended.told:
+        return "yes"
+    if application_of(ended.session) == "accounting":
+        return "no: a client of accounting is asked nothing; what its records still tell is posted"
+    return "no: no server has its connection; its next request gets 5002"
 
 
 async def _found(keepers: Keepers, session_id: str) -> OpenSession:
