@@ -175,7 +175,7 @@ class Accounting(Charging):
             self._accounted.gaps_opened += gaps[0]
             self._accounted.gaps_closed += gaps[1]
         decided, services = read_outcome(text)
-        self._let_know(notes)
+        self._let_know(text, notes)
         if not notes & Note.REPLAY:
             self._remember_rated(notes)
         if self._ask.kind != EVENT and not notes & Note.REPLAY:

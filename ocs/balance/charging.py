@@ -37,7 +37,7 @@ _WHERE, _REPLAY, _STANDING, _RENEWED, _CROSSED = (
 )
 
 
-_AFTER = _RENEWED | _CROSSED
+_AFTER = _RENEWED | _CROSSED | _REPLAY
 
 
 class Charging:
@@ -59,6 +59,7 @@ class Charging:
         "_plans",
         "_profile",
         "_refusal",
+        "_replays",
         "_sent_key",
         "_sent_next",
         "_sent_us",
@@ -79,7 +80,7 @@ class Charging:
         # an Initial opens a session anew: what is known of one of that name has ended
         self._known = book.known.get(ask.session_id) if ask.kind != INITIAL else None
         self._plan: Plan | None = None
-        self._fresh = False
+        self._fresh = self._replays = False
         self._looked_where = self._foreign = False
         self._refusal = Code.UNKNOWN_SESSION
         self._over = False
@@ -333,6 +334,7 @@ class Charging:
             self._displaced()
         elif isinstance(fault, LinkLost) and not self._late():
             counts["replayed_unknown"] += 1
+            self._replays = True
             again()
         elif isinstance(fault, StoreError) and fault.code == "ERR":
             counts["script_faults"] += 1
@@ -365,7 +367,7 @@ class Charging:
         ):
             self._remember(made, kept, services)
         if notes & _AFTER:
-            self._let_know(notes)
+            self._let_know(text, notes)
         # a repeated Initial says it too: the worker that got the first reply may have died before it could
         if kept == Code.SUCCESS and (notes & _WHERE or (notes & _REPLAY and self._ask.kind == INITIAL)):
             self._say_where()
@@ -395,8 +397,11 @@ class Charging:
         told = zip(keys, numbers, strict=True)
         return services, {key: known[key]._replace(pool=pool) for key, pool in told if pool and key in known}
 
-    def _let_know(self, notes: int) -> None:
+    def _let_know(self, text: bytes, notes: int) -> None:
         """Let those know whom it concerns that a product was renewed, or that what other sessions get is another by now."""
+        # the reply that said it was ours, and was lost; a client's repetition is told to nobody
+        if notes & _REPLAY and self._replays:
+            notes |= text[NOTES_AT]
         if notes & _RENEWED:
             self._book.profiles.forget(self._ask.ids)  # it says more by now
         if notes & _CROSSED and self._profile is not None:

@@ -158,7 +158,7 @@ class Event(Charging):
 
     def _decided(self, text: bytes, notes: Any, available_micros: int | None, costs: Any = ()) -> None:
         code, services = read_outcome(text)
-        self._let_know(notes)
+        self._let_know(text, notes)
         assert self._profile is not None
         told = tuple(Cost(money, units) for money, units in zip(costs[::2], costs[1::2], strict=True))
         currency = self._profile.currency

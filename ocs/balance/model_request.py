@@ -306,7 +306,8 @@ class Request:
     def _sources(self, row: _Row) -> tuple[Source, ...]:
         if row.rate is None:
             return ()
-        return self.offer.sources(row.rate, self.ask.family, self.now_ms)
+        # a service that stays on an older version is paid as its rate there is, also where the next one has no such rate
+        return row.offer.sources(row.rate, self.ask.family, self.now_ms)
 
     def _edges_s(self, row: _Row) -> list[int]:
         """Return the whole seconds to each edge, at least one: of the window, of the rows, of the account's life."""

@@ -18,7 +18,7 @@ WAITAOF alone takes a second: a replica that gets a write and the question for i
 before (Valkey 9.1), and is not asked again. Behind a WAIT the question is a second one, which it answers after its fsync.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ocs.balance.addresses import Address, Endpoint
@@ -33,6 +33,14 @@ _LEFT = frozenset({"MOVED", "ASK", "READONLY"})
 
 class Unconfirmed(LinkLost):
     """Executed, perhaps, but too few replicas have it: whether a failover keeps it is unknown. Replay the same key."""
+
+
+def slot_for_marks(slots: Sequence[int], links: int) -> int:
+    """Return the slot that a master's link marks, of those it serves (none: 0); ``links`` counts the links to it, from 1.
+
+    Each link takes another, the last first: a slot that is on its way to another master takes no new key (ASK), and the others go on.
+    """
+    return slots[-links % len(slots)] if slots else 0
 
 
 def link_to(

@@ -30,7 +30,7 @@ from ocs.balance.link import (
     StoreRefused,
     pack,
 )
-from ocs.balance.replicas import link_to
+from ocs.balance.replicas import link_to, slot_for_marks
 from ocs.balance.topology import SLOTS, Share, survey
 from ocs.clock import Clock, SystemClock
 from ocs.limits import (
@@ -61,11 +61,12 @@ _ASKING = pack("ASKING")
 class Node:
     """One master: its place, and the link while there is one."""
 
-    __slots__ = ("endpoint", "link", "loads", "named_ms")
+    __slots__ = ("endpoint", "link", "links", "loads", "named_ms")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.link: Link | None = None
+        self.links = 0  # so many were tried so far
         self.named_ms = 0  # when a redirection named it last: a node without slots yet is kept for a while
         self.loads: list[_Call] | None = None  # calls that wait for the function library
 
@@ -453,7 +454,8 @@ class Store:
             del self._nodes[endpoint]
 
     async def _connect(self, node: Node) -> None:
-        slot = self._owners.index(node) if node in self._serving else 0
+        node.links += 1
+        slot = slot_for_marks([each for each, owner in enumerate(self._owners) if owner is node], node.links)
         link = link_to(
             node.endpoint, self._address, self._demands, slot, self._link_deadline_ms, self._title, self._lost
         )

@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocs.balance.model_books import Terms
+from ocs.charging.ask import NOT_GIVEN
 from tests.charged_store import StoreRoom
+from tests.property.offers import OFFERS
 from tests.property.pair import ADAPTING, POOLING, RESTRICTING, TERMS
 from tests.property.scripts import (
+    Opened,
     Opening,
+    Release,
+    Request,
+    Wait,
+    Wish,
     bought,
     openings,
     play,
@@ -79,6 +86,25 @@ def test_the_store_does_what_the_model_says_of_what_clients_rate_themselves(
     room: StoreRoom, opening: Opening, script: list[Any], terms: Terms
 ) -> None:
     room.run(play(room, opening, bought(script), terms=terms))
+
+
+def _asks(family: str, what: str, *, stays: bool) -> Request:
+    return Request(
+        0, 0, 0, "next", (family, what), (Wish(0, "none", NOT_GIVEN, 0),), "msisdn", own=True, stays=stays
+    )
+
+
+@pytest.mark.parametrize("terms", [TERMS, ADAPTING])
+@pytest.mark.parametrize("begins_s", [0, 21, 35])
+def test_a_call_that_stays_on_a_version_is_paid_as_its_rate_there_is_where_the_next_has_none(
+    room: StoreRoom, terms: Terms, begins_s: int
+) -> None:
+    """The third version prices no calls, and the request that moves the session to it is about data: the call keeps what pays it."""
+    offer = next(place for place, each in enumerate(OFFERS) if each.key == "buckets@1")
+    opening = [Opened(offer, 0, 20, (0,) * 6, 0)] * 4
+    call, data = _asks("voice", "15551234", stays=True), _asks("data", "", stays=False)
+    later = [Release(offer, 0, takes_along=True), Release(offer, 1_000, takes_along=True)]
+    room.run(play(room, opening, [Wait(1_000 * begins_s), *later, call, Wait(31_000), data], terms=terms))
 
 
 @pytest.mark.long

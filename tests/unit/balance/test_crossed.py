@@ -1,9 +1,11 @@
 """Who uses up an allowance, or reaches a cap, is told apart from who does not: the account's other sessions hear of it once."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from ocs.balance.link import Done, LinkLost
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE
 from ocs.outcomes import Note
 from ocs.rating.sources import SourceKind
@@ -84,5 +86,26 @@ def test_what_is_used_beyond_a_cap_is_no_second_crossing(room: StoreRoom) -> Non
         told, _ = await _crossings(scene, 30, 1, 1, wants=40)
         assert told == [False, True, False, False]
         assert (await scene.look()).book.posted_micros > 30_000_000
+
+    room.run(session())
+
+
+def test_a_reply_that_is_lost_is_told_when_the_same_call_finds_what_it_did(room: StoreRoom) -> None:
+    async def session() -> None:
+        scene = await Scene.made(room, PER_SECOND, counter(SourceKind.FREE, 30_000_000))
+        heard: list[str] = []
+        scene.charged.book.crossed = lambda _profile, session_id: heard.append(session_id)
+        await scene.ask(INITIAL, None, 40)
+        store: Any = scene.charged.book.parts.store
+        call = store.call
+
+        def lost(slot: int, command: bytes, done: Done, *rest: Any) -> None:
+            store.call = call
+            call(slot, command, lambda _reply: done(LinkLost("the link broke")), *rest)
+
+        store.call = lost
+        again = await scene.ask(UPDATE, 30, 40)
+        assert again.notes == Note.REPLAY
+        assert heard == ["s"]
 
     room.run(session())

@@ -9,7 +9,7 @@ import pytest
 from ocs.balance.addresses import parse
 from ocs.balance.keys import slot_of, tag_in
 from ocs.balance.link import Demands, LinkDown, LinkLost, StoreError, StoreRefused, pack
-from ocs.balance.replicas import KeptLink, Unconfirmed
+from ocs.balance.replicas import KeptLink, Unconfirmed, slot_for_marks
 from tests.cluster import BUS, SETTINGS, Cluster
 from tests.cutting_proxy import CuttingProxy
 from tests.real_valkey import RealValkey, free_port
@@ -305,7 +305,7 @@ def test_an_idle_link_is_probed_without_a_write(pair: Replicated, monkeypatch: p
 
 
 def test_in_a_cluster_each_master_is_marked_in_a_slot_of_its_own() -> None:
-    """The middle master has a replica: what is called there is confirmed, and slots that move away take no confirmation along."""
+    """The middle master has a replica: what is called there is confirmed, also while the slot of the mark moves away, and after it has."""
     with Cluster() as cluster, RealValkey(settings=SETTINGS, port=free_port(BUS)) as replica:
         for index in range(3):
             cluster.client(index).config_set("min-replicas-to-write", 1)
@@ -314,25 +314,38 @@ def test_in_a_cluster_each_master_is_marked_in_a_slot_of_its_own() -> None:
         settled(lambda: cluster.ids[1] in str(follower.execute_command("CLUSTER NODES")))
         follower.execute_command("CLUSTER REPLICATE", cluster.ids[1])
         settled(lambda: follower.info("replication").get("master_link_status") == "up")
-        first = next(slot for slot in range(16_384) if cluster.owner(slot) == 1)
+        last = max(slot for slot in range(16_384) if cluster.owner(slot) == 1)
 
         async def scene() -> list[Any]:
             store = await opened(cluster.url, demands=ONE)
-            key = f"{{{tag_in(first + 7)}}}n"
-            before = await store.execute(first + 7, "INCR", key)
+
+            async def counted() -> int:
+                while True:
+                    try:
+                        found: int = await store.execute(last - 7, "INCR", f"{{{tag_in(last - 7)}}}n")
+                    except LinkLost:
+                        await asyncio.sleep(0.01)
+                    else:
+                        return found
+
+            numbers = [await counted()]
             cluster.client(0).config_set("min-replicas-to-write", 0)
-            await asyncio.to_thread(cluster.move, first, 0)  # the slot of the mark
-            after = None
-            while after is None:
-                try:
-                    after = await store.execute(first + 7, "INCR", key)
-                except LinkLost:
-                    await asyncio.sleep(0.01)
-            marked = cluster.client(1).execute_command("EXISTS", f"ocs:replicas:{{{tag_in(first + 1)}}}")
+            await asyncio.to_thread(cluster.begin_move, last, 0)  # the slot of the mark
+            await asyncio.to_thread(cluster.move_keys, last, 0)
+            numbers.append(await counted())
+            await asyncio.to_thread(cluster.end_move, last, 0)
+            numbers.append(await counted())
+            marked = cluster.client(1).execute_command("EXISTS", f"ocs:replicas:{{{tag_in(last - 1)}}}")
             await store.close()
-            return [before, after > before, marked]
+            return [numbers[0], numbers == sorted(set(numbers)), marked]
 
         assert run(scene()) == [1, True, 1]
+
+
+def test_each_link_marks_another_of_its_masters_slots() -> None:
+    slots = [3, 4, 9]
+    assert [slot_for_marks(slots, links) for links in range(1, 6)] == [9, 4, 3, 9, 4]
+    assert slot_for_marks([], 1) == 0
 
 
 def test_the_mark_of_a_link_lies_in_a_slot_that_its_master_serves() -> None:
