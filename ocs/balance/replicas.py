@@ -19,7 +19,7 @@ before (Valkey 9.1), and is not asked again. Behind a WAIT the question is a sec
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocs.balance.addresses import Address, Endpoint
 from ocs.balance.keys import tag_in
@@ -35,27 +35,34 @@ class Unconfirmed(LinkLost):
     """Executed, perhaps, but too few replicas have it: whether a failover keeps it is unknown. Replay the same key."""
 
 
-def slot_for_marks(slots: Sequence[int], links: int) -> int:
-    """Return the slot that a master's link marks, of those it serves (none: 0); ``links`` counts the links to it, from 1.
+class Mark(NamedTuple):
+    """The slot that a link marks; ``arrives`` where it is still another master's, and has to be asked for (ASKING)."""
+
+    slot: int = 0
+    arrives: bool = False
+
+
+def mark_in(slots: Sequence[int], links: int, arriving: int) -> Mark:
+    """Return what a link marks of the slots that its master serves, or of one that has none yet; ``links`` counts its links, from 1.
 
     Each link takes another, the last first: a slot that is on its way to another master takes no new key (ASK), and the others go on.
     """
-    return slots[-links % len(slots)] if slots else 0
+    return Mark(slots[-links % len(slots)]) if slots else Mark(arriving, arrives=True)
 
 
 def link_to(
     endpoint: Endpoint,
     address: Address,
     demands: Demands | None,
-    slot: int,
+    mark: Mark,
     deadline_ms: int,
     title: str,
     on_lost: Callable[[Link], None],
 ) -> Link:
-    """Build the link that the demands ask for, to a master that serves ``slot`` (of a cluster); it is not connected yet."""
+    """Build the link that the demands ask for, to a master (of a cluster) that takes the mark; it is not connected yet."""
     if demands is None or not demands.replicas:
         return Link(endpoint, address, demands=demands, deadline_ms=deadline_ms, title=title, on_lost=on_lost)
-    return KeptLink(endpoint, address, demands, slot, deadline_ms, title, on_lost)
+    return KeptLink(endpoint, address, demands, mark, deadline_ms, title, on_lost)
 
 
 class KeptLink(Link):
@@ -79,7 +86,7 @@ class KeptLink(Link):
         endpoint: Endpoint,
         address: Address,
         demands: Demands,
-        slot: int = 0,
+        mark: Mark = Mark(),  # noqa: B008 - a constant
         deadline_ms: int = 1_000,
         title: str = "ocs",
         on_lost: Callable[[Link], None] | None = None,
@@ -91,14 +98,17 @@ class KeptLink(Link):
         self._synced = demands.fsync == "always"
         self._wait_ms = deadline_ms // 2  # in all: silence for a whole deadline ends the link
         each_ms = max(1, self._wait_ms // 2 if self._synced else self._wait_ms)
-        mark = ("SET", f"ocs:replicas:{{{tag_in(slot)}}}", "")
-        self._ending = pack(*mark) + pack("WAIT", self._needed, each_ms)
-        self._probe: tuple[tuple[str | int, ...], ...] = (mark, ("WAIT", 0, 1))
+        write = ("SET", f"ocs:replicas:{{{tag_in(mark.slot)}}}", "")
+        self._ending = pack(*write) + pack("WAIT", self._needed, each_ms)
+        self._probe: tuple[tuple[str | int, ...], ...] = (write, ("WAIT", 0, 1))
         self._own: tuple[Done, ...] = (self._take_mark, self._take_count)
         if self._synced:
             self._ending += pack("WAITAOF", 1, self._needed, each_ms)
             self._probe += (("WAITAOF", 0, 0, 1),)
             self._own = (self._take_mark, _ignore, self._take_count)
+        if mark.arrives:
+            self._ending = pack("ASKING") + self._ending
+            self._probe, self._own = (("ASKING",), *self._probe), (_ignore, *self._own)
         self._batch: list[Done] = []
         self._free: set[int] = set()
         self._replies: list[Any] = []
@@ -201,4 +211,4 @@ class KeptLink(Link):
 
 
 def _ignore(_count: Any) -> None:
-    """Receive WAIT's count where WAITAOF's is what decides."""
+    """Receive ASKING's reply, and WAIT's count where WAITAOF's is what decides."""

@@ -30,7 +30,7 @@ from ocs.balance.link import (
     StoreRefused,
     pack,
 )
-from ocs.balance.replicas import link_to, slot_for_marks
+from ocs.balance.replicas import link_to, mark_in
 from ocs.balance.topology import SLOTS, Share, survey
 from ocs.clock import Clock, SystemClock
 from ocs.limits import (
@@ -61,12 +61,13 @@ _ASKING = pack("ASKING")
 class Node:
     """One master: its place, and the link while there is one."""
 
-    __slots__ = ("endpoint", "link", "links", "loads", "named_ms")
+    __slots__ = ("arriving", "endpoint", "link", "links", "loads", "named_ms")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.link: Link | None = None
         self.links = 0  # so many were tried so far
+        self.arriving = 0  # the slot of the redirection that named it last
         self.named_ms = 0  # when a redirection named it last: a node without slots yet is kept for a while
         self.loads: list[_Call] | None = None  # calls that wait for the function library
 
@@ -313,11 +314,10 @@ class Store:
         if not port.isdigit():
             return None
         endpoint = Endpoint(host.strip("[]") or by.endpoint.host, int(port))
-        node = self._nodes.get(endpoint)
-        if node is None:
-            node = self._nodes[endpoint] = Node(endpoint)
+        node = self._nodes.setdefault(endpoint, Node(endpoint))
+        if node.link is None:  # new, or its last link could not be made: what it answered may be past
             self._wake.set()
-        node.named_ms = self._now_ms()
+        node.named_ms, node.arriving = self._now_ms(), int(words[1])
         return node
 
     def _load_for(self, call: _Call, fault: StoreError) -> None:
@@ -455,9 +455,10 @@ class Store:
 
     async def _connect(self, node: Node) -> None:
         node.links += 1
-        slot = slot_for_marks([each for each, owner in enumerate(self._owners) if owner is node], node.links)
+        mine = [slot for slot, owner in enumerate(self._owners) if owner is node]
+        mark = mark_in(mine, node.links, node.arriving)
         link = link_to(
-            node.endpoint, self._address, self._demands, slot, self._link_deadline_ms, self._title, self._lost
+            node.endpoint, self._address, self._demands, mark, self._link_deadline_ms, self._title, self._lost
         )
         await link.connect()
         if self._closed:

@@ -9,7 +9,7 @@ import pytest
 from ocs.balance.addresses import parse
 from ocs.balance.keys import slot_of, tag_in
 from ocs.balance.link import Demands, LinkDown, LinkLost, StoreError, StoreRefused, pack
-from ocs.balance.replicas import KeptLink, Unconfirmed, slot_for_marks
+from ocs.balance.replicas import KeptLink, Mark, Unconfirmed, mark_in
 from tests.cluster import BUS, SETTINGS, Cluster
 from tests.cutting_proxy import CuttingProxy
 from tests.real_valkey import RealValkey, free_port
@@ -342,10 +342,41 @@ def test_in_a_cluster_each_master_is_marked_in_a_slot_of_its_own() -> None:
         assert run(scene()) == [1, True, 1]
 
 
+def test_in_a_cluster_a_master_that_has_no_slot_yet_is_marked_in_the_one_that_arrives() -> None:
+    """A fourth master gets its first slot, and has a replica: what is asked of it meanwhile is confirmed there (ASK)."""
+    with (
+        Cluster() as cluster,
+        RealValkey(settings=SETTINGS, port=free_port(BUS)) as target,
+        RealValkey(settings=SETTINGS, port=free_port(BUS)) as replica,
+    ):
+        comes, follower, source = target.client(), replica.client(), cluster.client(0)
+        name = comes.execute_command("CLUSTER MYID").decode()
+        for each in (comes, follower):
+            each.execute_command("CLUSTER MEET", "127.0.0.1", cluster.nodes[0].port)
+        settled(lambda: name in str(follower.execute_command("CLUSTER NODES")))
+        settled(lambda: name in str(source.execute_command("CLUSTER NODES")))
+        follower.execute_command("CLUSTER REPLICATE", name)
+        settled(lambda: follower.info("replication").get("master_link_status") == "up")
+        for each in (*(cluster.client(index) for index in range(3)), comes):
+            each.config_set("min-replicas-to-write", 1)
+        settled(lambda: comes.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        comes.execute_command("CLUSTER SETSLOT", 7, "IMPORTING", cluster.ids[0])
+        source.execute_command("CLUSTER SETSLOT", 7, "MIGRATING", name)
+
+        async def scene() -> list[Any]:
+            store = await opened(
+                cluster.url, demands=ONE, deadline_ms=10_000
+            )  # the source has no replica: each ASK waits for one
+            found = [await store.execute(7, "INCR", f"{{{tag_in(7)}}}n") for _ in range(2)]
+            await store.close()
+            return found
+
+        assert run(scene()) == [1, 2]
+
+
 def test_each_link_marks_another_of_its_masters_slots() -> None:
-    slots = [3, 4, 9]
-    assert [slot_for_marks(slots, links) for links in range(1, 6)] == [9, 4, 3, 9, 4]
-    assert slot_for_marks([], 1) == 0
+    assert [mark_in([3, 4, 9], links, 7) for links in range(1, 5)] == [Mark(9), Mark(4), Mark(3), Mark(9)]
+    assert mark_in([], 1, 7) == Mark(7, arrives=True)
 
 
 def test_the_mark_of_a_link_lies_in_a_slot_that_its_master_serves() -> None:
