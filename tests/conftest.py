@@ -1,11 +1,20 @@
 """Real stores for every folder of tests: one server and one cluster per run, emptied before each test that asks."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster import Cluster
 from tests.real_valkey import RealValkey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_mean_what_they_mean() -> None:
+    """Run in the background (nohup, a shell's &), we inherit signals that are ignored, and so would every server that a test signals."""
+    for each in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
