@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-JOBS   ?= 2
+JOBS   ?= 3
 
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

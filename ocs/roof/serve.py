@@ -89,8 +89,9 @@ def _supervise(
             jobs.append(lambda counted: _keep_past(past, counted))
 
         def announce(places: Places) -> None:
-            _announce(places)
+            # first: whoever reads that we are ready may hang up at once, and means a rolling restart
             ending.on_hangup(supervisor.ask_roll)
+            _announce(places)
 
         supervisor = Supervisor(
             configuration(settings, inside, folder),
