@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-JOBS   ?= 3
+JOBS   ?= 2
 
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
