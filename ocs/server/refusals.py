@@ -6,6 +6,7 @@ Laws
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from ocs.charging.answer import CREDIT_CONTROL
@@ -21,7 +22,7 @@ _REQUEST_TYPES: Final = frozenset((1, 2, 3, 4))
 _BEFORE_COMMAND: Final = frozenset((ResultCode.APPLICATION_UNSUPPORTED, ResultCode.UNSUPPORTED_VERSION))
 
 
-class Refusals(asyncio.Protocol):
+class Refusals(asyncio.Protocol, ABC):
     """What every connection is, and what it answers when it cannot serve."""
 
     __slots__ = ()
@@ -29,18 +30,21 @@ class Refusals(asyncio.Protocol):
     _desk: Desk
     _tally: Tally
 
+    @abstractmethod
     def cut(self, reason: str, why: str) -> None:
         """End the connection at once, without waiting for anything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _send(self, octets: bytes) -> None:
-        raise NotImplementedError
+        """Let octets go out with this turn's others."""
 
+    @abstractmethod
     def _who(self) -> dict[str, str]:
-        raise NotImplementedError
+        """Name the peer for a line of the log."""
 
+    @abstractmethod
     def _misfit(self, top: Header, avps: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Take what is no request that is served here."""
 
     def _faulty(self, frame: bytes, fault: DecodeFault) -> None:
         """Answer a request that cannot be served with the fault that names it; a bad answer is dropped."""
