@@ -339,12 +339,19 @@ class Connection(Refusals):
         self._owed -= 1
         if self._seat is not None:
             self._seat.release()
+        octets, message = b"", recording.message
+        try:
+            if not self._gone:
+                octets = recording.answer(outcome.code, result_code)
+        except Exception as error:  # noqa: BLE001 - law 4
+            self._blunder(message, message.avps, error)
+            return
         took_us = self._now_us() - recording.began_us
         self._tally.recorded(recording.ask.kind, result_code, outcome.notes, took_us)
         if self._gone:
             self._tally.dropped()
         else:
-            self._send(recording.answer(outcome.code, result_code))
+            self._send(octets)
 
     def charged(self, waiting: Waiting, outcome: Outcome) -> None:
         """Answer a request whose Outcome has come."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ocs.charging.answer import CREDIT_CONTROL
 from ocs.diameter.faults import DecodeFault, ResultCode
-from ocs.diameter.message import REQUEST, Header, header
+from ocs.diameter.message import REQUEST, Header, Message, header
 from ocs.server.accounting import ACCOUNTING_APPLICATION, ACCOUNTING_COMMAND
 from ocs.server.desk import Desk
 from ocs.server.tally import Tally
@@ -58,16 +58,16 @@ class Refusals(asyncio.Protocol, ABC):
         self._desk.log.info("request refused", result_code=code, why=fault.reason, **self._who())
         self._refuse(top, fault.avps, fault.result_code, fault.failed_avp, fault.reason)
 
-    def _blunder(self, frame: bytes, avps: dict[str, Any], error: Exception) -> None:
+    def _blunder(self, request: bytes | Header | Message, avps: dict[str, Any], error: Exception) -> None:
         """Answer a request on which our own code failed with 5012, and tell somebody."""
         self._desk.log.error("a request met a fault of our own", exc_info=error, **self._who())
         self._tally.internal_fault()
-        top = header(frame)
+        top = header(request) if isinstance(request, bytes) else request
         if top.flags & REQUEST:
             self._refuse(top, avps, ResultCode.UNABLE_TO_COMPLY, b"", "internal fault")
 
     def _refuse(
-        self, top: Header, avps: dict[str, Any], result_code: int, failed_avp: bytes, why: str
+        self, top: Header | Message, avps: dict[str, Any], result_code: int, failed_avp: bytes, why: str
     ) -> None:
         kind = avps.get("CC-Request-Type")
         is_charging = top.command == CREDIT_CONTROL_COMMAND and top.application == CREDIT_CONTROL

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from ocs.charging.accounting import AccountingRecord, read
 from ocs.charging.accounting_answer import AccountingAnswers
 from ocs.charging.outcome import Outcome
@@ -66,6 +68,31 @@ def test_a_fault_of_our_own_is_answered_and_holds_no_place() -> None:
         await turns()
         assert results(wire) == [5012]
         assert connection._desk.admission.inflight == 0
+
+    asyncio.run(run())
+
+
+def test_a_record_whose_answer_cannot_be_written_is_told_so_and_the_connection_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_given: object) -> bytes:
+        raise RuntimeError("made up")
+
+    async def run() -> None:
+        connection, wire, posts = await served()
+        connection.data_received(CODEC.encode(message(START, 0)))
+        await turns()
+        with monkeypatch.context() as patched:
+            patched.setattr(AccountingAnswers, "answer", failing)
+            posts.waiting.pop()(2001, Outcome(Code.SUCCESS, Note(0), ()))
+        await turns()
+        assert results(wire) == [5012]
+        assert connection._desk.admission.inflight == 0
+        connection.data_received(CODEC.encode(message(STOP, 1)))
+        await turns()
+        posts.waiting.pop()(2001, Outcome(Code.SUCCESS, Note(0), ()))
+        await turns()
+        assert results(wire) == [5012, 2001]
 
     asyncio.run(run())
 
