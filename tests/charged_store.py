@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ocs.balance.functions import function, library
 from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import payer
 from ocs.balance.store import Store
+from ocs.charging.accounting import AccountingRecord
 from ocs.charging.ask import Ask
 from ocs.charging.outcome import Outcome
 from ocs.outcomes import Code
@@ -70,16 +71,22 @@ class ChargedStore:
         return self.clock.wall_ms + self.offset_ms
 
     async def charge(self, ask: Ask) -> Outcome:
-        """Charge one request through the Book; once more where the machine stood still between its clock and the store's."""
-        outcome = await self._charged(ask)
-        if outcome.code == Code.SKEW:  # which moves nothing
-            outcome = await self._charged(ask)
-        return outcome
+        """Charge one request through the Book."""
+        return await self._done(lambda done: self.book.charge(ask, done, self.via))
 
-    async def _charged(self, ask: Ask) -> Outcome:
+    async def account(self, record: AccountingRecord) -> Outcome:
+        """Post one accounting record through the Book."""
+        return await self._done(lambda done: self.book.account(record, done))
+
+    async def _done(self, send: Callable[[Callable[[Outcome], None]], None]) -> Outcome:
+        """Return what became of it; a machine that stood still between its clock and the store's (SKEW, which moves nothing) is asked again."""
+        outcome = await self._sent(send)
+        return outcome if outcome.code != Code.SKEW else await self._sent(send)
+
+    async def _sent(self, send: Callable[[Callable[[Outcome], None]], None]) -> Outcome:
         self.clock.keep_up()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.book.charge(ask, future.set_result, self.via)
+        send(future.set_result)
         return await future
 
     async def subscriber(

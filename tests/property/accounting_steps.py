@@ -1,6 +1,5 @@
 """Random accounting records, and the player who plays them on a store and a model side by side."""
 
-import asyncio
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -9,7 +8,6 @@ from ocs.balance.accounting import AccountingRules
 from ocs.balance.book import Book
 from ocs.balance.model_accounting import Records
 from ocs.charging.accounting import AccountingRecord, read
-from ocs.charging.outcome import Outcome
 from ocs.outcomes import Note
 from ocs.records import ACCOUNTING, Status
 from tests.accounting_records import CONTEXTS, EVENT, INTERIM, START, STOP, container, message
@@ -222,12 +220,9 @@ class Player:
     async def account(self, index: int, record: AccountingRecord, *, remember: bool = True) -> None:
         """Post one record on both sides."""
         pair, charged = self.pair, self.pair.charged
-        charged.clock.keep_up()
         accounted = charged.book.accounted
         before = accounted.gaps_opened, accounted.gaps_closed
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        charged.book.account(record, future.set_result)
-        actual = await future
+        actual = await charged.account(record)
         partition, account, member = pair.homes[index]
         expected = self.records[partition].account(
             account, record.shifted(charged.offset_ms), charged.now_ms, member

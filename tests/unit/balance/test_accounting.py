@@ -66,10 +66,7 @@ class Client:
         )
 
     async def send(self, record: AccountingRecord) -> Outcome:
-        self.charged.clock.keep_up()
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.charged.book.account(record, future.set_result)
-        return await future
+        return await self.charged.account(record)
 
     async def told(self, record: AccountingRecord) -> Note:
         """Send a record that counts; its notes."""
