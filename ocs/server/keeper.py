@@ -7,7 +7,9 @@ Laws
 """
 
 import asyncio
+import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
@@ -41,6 +43,9 @@ class KeeperParts(NamedTuple):
     log: Log
     jobs: Mapping[str, Job]
     close: Callable[[], Awaitable[None]] = _nothing
+    tls: ssl.SSLContext | None = None
+    proxies: tuple[str, ...] = ()
+    """Whose word on where a request comes from is believed: addresses and networks."""
 
 
 STOP_S: Final = 5.0
@@ -79,8 +84,33 @@ class Http(H11Protocol):
             self._waiting = self.loop.call_later(HTTP_IDLE_S, self.transport.close)
 
 
+def _is_ours(line: logging.LogRecord) -> bool:
+    """Drop uvicorn's words on what strangers send: whoever sends garbage must not fill the disk."""
+    return line.levelno != logging.WARNING
+
+
 class _Server(uvicorn.Server):
-    """uvicorn, which leaves signals to us."""
+    """uvicorn, which leaves signals to us, and whose TLS handshakes have an end as heads and bodies have."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve the sockets."""
+        await super().startup(sockets=[])
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def protocol() -> Http:
+            return Http(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        bound_s = HTTP_IDLE_S if config.ssl is not None else None
+        for door in sockets or ():
+            self.servers.append(
+                await loop.create_server(
+                    protocol,
+                    sock=door,
+                    ssl=config.ssl,
+                    backlog=config.backlog,
+                    ssl_handshake_timeout=bound_s,
+                )
+            )
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -137,7 +167,11 @@ async def keep(
         limit_concurrency=HTTP_CONNECTIONS_MAX,
         timeout_keep_alive=HTTP_IDLE_S,
         timeout_graceful_shutdown=int(STOP_S),
+        proxy_headers=bool(parts.proxies),
+        forwarded_allow_ips=list(parts.proxies),
+        ssl_context_factory=(lambda _config, _default: tls) if (tls := parts.tls) is not None else None,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_ours)
     server = _Server(settings)
     ready = counters.index("ocs_process_ready")
     counters.cells[counters.index("ocs_process_starts_total")] += 1
