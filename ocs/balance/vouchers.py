@@ -293,7 +293,7 @@ class Vouchers:
         for keys, key, _ in self._tries(partition, path, channel):
             text = await self._parts.store.execute(keys.slot, "GET", key)
             until_ms = unpacked(text)[2] if text is not None else 0
-            if until_ms > self._now_ms(await self._parts.epoch(keys.partition)):
+            if until_ms and until_ms > self._now_ms(await self._parts.epoch(keys.partition)):
                 locked = max(locked, until_ms)
         return locked
 

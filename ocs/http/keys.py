@@ -21,6 +21,9 @@ from ocs.sessions.described import instant
 SCOPES: Final = {
     "sessions:read": "see open sessions",
     "sessions:write": "end sessions, and let their clients ask anew",
+    "topup:write": "top up, and redeem vouchers",
+    "vouchers:read": "see batches of vouchers and single ones",
+    "vouchers:write": "make batches of vouchers, activate, suspend, cancel and extend them, block vouchers",
 }
 """What a key may be for."""
 
