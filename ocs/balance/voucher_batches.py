@@ -147,11 +147,11 @@ class Batches:
     async def all(self) -> list[Batch]:
         """Return all batches, the first made first."""
         flat = await self._call(VOUCHER_BATCHES, "HGETALL")
-        return sorted((_read(text) for text in flat[1::2]), key=lambda each: each.id)
+        return sorted((read_batch(text) for text in flat[1::2]), key=lambda each: each.id)
 
     async def find(self, batch_id: int) -> Batch:
         """Return one batch; raises NoBatch."""
-        return _read(await self.row(batch_id))
+        return read_batch(await self.row(batch_id))
 
     async def row(self, batch_id: int) -> bytes:
         """Return a batch's row as it is written; raises NoBatch."""
@@ -252,7 +252,7 @@ class Batches:
         """Change a row against what was read of it."""
         for _ in range(_TRIES):
             row = await self.row(batch_id)
-            before = _read(row)
+            before = read_batch(row)
             after: Batch = changed(before)
             if after == before or await self._swap(batch_id, row, after):
                 return after
@@ -350,6 +350,7 @@ def _judge(new: NewBatch, now_ms: int) -> None:
         raise BatchRefused(f"a description is at most {VOUCHER_DESCRIPTION_CHARS_MAX} visible characters")
 
 
-def _read(text: bytes) -> Batch:
+def read_batch(text: bytes) -> Batch:
+    """Read a batch's row."""
     batch_id, state, *rest = json.loads(text)
     return Batch(batch_id, BatchState(state), *rest)
