@@ -84,10 +84,11 @@ class VoucherAudit:
         for keys in self._parts.keys:
             made += await self._look_in(keys, sorted(found.get(keys.partition, ())))
         for batch in self._batches.values():
-            if batch.state != BatchState.MAKING and not _has_gone(batch) and made[batch.id] != batch.size:
-                self._fault(
-                    0, f"batch {batch.id}", f"has {made[batch.id]} vouchers, its row says {batch.size}"
-                )
+            if batch.state == BatchState.MAKING or _has_gone(batch) or made[batch.id] == batch.size:
+                continue
+            if await self._row(batch.id) == batch:  # else it was cancelled, and is being removed
+                what = f"has {made[batch.id]} vouchers, its row says {batch.size}"
+                self._fault(0, f"batch {batch.id}", what)
 
     async def _scan(self) -> dict[int, set[str]]:
         by_tag = {keys.prefix: keys.partition for keys in self._parts.keys}
@@ -125,12 +126,11 @@ class VoucherAudit:
             if text is not None:
                 self._take(keys.partition, unpacked(text), counted, now_ms)
         for batch_id, text in zip(ids, before, strict=True):
-            self._judge_copy(keys.partition, self._batches[batch_id], text, counted.pop(batch_id, [0] * 4))
-        for batch_id in counted:
-            self._fault(keys.partition, f"batch {batch_id}", "has vouchers and no row")
-        return Counter(
-            {each: sum(unpacked(text)[7:11]) for each, text in zip(ids, before, strict=True) if text}
-        )
+            self._judge_copy(keys.partition, self._batches[batch_id], text, counted[batch_id])
+        for batch_id in counted.keys() - self._batches.keys():
+            if batch_id < ids[-1]:  # else it is being made since we looked
+                self._fault(keys.partition, f"batch {batch_id}", "has vouchers and no row")
+        return Counter({each: sum(states) for each, states in counted.items()})
 
     async def _values(self, keys: Keys, names: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
