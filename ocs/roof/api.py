@@ -7,12 +7,13 @@ from fastapi import APIRouter
 
 from ocs.balance.stored_session import OpenSession
 from ocs.charging.plan import Profile
-from ocs.http import sessions
+from ocs.http import sessions, vouchers
 from ocs.http.access import Access
 from ocs.http.keys import ApiKeys
 from ocs.names import SubscriberId
 from ocs.roof.build import Keepers
 from ocs.roof.ending import sweeper_of
+from ocs.roof.vouchers import batches_of, vouchers_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
@@ -33,4 +34,16 @@ def routers_of(keepers: Keepers, log: Any) -> list[APIRouter]:
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    return [sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access)]
+    return [
+        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
+        vouchers.router(voucher_routes_of(keepers, log), access),
+    ]
+
+
+def voucher_routes_of(keepers: Keepers, log: Any) -> vouchers.Keepers:
+    """Build what the routes of vouchers work with."""
+    batches, settings = batches_of(keepers), keepers.settings
+    return vouchers.Keepers(
+        keepers.parts, batches, vouchers_of(keepers, batches), keepers.accounts.find, settings.vouchers.digits,
+        settings.charging.currency, log,
+    )  # fmt: skip

@@ -1,8 +1,6 @@
 """Vouchers at the command line: batches made, activated, suspended, cancelled, extended; single ones looked up, blocked, redeemed."""
 
-import csv
 import getpass
-import io
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -22,8 +20,9 @@ from ocs.balance.voucher_batches import (
     NoBatch,
 )
 from ocs.balance.voucher_codes import Secret, SecretFault
-from ocs.balance.voucher_making import Made, Making, begin
-from ocs.balance.vouchers import TEXTS, Lock, Redeemed, Voucher, Vouchers, Why
+from ocs.balance.voucher_making import Making, begin
+from ocs.balance.vouchers import TEXTS, Lock, Redeemed, Vouchers, Why
+from ocs.http.voucher_texts import HEAD, described, described_voucher, rows_of
 from ocs.money import format_amount
 from ocs.roof import say
 from ocs.roof.arguments import read_amount, read_msisdn, read_topup_id
@@ -33,9 +32,6 @@ from ocs.roof.money import CHANNEL
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
-
-COLUMNS = ("serial", "code", "value", "currency", "valid_until")
-"""Columns of an export."""
 
 
 def batches_of(keepers: Keepers) -> Batches:
@@ -58,53 +54,6 @@ def vouchers_of(keepers: Keepers, batches: Batches) -> Vouchers:
         Lock(of.tries, of.window_s * 1_000, of.lock_s * 1_000),
         Lock(of.channel_tries, of.channel_window_s * 1_000, of.channel_lock_s * 1_000),
     )
-
-
-def rows_of(batch: Batch, made: list[Made]) -> str:
-    """Write vouchers as lines of an export (CSV)."""
-    text = io.StringIO()
-    value, until = format_amount(batch.amount_micros), say.instant(batch.until_ms)
-    csv.writer(text, lineterminator="\n").writerows(
-        (each.serial, each.code, value, batch.currency, until) for each in made
-    )
-    return text.getvalue()
-
-
-def described(batch: Batch, now_ms: int) -> dict[str, Any]:
-    """Describe a batch for people and for JSON."""
-    return {
-        "id": batch.id,
-        "state": "expired" if _has_expired(batch, now_ms) else batch.state.name.lower(),
-        "value": format_amount(batch.amount_micros),
-        "currency": batch.currency,
-        "size": batch.size,
-        "valid_from": say.instant(batch.from_ms) if batch.from_ms else None,
-        "valid_until": say.instant(batch.until_ms),
-        "description": batch.description,
-        "made_by": batch.made_by,
-        "made": say.instant(batch.made_ms),
-        "applied_everywhere": batch.spread == batch.version,
-    }
-
-
-def _has_expired(batch: Batch, now_ms: int) -> bool:
-    return batch.state in {BatchState.ACTIVE, BatchState.SUSPENDED} and batch.until_ms <= now_ms
-
-
-def described_voucher(voucher: Voucher, batch: Batch, now_ms: int) -> dict[str, Any]:
-    """Describe one voucher: its state, its batch's, and who has it."""
-    return {
-        "serial": voucher.serial,
-        "state": voucher.state.name.lower(),
-        "batch_state": described(batch, now_ms)["state"],
-        "value": format_amount(batch.amount_micros),
-        "currency": batch.currency,
-        "valid_until": say.instant(batch.until_ms),
-        "account": voucher.account or None,
-        "at": say.instant(voucher.at_ms) if voucher.at_ms else None,
-        "channel": voucher.channel or None,
-        "topup_id": voucher.id or None,
-    }
 
 
 def _instant_ms(text: str, name: str) -> int:
@@ -182,7 +131,7 @@ async def _exported(making: Making, out: Path) -> Batch:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(",".join(COLUMNS) + "\n")
+                file.write(HEAD)
                 done = 0
                 async for made in making.chunks():
                     file.write(rows_of(making.batch, made))
