@@ -240,5 +240,5 @@ def test_a_wounded_library_is_caught(server: RealValkey, name: str, monkeypatch:
     def wounded(script: list[Step]) -> None:
         asyncio.run(play(server, script))
 
-    with pytest.raises((AssertionError, StoreFault, ValueError)):
+    with pytest.raises((AssertionError, StoreFault, TypeError, ValueError)):
         wounded()
