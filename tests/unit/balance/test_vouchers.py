@@ -12,6 +12,7 @@ from ocs.balance.vouchers import Lock, Redeemed, Why
 from ocs.limits import BOOK_MICROS_MAX
 from ocs.outcomes import Code
 from ocs.records import Status, Topup
+from tests.cluster import Cluster
 from tests.faults.judgement import all_entries
 from tests.real_valkey import RealValkey
 from tests.voucher_scene import DAY_MS, VALUE_MICROS, VoucherRoom, on, voucher_room
@@ -70,6 +71,42 @@ def test_without_an_id_the_voucher_is_the_identity_for_the_same_subscriber(valke
         assert (await at.vouchers.redeem(account, one.code, "till", "mine")).why is Why.USED
 
     played(valkey, play)
+
+
+def test_a_repetition_after_the_marks_of_its_top_up_have_gone_moves_nothing(valkey: RealValkey) -> None:
+    async def play(at: VoucherRoom) -> None:
+        account = await at.subscriber(MSISDN)
+        _, (one,) = await at.active(1)
+        done = await at.vouchers.redeem(account, one.code, "till", "r1")
+        with valkey.client() as client:
+            gone = [name for kind in ("claim", "credit") for name in client.keys(f"*:{kind}:till:r1")]
+            assert client.delete(*gone) == 2
+        assert await at.vouchers.redeem(account, one.code, "till", "r1") == done._replace(replayed=True)
+        assert (await at.again(account)).book.credits_micros == VALUE_MICROS
+
+    played(valkey, play)
+
+
+def test_vouchers_live_on_a_cluster(cluster: Cluster) -> None:
+    async def play() -> None:
+        async with voucher_room(cluster.url) as at:
+            accounts = [await at.subscriber(f"4917000000{index:02d}") for index in range(20)]
+            batch, made = await at.active(20)
+            done = await asyncio.gather(
+                *(
+                    at.vouchers.redeem(who, each.code, "till")
+                    for who, each in zip(accounts, made, strict=True)
+                )
+            )
+            assert {each.code for each in done} == {Code.SUCCESS}
+            assert (await at.vouchers.redeem(accounts[0], NEVER_MADE, "till")).why is Why.UNKNOWN
+            assert (await at.vouchers.find(made[7].serial)).account == accounts[7].profile.account
+            void, _ = await at.made(await at.new(20))
+            assert (await at.batches.change(void.id, BatchState.CANCELLED)).removed
+            assert await at.batches.counts(batch.id) == Counts(used=20)
+            assert await at.wrong() == []
+
+    asyncio.run(play())
 
 
 def test_the_record_of_the_top_up_names_the_voucher(valkey: RealValkey) -> None:
