@@ -14,6 +14,7 @@ from ocs.balance.vouchers import Redeemed, Why
 from ocs.limits import BOOK_MICROS_MAX, TOPUP_KEPT_MS, VOUCHER_CLAIM_MS
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
+from ocs.sessions.sweep import Sweeper
 from tests.cutting_proxy import CuttingProxy
 from tests.real_valkey import RealValkey
 from tests.voucher_scene import VALUE_MICROS, VoucherRoom, voucher_room
@@ -77,7 +78,7 @@ STEPS = {1: "claim-voucher", 2: "claim-id", 3: "credit", 4: "confirm-id", 5: "co
 """The function calls of a first redemption, in their order."""
 
 
-@pytest.mark.parametrize("by", ["next-try", "sweep"])
+@pytest.mark.parametrize("by", ["next-try", "sweep", "sweep-of-top-ups-first"])
 @pytest.mark.parametrize("happened", [False, True], ids=["not-happened", "happened"])
 @pytest.mark.parametrize("nth", STEPS, ids=STEPS.values())
 def test_a_redemption_whose_caller_dies_at_a_step_is_finished(
@@ -106,7 +107,13 @@ def test_a_redemption_whose_caller_dies_at_a_step_is_finished(
         async with voucher_room(valkey.url) as at:
             claimed = nth > 1 or happened
             assert await at.wrong() == []
-            if by == "sweep":
+            if by == "sweep-of-top-ups-first":
+                monkeypatch.setattr("ocs.sessions.sweep.CLAIM_AGE_MS", -1)
+                sweeper = Sweeper(at.at.parts, at.at.accounts, at.at.clock, 1_000)
+                await sweeper.once()
+                assert sweeper.faults == 0
+                assert await at.wrong() == []
+            if by.startswith("sweep"):
                 monkeypatch.setattr("ocs.balance.vouchers.VOUCHER_CLAIM_MS", 0)
                 await asyncio.sleep(0.005)
                 await at.vouchers.finish_left()
