@@ -437,3 +437,36 @@ LIBRARY_TELL_S = 60
 
 LIBRARY_IDLE_MS = 600_000
 """Age of the last word of it at which a library counts as used by nobody: ten of those times."""
+
+VOUCHER_DIGITS_MIN = 12
+"""Fewest digits of a voucher's code: of a million vouchers one guess in a million hits, and a few guesses lock. Below: refused."""
+
+VOUCHER_DIGITS_MAX = 24
+"""Most digits of a voucher's code; people type them. Beyond: refused."""
+
+VOUCHERS_PER_BATCH_MAX = 1_000_000
+"""Vouchers of one batch; more are several batches. Beyond: refused."""
+
+VOUCHER_BATCHES_MAX = 10_000
+"""Batches of a store, cancelled ones among them; all are listed at once. Beyond: none is made."""
+
+VOUCHER_CHUNK = 5_000
+"""Vouchers that are made, and exported, at once: all that is in memory of a batch (some 2 MB). A value of the store names as many (80 kB)."""
+
+VOUCHERS_PER_CALL_MAX = 500
+"""Vouchers that one function call makes or removes, some milliseconds of the store."""
+
+VOUCHER_CLAIM_MS = 10_000
+"""Age at which a voucher that a top-up has claimed counts as left behind, and the sweep finishes it: ten times the deadline of a call."""
+
+VOUCHER_CLAIM_MS_MAX = 15 * 86_400_000
+"""Age of a claim that nothing finishes by itself any more: a top-up is remembered for 30 days, and must not be made after. The audit names it."""
+
+VOUCHER_DESCRIPTION_CHARS_MAX = 200
+"""Length of a batch's description. Beyond: refused."""
+
+VOUCHER_LIFE_MS_MAX = 20 * 366 * 86_400_000
+"""How far ahead a batch may be valid at most; beyond it is a mistake: refused."""
+
+VOUCHER_MAKING_MS_MAX = 3_600_000
+"""Time that the making of a batch may take; a million take half a minute. Beyond: whoever made it has died, and the batch is cancelled."""

@@ -158,7 +158,7 @@ class Expire(NamedTuple):
 
 
 class Topup(NamedTuple):
-    """Money came in under a channel's id; ``until_ms`` is where the life of the balance ends since."""
+    """Money came in under a channel's id; ``until_ms`` is where the life of the balance ends since, ``voucher`` the serial of what it came from."""
 
     account: str
     sequence: int
@@ -170,6 +170,7 @@ class Topup(NamedTuple):
     credits_micros: int
     posted_micros: int
     pending_micros: int
+    voucher: str = ""
 
 
 class Account(NamedTuple):
@@ -265,6 +266,8 @@ def read(fields: Any) -> Record:
     shape = _SHAPES.get(fields[1]) if type(fields[1]) is int else None
     if shape is None:
         raise RecordError(f"a record of kind {fields[1]!r}")
+    if shape is Topup and len(fields) == len(Topup._fields) + 1:
+        fields = (*fields, "")  # of no voucher: it ends before
     _hold(shape, fields[2:], _TYPES[shape])
     if shape in _LISTED:
         listed: Record = _LISTED[shape](fields)

@@ -29,12 +29,23 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from ocs.roof.sections import Accounting, Archive, Backups, Charging, Diameter, Http, Log, Server, Store
+from ocs.roof.sections import (
+    Accounting,
+    Archive,
+    Backups,
+    Charging,
+    Diameter,
+    Http,
+    Log,
+    Server,
+    Store,
+    Vouchers,
+)
 
 PREFIX = "OCS_"
 LEVEL = "__"
 # Values of these keys are never shown: a password, or an address that may hold one.
-SECRET_KEYS = frozenset({"store.password", "store.url"})
+SECRET_KEYS = frozenset({"store.password", "store.url", "vouchers.secret"})
 
 
 # Options of the command line that are not simply --section-key.
@@ -94,6 +105,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     charging: Charging = Charging()
     accounting: Accounting = Accounting()
+    vouchers: Vouchers = Vouchers()
     log: Log = Log()
     archive: Archive = Archive()
     backup: Backups = Backups()

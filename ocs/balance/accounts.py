@@ -381,12 +381,17 @@ class Accounts:
         where = account.profile
         await self._release(_identities(where.msisdn, where.imsi), where.path)
 
-    async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
-        """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER."""
+    async def topup(
+        self, account: Account, amount_micros: int, channel: str, topup_id: str, voucher: str = ""
+    ) -> ToppedUp:
+        """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER.
+
+        The serial of the ``voucher`` that it comes from is content too.
+        """
         if not 0 < amount_micros <= TOPUP_MICROS_MAX:
             return ToppedUp(Code.LIMIT, replayed=False, balance_micros=0, available_micros=0)
         where = account.profile
-        digest = _digest(where.account, amount_micros)
+        digest = topup_digest(where.account, amount_micros, voucher)
         home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
         name = f"{channel}:{topup_id}"
         body = packed(
@@ -398,6 +403,7 @@ class Accounts:
             amount_micros,
             channel,
             topup_id,
+            *([voucher] if voucher else []),
         )
         reply = await self._parts.store.execute(
             home_keys.slot,
@@ -413,10 +419,19 @@ class Accounts:
         claim = unpacked(reply[1])
         if claim[0] == DONE:
             return _topped_up(Code.SUCCESS, replayed=True, result=claim[7])
-        return await self.finish(digest, where.partition, where.account, amount_micros, channel, topup_id)
+        return await self.finish(
+            digest, where.partition, where.account, amount_micros, channel, topup_id, voucher
+        )
 
     async def finish(
-        self, digest: int, partition: int, account: str, amount_micros: int, channel: str, topup_id: str
+        self,
+        digest: int,
+        partition: int,
+        account: str,
+        amount_micros: int,
+        channel: str,
+        topup_id: str,
+        voucher: str = "",
     ) -> ToppedUp:
         """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
         keys = self._parts.keys[partition]
@@ -425,6 +440,7 @@ class Accounts:
         reply = await self._parts.call(
             partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
             account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, extend_ms,
+            *([voucher] if voucher else []),
         )  # fmt: skip
         code = Code(reply[0])
         if code in {Code.SKEW, Code.EPOCH}:
@@ -454,6 +470,11 @@ class Accounts:
 def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:
     came_in, posted, pending, floor, _sequence = result
     return ToppedUp(code, replayed, came_in - posted, came_in - posted - pending - floor)
+
+
+def topup_digest(account: str, amount_micros: int, voucher: str = "") -> int:
+    """Return what tells one top-up's content from another's."""
+    return _digest(account, f"{amount_micros} {voucher}" if voucher else amount_micros)
 
 
 def _digest(account: str, content: int | str) -> int:

@@ -10,6 +10,7 @@ What must hold (DESIGN law 4)
 5. Every bucket and counter holds what the parts of the open sessions hold on it, and has used what the records took of it, one
    after the other; a member's own book has posted and holds what its records and sessions say.
 6. Claims of top-ups that are not confirmed are counted: money in transit.
+7. Vouchers and the records of their top-ups agree (voucher_audit.py).
 
 Books and sessions of a partition are read in one instant by the function ``snapshot``; the records up to that instant follow.
 """
@@ -31,6 +32,7 @@ from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import payer
 from ocs.balance.stored_book import Book, BookUnreadable, read_book
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
+from ocs.balance.voucher_audit import Holder, Vouched, VoucherAudit, VoucherReport
 from ocs.records import SessionState
 
 _TRIES = 8
@@ -58,6 +60,7 @@ class Report:
     in_transit: int = 0
     in_transit_micros: int = 0
     unchained: int = 0
+    vouchers: VoucherReport = field(default_factory=VoucherReport)
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -92,7 +95,7 @@ class _Instant(NamedTuple):
 class Chain:
     """Follows the records of one partition, account by account, and keeps every break as a fault."""
 
-    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "rows", "tails")
+    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "rows", "tails", "vouched")
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
@@ -101,6 +104,7 @@ class Chain:
         self.tails: dict[str, Tail] = {}
         self.rows = RowChain()
         self.faults: list[Fault] = []
+        self.vouched: list[Vouched] = []
         self.last_id = ""
 
     def add(self, entry: Entry) -> None:
@@ -117,6 +121,9 @@ class Chain:
         if isinstance(record, records.Epoch):
             return
         account = record.account
+        if isinstance(record, records.Topup) and record.voucher:
+            holder = Holder(record.channel, record.id, account, record.amount_micros)
+            self.vouched.append(Vouched(record.voucher, holder))
         tail = self.tails.get(account)
         after = Tail(record.sequence, record.credits_micros, record.posted_micros, record.pending_micros)
         after = after._replace(**_settings(tail, record))
@@ -196,14 +203,19 @@ async def audit(
     """Prove conservation over all partitions; reads only. Raises StoreFault when the store cannot be read."""
     report = Report()
     found = await _scan(parts)
+    vouchers = VoucherAudit(parts)
+    await vouchers.look()
     for keys in parts.keys:
         instant = await _instant(parts, keys, found.get(keys.partition, set()))
         chain = await _chain(parts, keys, archive, instant.last_id, report)
         await _missing(parts, keys, instant, chain)
         _judge(report, keys.partition, instant, chain)
+        vouchers.judge(keys.partition, chain.vouched, chain.knows)
         await _claims(parts, keys, report)
         if progress is not None:
             progress(keys.partition + 1, len(parts.keys))
+    report.vouchers = await vouchers.finish()
+    report.faults += [Fault(*each) for each in report.vouchers.faults]
     return report
 
 

@@ -30,7 +30,14 @@ from ocs.limits import BACKUP_CHUNK_OCTETS, BACKUP_TRIES
 
 VERSION: Final = 1
 NOTE: Final = "backup.json"
-STORE, ARCHIVE, SPOOL, UNBILLED, CONFIG = "store", "archive", "spool", "unbilled", "config"
+STORE, ARCHIVE, SPOOL, UNBILLED, CONFIG, VOUCHERS = (
+    "store",
+    "archive",
+    "spool",
+    "unbilled",
+    "config",
+    "vouchers",
+)
 ORIGIN_STATE: Final = "origin-state-id"
 TRYING: Final = ".trying-"
 """Begins the name of a folder beside backups into which one is restored to see whether it can be; its maker's process id follows."""
@@ -139,8 +146,8 @@ class Draft:
                 self.take_small(f"{name}/{path.relative_to(folder)}", path)
 
     def take_kept(self, data: Path) -> None:
-        """Copy what was acknowledged and is on disk alone: terminations of the spool, and accounting records that nobody can be billed for."""
-        for name in (SPOOL, UNBILLED):
+        """Copy what is on disk alone: terminations of the spool, accounting records that nobody can be billed for, the vouchers' secret."""
+        for name in (SPOOL, UNBILLED, VOUCHERS):
             self.take_folder(name, data / name)
 
     def open_store(self, data: Path, now_ms: Callable[[], int]) -> None:

@@ -105,6 +105,27 @@ class Keys(NamedTuple):
         """Return the key of the marker that a top-up reached this partition's account."""
         return f"{self.prefix}credit:{channel}:{topup_id}"
 
+    def voucher(self, name: str) -> str:
+        """Return the key of a voucher, by the keyed hash of its code (voucher_codes.py)."""
+        return f"{self.prefix}voucher:{name}"
+
+    def vouchers(self, batch: int) -> str:
+        """Return the key of this partition's copy of a batch, with the counts of its vouchers here."""
+        return f"{self.prefix}vouchers:{batch}"
+
+    @property
+    def voucher_claims(self) -> str:
+        """Return the key of the vouchers of this partition that a top-up has claimed, by since when."""
+        return f"{self.prefix}vclaims"
+
+    def serials(self, batch: int, chunk: int) -> str:
+        """Return the key of the names of a batch's vouchers in the order of their numbers, a chunk of them in one value."""
+        return f"{self.prefix}serials:{batch}:{chunk}"
+
+    def tries(self, who: str) -> str:
+        """Return the key of the wrong codes that a subscriber or a channel has tried."""
+        return f"{self.prefix}tries:{who}"
+
 
 @lru_cache(maxsize=8)
 def layout(partitions: int) -> tuple[Keys, ...]:
@@ -129,6 +150,16 @@ def layout(partitions: int) -> tuple[Keys, ...]:
 def home(name: str, partitions: int) -> int:
     """Return the partition in which something that has no partition yet is put: accounts when opened, claims by their id."""
     return binascii.crc32(name.encode()) % partitions
+
+
+VOUCHER_BATCHES = "{vouchers}:batches"
+"""Hash of all batches of vouchers: id -> what it is (voucher_batches.py)."""
+
+VOUCHER_LAST = "{vouchers}:last"
+"""The last id that a batch was given."""
+
+VOUCHER_SECRET = "{vouchers}:secret"  # noqa: S105 - the name of a key
+"""What tells the secret that codes are hashed under from another one; nothing of it."""
 
 
 def where(session_id: str) -> str:

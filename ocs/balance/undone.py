@@ -177,8 +177,9 @@ def _row(entry: Entry) -> Row | None:
     row = Row("", record.now_ms, path, "", 0, "", "", "", "", "", "", entry.id)
     if isinstance(record, records.Topup):
         return row._replace(
-            kind="top-up", amount_micros=record.amount_micros, channel=record.channel, id=record.id
-        )
+            kind="top-up", amount_micros=record.amount_micros, channel=record.channel, id=record.id,
+            what=f"voucher {record.voucher}" if record.voucher else row.what,
+        )  # fmt: skip
     if isinstance(record, records.Charge):
         kind = "refund" if record.is_refund else "event" if record.is_event else "charge"
         if record.is_accounting:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from ocs.balance.stored_session import OpenSession
 from ocs.charging.plan import Profile
-from ocs.http import admin, oauth, sessions
+from ocs.http import admin, oauth, sessions, vouchers
 from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
@@ -16,6 +16,7 @@ from ocs.http.tokens import Tokens
 from ocs.names import SubscriberId
 from ocs.roof.build import Keepers
 from ocs.roof.ending import sweeper_of
+from ocs.roof.vouchers import batches_of, vouchers_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
@@ -65,4 +66,14 @@ def routers_of(keepers: Keepers, log: Any, ground: Ground) -> list[APIRouter]:
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
+        vouchers.router(voucher_routes_of(keepers, log), access),
     ]
+
+
+def voucher_routes_of(keepers: Keepers, log: Any) -> vouchers.Keepers:
+    """Build what the routes of vouchers work with."""
+    batches, settings = batches_of(keepers), keepers.settings
+    return vouchers.Keepers(
+        keepers.parts, batches, vouchers_of(keepers, batches), keepers.accounts.find, settings.vouchers.digits,
+        settings.charging.currency, log,
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from ocs.roof.options import (
     at_place,
 )
 from ocs.roof.place import Place
+from ocs.roof.voucher_commands import voucher_app, vouchers_app
 
 _PLAIN = {
     "no_args_is_help": True,
@@ -44,6 +45,8 @@ app.add_typer(functions_app, name="functions")
 app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
 app.command("audit-log")(at_place(audit_log))
+app.add_typer(vouchers_app, name="vouchers")
+app.add_typer(voucher_app, name="voucher")
 
 
 @app.command()

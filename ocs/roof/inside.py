@@ -377,6 +377,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
     from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
     from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = start.handed
@@ -411,6 +412,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         "tariffs": learn_tariffs,
         "switch": switch_job(keepers, tariffs),
         "libraries": library_job(keepers),
+        "vouchers": voucher_job(keepers, counters),
     }
     named = {each.profile for each in settings.diameter.peers}
     used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]

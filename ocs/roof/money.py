@@ -194,6 +194,11 @@ def _described(report: "Report") -> dict[str, Any]:
         "in_transit": report.in_transit,
         "in_transit_amount": format_amount(report.in_transit_micros),
         "unchained": report.unchained,
+        "vouchers": report.vouchers.vouchers,
+        "vouchers_used": report.vouchers.used,
+        "vouchers_used_amount": format_amount(report.vouchers.used_micros),
+        "vouchers_claimed": report.vouchers.claimed,
+        "vouchers_unproved": report.vouchers.unproved,
         "faults": [fault._asdict() for fault in report.faults],
     }
 

@@ -11,9 +11,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from ocs.balance.voucher_codes import SECRET_CHARS_MIN
 from ocs.charging.quota_text import OWN_UNIT, QuotaText
 from ocs.diameter.client_text import KNOWN_CLIENTS, ClientText, ProfileName, with_known_clients
-from ocs.limits import API_BURST_MAX, API_RATE_MAX, GRANT_MICROS_MAX
+from ocs.limits import (
+    API_BURST_MAX,
+    API_RATE_MAX,
+    GRANT_MICROS_MAX,
+    VOUCHER_DIGITS_MAX,
+    VOUCHER_DIGITS_MIN,
+)
 from ocs.money import AmountError, format_amount, parse_amount
 
 STORE_SCHEMES = ("embedded:", "redis://", "rediss://", "sentinel://", "cluster://", "unix:///")
@@ -262,6 +269,25 @@ class Accounting(Section):
     realtime_required: Literal["", "DELIVER_AND_GRANT", "GRANT_AND_STORE", "GRANT_AND_LOSE"] = ""
     age_s: Annotated[int, Field(ge=60, le=2_592_000)] = 259_200
     supervision_s: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+
+
+def _long_or_none(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and len(value.get_secret_value()) < SECRET_CHARS_MIN:
+        raise ValueError(f"is too short; make it at least {SECRET_CHARS_MIN} characters by chance")
+    return value
+
+
+class Vouchers(Section):
+    """Vouchers: their codes, the secret that these are hashed under, and what wrong ones lead to."""
+
+    secret: Annotated[SecretStr, AfterValidator(_long_or_none)] = SecretStr("")
+    digits: Annotated[int, Field(ge=VOUCHER_DIGITS_MIN, le=VOUCHER_DIGITS_MAX)] = 16
+    tries: Annotated[int, Field(ge=0, le=1_000)] = 5
+    window_s: Annotated[int, Field(ge=1, le=2_592_000)] = 3_600
+    lock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 3_600
+    channel_tries: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    channel_window_s: Annotated[int, Field(ge=1, le=2_592_000)] = 600
+    channel_lock_s: Annotated[int, Field(ge=1, le=2_592_000)] = 300
 
 
 class Charging(Section):

@@ -247,6 +247,16 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family("ocs_topups_finished_total", COUNTER, "Top-ups of callers that died, finished by the sweep."),
     Family(
+        "ocs_vouchers_finished_total",
+        COUNTER,
+        "Redemptions of vouchers whose callers died, finished by the sweep.",
+    ),
+    Family(
+        "ocs_voucher_faults_total",
+        COUNTER,
+        "Claims of vouchers that the sweep could not read or finish, at every try.",
+    ),
+    Family(
         "ocs_bonuses_not_given_total",
         COUNTER,
         "Bonuses of top-ups that the sweep finished, for which an account had no room: an alarm.",

@@ -194,8 +194,10 @@ class Sweeper:
             text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
             if text is None:
                 return False
-            _state, digest, partition, account, amount_micros, *_rest = unpacked(text)
-            await self._accounts.finish(digest, partition, account, amount_micros, channel, topup_id)
+            _state, digest, partition, account, amount_micros, *rest = unpacked(text)
+            await self._accounts.finish(
+                digest, partition, account, amount_micros, channel, topup_id, *rest[3:]
+            )
         except (ScriptFault, ValueError, TypeError):
             self.faults += 1
             return False

@@ -22,9 +22,9 @@ WRITES = (
     "LTRIM",
 )
 _WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'")
-_PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'([^()]*)\)")
+_PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'((?:[^()]|values_of\(\w+\))*)\)")
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")
-READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "ZSCORE", "MGET"})
+READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "ZSCORE", "MGET", "HGET"})
 
 
 class LuaFunction(NamedTuple):

@@ -262,6 +262,53 @@ def swap(text: str) -> "Act":
     return act
 
 
+async def with_voucher(room: StoreRoom) -> Pair:
+    """A voucher of an active batch."""
+    pair = await opened(room)
+    await voucher("add", 0, 2**52, [1])(pair, WHOLE)
+    await voucher("batch", 1, 3, 2**52)(pair, WHOLE)
+    return pair
+
+
+async def with_claim(room: StoreRoom) -> Pair:
+    pair = await with_voucher(room)
+    await CLAIM_VOUCHER(pair, WHOLE)
+    return pair
+
+
+def voucher(name: str, *arguments: Any) -> "Act":
+    """Call a function of vouchers: all with the same voucher of the same batch."""
+
+    async def act(pair: Pair, _version: int) -> Any:
+        keys = pair.charged.parts.keys[0]
+        one, copy = keys.voucher("one"), keys.vouchers(7)
+        names = {
+            "add": (copy, one),
+            "batch": (copy,),
+            "claim": (one, copy, keys.voucher_claims),
+            "end": (one, copy, keys.voucher_claims),
+            "turn": (one, copy),
+            "remove": (copy, one),
+            "wrong": (keys.tries("somebody"),),
+        }[name]
+        told = {"add": (7, 100, "EUR", *arguments[-3:])}.get(name, arguments)
+        return await pair.charged.parts.call(0, f"voucher_{name}", (keys.part, *names), *told)
+
+    return act
+
+
+CLAIM_VOUCHER = voucher("claim", 7, 0, "till", "r1", 0, 0, "somebody", "EUR", "one")
+
+
+async def settle(pair: Pair, version: int) -> Any:
+    key = pair.charged.parts.keys[0].credit("till", "never")
+    return await raw(pair, "voucher_settle", version, (key,), packed(CLAIM_DIGEST, int(Code.LIMIT), 1_000))
+
+
+async def head(pair: Pair, version: int) -> Any:
+    return await raw(pair, "voucher_head", version, ("{vouchers}:batches",), "7", "", "a row")
+
+
 Act = Callable[[Pair, int], Coroutine[Any, Any, Any]]
 ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = {
     "charge: an initial": (opened, charge(INITIAL, SERVICE)),
@@ -297,6 +344,16 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "rows: of a member": (joined, rows),
     "confirm: done": (claimed, confirm(refused=False)),
     "confirm: refused": (claimed, confirm(refused=True)),
+    "voucher_add": (opened, voucher("add", 0, 9, [1])),
+    "voucher_batch": (with_voucher, voucher("batch", 2, 4, 5)),
+    "voucher_claim": (with_voucher, CLAIM_VOUCHER),
+    "voucher_end: used": (with_claim, voucher("end", "till", "r1", "somebody", 1, "one")),
+    "voucher_end: free": (with_claim, voucher("end", "till", "r1", "somebody", 0, "one")),
+    "voucher_settle": (opened, settle),
+    "voucher_turn": (with_voucher, voucher("turn", 7, 1, 4)),
+    "voucher_remove": (with_voucher, voucher("remove", 7, [1])),
+    "voucher_head": (opened, head),
+    "voucher_wrong": (opened, voucher("wrong", 3, 1_000, 1_000)),
     "swap: another text": (opened, swap("another")),
     "swap: nothing": (opened, swap("")),
 }

@@ -205,14 +205,14 @@ end
 -- 1 claimed (credit it, under this id), 2 done (with the result); CONFLICT when the id belongs to other content.
 local function claim(keys, args)
   if not call then fetch() end
-  local now, digest, name, partition, account, amount, channel, id = unpack(cmsgpack.unpack(args[1]))
+  local now, digest, name, partition, account, amount, channel, id, voucher = unpack(cmsgpack.unpack(args[1]))
   local text = call('GET', keys[1])
   if text then
     local kept = cmsgpack.unpack(text)
     if kept[2] ~= digest then return { CONFLICT, '' } end
     return { SUCCESS, text, REPLAY }
   end
-  text = pack({ 1, digest, partition, account, amount, channel, id, '' })
+  text = pack({ 1, digest, partition, account, amount, channel, id, '', voucher })
   local score = format('%.0f', now)
 
   call('ZADD', keys[2], score, name)
@@ -239,11 +239,11 @@ local function confirm(keys, args)
 end
 
 -- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at
--- least; the result is balance and what belongs to it.
+-- least; the result is balance and what belongs to it. Of a voucher's top-up the record names the voucher.
 local function credit(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend, voucher = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused, '', 0 } end
   local marker = call('GET', keys[3])
@@ -262,7 +262,7 @@ local function credit(keys, args)
   if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
   local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
   local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
-    book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+    book[B_CREDITS], book[B_POSTED], book[B_PENDING], voucher })
   local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
 
   call('XADD', keys[4], stream, 'r', record)
