@@ -311,6 +311,21 @@ API_KEY_NAME_CHARS_MAX = 64
 SESSIONS_PER_PAGE_MAX = 1_000
 """Open sessions that one HTTP answer lists (some 300 octets each). Beyond: 422."""
 
+TMF_PAGE = 100
+"""Resources in a page of a TM Forum list that names no limit."""
+
+TMF_PAGE_MAX = 1_000
+"""Resources in one page of such a list (some 500 octets each). Beyond: 400."""
+
+TMF_FILTERS_MAX = 32
+"""Parameters of such a list's query; there are not many more attributes. Beyond: 400."""
+
+TMF_LISTED_MAX = 10_000
+"""Resources that one list looks through to filter and count them. Beyond: 400, which says how to ask for fewer."""
+
+TMF_TEXT_CHARS_MAX = 256
+"""Length of a free text in a resource (description, reason, a name): it is kept with the action. Beyond: 400."""
+
 NEWS_MAX = 64
 """Times at once that a worker tells the other sessions of accounts what one has used up or reached. Beyond: counted, and not told."""
 
