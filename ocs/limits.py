@@ -115,6 +115,18 @@ TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 TOPUP_MICROS_MAX = 10_000 * 1_000_000
 """Largest single top-up. Beyond: refused with LIMIT."""
 
+ACTION_REASON_CHARS_MAX = 200
+"""Length of the reason that an action is given; it stands in its record. Beyond: refused."""
+
+ACTION_CONTENT_CHARS_MAX = 4_096
+"""Length of what else a client said of an action, which is kept with it for 30 days. Beyond: refused."""
+
+RESERVED_MS_MAX = 7 * 24 * 3_600_000
+"""How far ahead a reservation may end: an outside system that says nothing for so long has lost it. Beyond: refused."""
+
+ACTIONS_PER_PAGE_MAX = 1_000
+"""Actions that one listing tells at once. Beyond: refused."""
+
 BOOK_MICROS_MAX = 2**52
 """Largest total of credits or of posted money of one account, half of what the store computes exactly."""
 

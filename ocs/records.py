@@ -32,6 +32,19 @@ class Kind(IntEnum):
     ROWS = 6
 
 
+class ActionKind(IntEnum):
+    """What moved money that no network element charged (ocs/balance/actions.py); the last two stand in records alone."""
+
+    TOPUP = 1
+    ADJUST = 2
+    TRANSFER = 3
+    RESERVE = 4
+    REFUND = 5
+    EMERGENCY = 6
+    REVERSAL = 7
+    REPAYMENT = 8
+
+
 class SessionState(IntEnum):
     """State of a session after a charge."""
 
