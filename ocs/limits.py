@@ -335,6 +335,9 @@ TMF_FILTERS_MAX = 32
 TMF_LISTED_MAX = 10_000
 """Resources that one list looks through to filter and count them. Beyond: 400, which says how to ask for fewer."""
 
+TMF_ACCOUNTS_KEPT_MAX = 100_000
+"""Accounts of which the API remembers in which partition they are (about 100 octets each). Beyond: all are forgotten and asked for again."""
+
 TMF_TEXT_CHARS_MAX = 256
 """Length of a free text in a resource (description, reason, a name): it is kept with the action. Beyond: 400."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 from fastapi import Depends, HTTPException, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from ocs.http.keys import ApiKeys
+from ocs.http.keys import SCOPES, ApiKeys
 
 _bearer = HTTPBearer(auto_error=False, description="A key that `ocs keys create` has made.")
 _Shown = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
@@ -19,6 +19,8 @@ class Caller(NamedTuple):
     """Who calls: the id of a key, for the audit log; the key itself is nowhere kept."""
 
     id: str
+    channel: str = ""
+    scopes: frozenset[str] = frozenset()
 
 
 Asked = Callable[..., Awaitable[Caller]]
@@ -38,7 +40,7 @@ class Access:
 
         async def caller(shown: _Shown) -> Caller:
             if keys is None:
-                return Caller(OPEN)
+                return Caller(OPEN, OPEN, frozenset(SCOPES))
             if shown is None:
                 # RFC 6750 section 3.1: who shows nothing is told no error code
                 raise HTTPException(
@@ -51,7 +53,7 @@ class Access:
             if scope not in key.scopes:
                 told = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
                 raise HTTPException(403, f"the key lacks the scope {scope}", told)
-            return Caller(key.id)
+            return Caller(key.id, key.id, key.scopes)
 
         return caller
 

@@ -21,6 +21,14 @@ from ocs.sessions.described import instant
 SCOPES: Final = {
     "sessions:read": "see open sessions",
     "sessions:write": "end sessions, and let their clients ask anew",
+    "balance:read": "see balances, buckets, and what was done with them",
+    "bucket:write": "give allowances and restricted money",
+    "topup:write": "top up, and take top-ups back",
+    "adjust:write": "adjust balances",
+    "transfer:write": "transfer money between subscribers",
+    "reserve:write": "reserve money, post it and release it",
+    "events:write": "subscribe to events",
+    "channel:any": "act for, and see, every channel",
 }
 """What a key may be for."""
 

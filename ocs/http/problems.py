@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
+from ocs.http.prepay import errors as tmf
 
 _AGAIN_S = 1
 """Seconds after which a store that was away may be asked for again (Retry-After)."""
@@ -31,22 +32,40 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(content, status, headers, "application/problem+json")
 
 
+def _is_tmf(request: Request) -> bool:
+    return request.url.path.startswith(tmf.ROOT)
+
+
+def _tmf_error(
+    status: int, text: str, headers: Mapping[str, str] | None = None, code: str = ""
+) -> JSONResponse:
+    """Build the answer of a request that failed where TM Forum's definitions hold: their Error body."""
+    return JSONResponse(tmf.error_body(status, text, code), status, headers)
+
+
 def tell_problems(app: FastAPI) -> None:
-    """Let an application answer with problem details wherever a request fails."""
+    """Let an application answer with problem details wherever a request fails; below /tmf-api/ with the Error body of the definitions."""
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, fault: HTTPException) -> JSONResponse:
+    async def refused(request: Request, fault: HTTPException) -> JSONResponse:
+        if _is_tmf(request):
+            return _tmf_error(fault.status_code, str(fault.detail), fault.headers, getattr(fault, "code", ""))
         return problem(fault.status_code, str(fault.detail), fault.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def unreadable(_request: Request, fault: RequestValidationError) -> JSONResponse:
+    async def unreadable(request: Request, fault: RequestValidationError) -> JSONResponse:
+        if _is_tmf(request):  # the definitions have no 422
+            return _tmf_error(400, tmf.unreadable(fault.errors()))
         # where and why, without the value: it may be a number of somebody
         said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in fault.errors()]
         return problem(422, "; ".join(said))
 
     @app.exception_handler(StoreFault)
-    async def away(_request: Request, _fault: StoreFault) -> JSONResponse:
-        return problem(503, "the store does not answer; ask again", {"Retry-After": str(_AGAIN_S)})
+    async def away(request: Request, _fault: StoreFault) -> JSONResponse:
+        headers = {"Retry-After": str(_AGAIN_S)}
+        if _is_tmf(request):
+            return _tmf_error(503, "the store does not answer; ask again with the same id", headers)
+        return problem(503, "the store does not answer; ask again", headers)
 
     @app.exception_handler(SessionUnreadable)
     async def damaged(_request: Request, _fault: SessionUnreadable) -> JSONResponse:

@@ -61,6 +61,14 @@ class Query(NamedTuple):
                 return str(each.values[0])
         return None
 
+    def without(self, *paths: str) -> "Query":
+        """Return the query without conditions on one value of these attributes, which hold already."""
+        return self._replace(
+            filters=tuple(
+                each for each in self.filters if each.path not in paths or self.only(each.path) is None
+            )
+        )
+
     def bounds_ms(self, path: str) -> tuple[int, int | None]:
         """Return from when (milliseconds since 1970, 0: from the first) till when an attribute has to lie; None: to the last."""
         from_ms, until_ms = 0, None
@@ -119,7 +127,9 @@ def _number(given: Mapping[str, str], name: str, usual: int, least: int, most: i
     if text is None:
         return usual
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise bad("badQuery", f"{name}: no whole number from {least} to {most}; write such as {name}={usual or 20}")
+        raise bad(
+            "badQuery", f"{name}: no whole number from {least} to {most}; write such as {name}={usual or 20}"
+        )
     return int(text)
 
 
@@ -201,7 +211,10 @@ def _paths(shape: type[BaseModel], above: str) -> Iterator[tuple[str, type]]:
             yield path, dict
             yield from _paths(inner, f"{path}.")
         else:
-            yield path, next((each for each in (bool, datetime, Decimal, int) if issubclass(inner, each)), str)
+            yield (
+                path,
+                next((each for each in (bool, datetime, Decimal, int) if issubclass(inner, each)), str),
+            )
 
 
 def _inner(annotation: Any) -> type:

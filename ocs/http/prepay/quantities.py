@@ -63,11 +63,21 @@ def units(count: int, row_unit: int, currency: str) -> dict[str, Any]:
     return {"amount": count, "units": _UNIT_OF_ROW[row_unit]}
 
 
+def text(count: int, row_unit: int, currency: str) -> str:
+    """Write what a bucket counts for people: 10.00 EUR, 1,048,576 octets."""
+    if row_unit == MONEY_ROW:
+        return f"{decimal_of(count):f} {currency}"
+    return f"{count:,} {_UNIT_OF_ROW[row_unit]}"
+
+
 def micros_of(amount: Decimal, unit: str, currency: str, where: str = "amount") -> int:
     """Read money as micro-units, of any sign; 400 for another currency and for more than six decimals."""
     if unit != currency:
         raise bad("currency", f"{where}.units: the account is in {currency}; write {currency}")
-    return _whole(_EXACT.multiply(amount, Decimal(MICROS)), f"{where}.amount: money has at most six decimals; write such as 10.00")
+    return _whole(
+        _EXACT.multiply(amount, Decimal(MICROS)),
+        f"{where}.amount: money has at most six decimals; write such as 10.00",
+    )
 
 
 def count_of(amount: Decimal, unit: str, usage: UsageType, where: str = "amount") -> int:
@@ -75,7 +85,10 @@ def count_of(amount: Decimal, unit: str, usage: UsageType, where: str = "amount"
     words = WORDS[usage]
     if unit not in words:
         raise bad("units", f"{where}.units: no unit of {usage}; write one of {', '.join(words)}")
-    count = _whole(_EXACT.multiply(amount, Decimal(words[unit])), f"{where}.amount: it has to be a whole number of {next(iter(words))}")
+    count = _whole(
+        _EXACT.multiply(amount, Decimal(words[unit])),
+        f"{where}.amount: it has to be a whole number of {next(iter(words))}",
+    )
     if abs(count) > UNITS_MAX:
         raise bad("limit", f"{where}.amount: beyond what a bucket holds; write at most {UNITS_MAX}")
     return count

@@ -12,10 +12,19 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
 
 from ocs.http.prepay.quantities import UsageType
-from ocs.limits import TMF_TEXT_CHARS_MAX
+from ocs.limits import ACTION_REASON_CHARS_MAX, TMF_TEXT_CHARS_MAX
 
 
 class ActionStatus(StrEnum):
@@ -85,6 +94,7 @@ def _instant(value: Any) -> Any:
 MIN_YEAR, MAX_YEAR = 1970, 2999
 """Beyond them lies no time of a balance, and what other calendars cannot hold."""
 Text = Annotated[str, Field(max_length=TMF_TEXT_CHARS_MAX), AfterValidator(_visible)]
+Reason = Annotated[str, Field(max_length=ACTION_REASON_CHARS_MAX), AfterValidator(_visible)]
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_visible)]
 Number = Annotated[
     Decimal,
@@ -173,8 +183,7 @@ class _Asked(Shape):
 
     id: OwnId | None = None
     description: Text | None = None
-    reason: Text | None = None
-    amount: Quantity
+    reason: Reason | None = None
     bucket: Ref | None = None
     channel: Ref | None = None
     logical_resource: Annotated[list[Ref], Field(min_length=1, max_length=1)] | None = None
@@ -187,7 +196,7 @@ class _Asked(Shape):
 class TopupBalanceCreate(_Asked):
     """A top-up that is asked for (TopupBalance_Create)."""
 
-    amount: Quantity | None = None  # type: ignore[assignment] - a voucher has its own
+    amount: Quantity | None = None
     is_auto_topup: StrictBool | None = None
     number_of_periods: Annotated[StrictInt, Field(ge=1, le=1_000)] | None = None
     voucher: Name | None = None
@@ -200,6 +209,7 @@ class TopupBalanceCreate(_Asked):
 class AdjustBalanceCreate(_Asked):
     """An adjustment that is asked for (AdjustBalance_Create)."""
 
+    amount: Quantity
     adjust_type: AdjustType | None = None
     party_account: AccountRef | None = None
 
@@ -207,13 +217,15 @@ class AdjustBalanceCreate(_Asked):
 class ReserveBalanceCreate(_Asked):
     """A reservation that is asked for (ReserveBalance_Create)."""
 
+    amount: Quantity
     party_account: AccountRef | None = None
 
 
 class TransferBalanceCreate(_Asked):
     """A transfer that is asked for (TransferBalance_Create)."""
 
-    reason: Text
+    amount: Quantity
+    reason: Reason
     logical_resource: Annotated[list[Ref], Field(min_length=1, max_length=1)]
     receiver_logical_resource: Ref
     receiver_bucket: Ref | None = None
@@ -246,14 +258,27 @@ class Update(Shape):
     )
 
     status: ActionStatus
-    reason: Text | None = None
+    reason: Reason | None = None
 
 
 class ReserveUpdate(Update):
     """A PATCH of a reservation; ``amount`` posts that much of it."""
 
-    reason: Text
+    reason: Reason
     amount: Quantity | None = None
+
+
+class TransferUpdate(Shape):
+    """A PATCH of a transfer (TransferBalance_Update): it has no state to set, and a transfer that was made changes nothing else."""
+
+    model_config = ConfigDict(
+        extra="allow", hide_input_in_errors=True, alias_generator=_camel, populate_by_name=True, frozen=True
+    )
+
+    reason: Reason
+    receiver_logical_resource: Ref
+    channel: Ref
+    logical_resource: Annotated[list[Ref], Field(min_length=1)]
 
 
 # -- what is answered
