@@ -23,7 +23,7 @@ from ocs.charging.plan import Profile
 from ocs.clock import Clock
 from ocs.limits import AGENDA_AT_ONCE, RENEWAL_RETRY_MS
 from ocs.outcomes import Code
-from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
+from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, given_opening, opening
 from ocs.rating.products import Catalogue, Product
 from ocs.rating.wallet import Due
 from ocs.records import Status
@@ -74,8 +74,27 @@ class Holdings:
         A ``name`` counts once for each subscriber: repeated it is answered as at first, whatever is held by then. Two subscribers may
         use the same. Raises StoreFault; the same call again goes on.
         """
+        if product.given:
+            return Bought(Code.LIMIT, why=f"{product.key} is not sold; operators give it")
         done = await self._open_new(
             account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
+        )
+        if done.code == Code.SUCCESS and not done.replayed:
+            await self._accounts.tell(account.profile.partition, account.profile.path)
+        return done
+
+    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+        """Give so much of a product that is given, until an instant (0: as long as it lasts), once by a name for each subscriber.
+
+        SUCCESS, CONFLICT (the name gave something else), LIMIT (``why``), UNKNOWN_SUBSCRIBER. Raises StoreFault; the same call again goes on.
+        """
+        done = await self._open_new(
+            account,
+            product,
+            f"given {name}",
+            lambda held: given_opening(product, held, amount, until_ms),
+            may_crowd=True,
+            content=f"{product.key} {amount} {until_ms}",
         )
         if done.code == Code.SUCCESS and not done.replayed:
             await self._accounts.tell(account.profile.partition, account.profile.path)
@@ -89,10 +108,12 @@ class Holdings:
         begin: Callable[[Held], Opening],
         *,
         may_crowd: bool = False,
+        content: str = "",
     ) -> Bought:
+        content = content or product.key
         for _ in range(_TRIES):
             profile = account.profile
-            earlier = await self._accounts.opened(account, cause, product.key)
+            earlier = await self._accounts.opened(account, cause, content)
             if earlier is not None:
                 return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
@@ -108,7 +129,7 @@ class Holdings:
             after = profile._replace(products=(*standing, held._replace(until_ms=until_ms)))
             done = await self._accounts.open_rows(
                 account, opened.rows, opened.price_micros, cause, own=own_book(profile, product), profile=after,
-                due_ms=self._due_ms(after, now_ms), content=product.key, told=(held.number, until_ms),
+                due_ms=self._due_ms(after, now_ms), content=content, told=(held.number, until_ms),
                 limit=self._limit(profile, now_ms),
             )  # fmt: skip
             if done.code == Code.SUCCESS:

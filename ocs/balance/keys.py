@@ -101,6 +101,10 @@ class Keys(NamedTuple):
         """Return the key of the claim on a top-up's id (in the partition of the id, not of the account)."""
         return f"{self.prefix}claim:{channel}:{topup_id}"
 
+    def gift(self, channel: str, name: str) -> str:
+        """Return the key that says what the id of a bucket that is given is for (in the partition of the id)."""
+        return f"{self.prefix}gift:{channel}:{name}"
+
     def credit(self, channel: str, topup_id: str) -> str:
         """Return the key of the marker that a top-up reached this partition's account."""
         return f"{self.prefix}credit:{channel}:{topup_id}"

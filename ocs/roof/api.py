@@ -5,19 +5,22 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
 from ocs.charging.plan import Profile
 from ocs.http import sessions
 from ocs.http.access import Access
 from ocs.http.keys import ApiKeys
+from ocs.http.prepay import routes as prepay
 from ocs.names import SubscriberId
 from ocs.roof.build import Keepers
 from ocs.roof.ending import sweeper_of
+from ocs.roof.prepay import prepay_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
 
-def routers_of(keepers: Keepers, log: Any) -> list[APIRouter]:
+def routers_of(keepers: Keepers, holdings: Holdings, log: Any) -> list[APIRouter]:
     """Build the routes that need a key; without keys where the settings say so (on loopback alone)."""
     settings = keepers.settings
     access = Access(ApiKeys(keepers.store) if settings.http.auth == "required" else None)
@@ -33,4 +36,7 @@ def routers_of(keepers: Keepers, log: Any) -> list[APIRouter]:
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    return [sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access)]
+    return [
+        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
+        prepay.router(prepay_of(keepers, holdings, log), access),
+    ]

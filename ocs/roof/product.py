@@ -30,7 +30,7 @@ def listing(place: Place, *, as_json: bool) -> None:
             "description": each.description,
         }
         for each in sorted(catalogue.products.values(), key=lambda each: each.key)
-        if each.key not in bonuses and catalogue.newest(each.name) is each
+        if each.key not in bonuses and not each.given and catalogue.newest(each.name) is each
     ]
     if as_json:
         say.as_json(sold)
@@ -91,9 +91,15 @@ def _sold(catalogue: Catalogue, name: str) -> Product:
     """Return a product by name, or one version by key."""
     product = catalogue.product(name) or catalogue.newest(name)
     bonuses = {each.key for each in catalogue.bonuses}
-    if product is None or product.key in bonuses:
+    if product is None or product.key in bonuses or product.given:
         known = ", ".join(
-            sorted({each.name for each in catalogue.products.values() if each.key not in bonuses})
+            sorted(
+                {
+                    each.name
+                    for each in catalogue.products.values()
+                    if each.key not in bonuses and not each.given
+                }
+            )
         )
         raise Ended(Exit.NOT_FOUND, f"no product {name!r}; known are {known or 'none'}")
     return product

@@ -15,7 +15,7 @@ from ocs.http.prepay.places import BucketId, Family
 from ocs.http.prepay.quantities import MONEY_ROW, UsageType
 from ocs.http.prepay.times import instant
 from ocs.rating.openings import Held, bucket_id
-from ocs.rating.products import Allowance, Catalogue
+from ocs.rating.products import UNIT_OF_ROW, Allowance, Catalogue
 from ocs.records import Status
 
 BASE: Final = "/tmf-api/prepayBalanceManagement/v4"
@@ -107,7 +107,7 @@ def _rows(
             "@type": "Bucket",
             "name": name_of(row, profile.products, catalogue),
             "isShared": shared,
-            "usageType": usage_of(row, allowance),
+            "usageType": usage_of_allowance(row.unit, allowance),
             "remainingValue": quantities.units(row.amount - row.used, row.unit, profile.currency),
             "reservedValue": quantities.units(row.pending, row.unit, profile.currency),
             "remainingValueName": quantities.text(row.amount - row.used, row.unit, profile.currency),
@@ -145,8 +145,12 @@ def name_of(row: Row, products: Iterable[Held], catalogue: Catalogue) -> str:
     return f"{held.product_key} {allowance.name}{' (rolled over)' if rolled else ''}"
 
 
-def usage_of(row: Row, allowance: Allowance | None) -> UsageType:
+def usage_of_allowance(row_unit: int, allowance: Allowance | None) -> UsageType:
     """Return what a row is for: by its unit, and events are messages where the allowance is good for nothing else."""
-    if allowance is not None and row.unit == 3 and {each.service for each in allowance.uses} == {"sms"}:
+    if (
+        allowance is not None
+        and row_unit == UNIT_OF_ROW["events"]
+        and {each.service for each in allowance.uses} == {"sms"}
+    ):
         return UsageType.SMS
-    return _ROW_USAGE[row.unit]
+    return _ROW_USAGE[row_unit]

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, Asked, DayLimits, Done, Listed, Page
+from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
 from ocs.http.exact import ExactAnswer
 from ocs.http.prepay.errors import Told, bad
@@ -22,7 +23,7 @@ from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX
 from ocs.outcomes import Code
-from ocs.rating.products import Catalogue
+from ocs.rating.products import Catalogue, Product
 
 ANY: Final = "channel:any"
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -61,12 +62,23 @@ class Terms(Protocol):
         """Return what a transfer costs."""
 
 
+class Gifts(Protocol):
+    """Who gives buckets (ocs/roof/prepay.py)."""
+
+    async def claim(self, channel: str, name: str, content: str) -> bool:
+        """Note what an id is for; False where it is for something else."""
+
+    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+        """Give so much of a product, once by a name."""
+
+
 class Prepay(NamedTuple):
     """What the routes work with."""
 
     places: Places
     actions: Doing
     terms: Terms
+    gifts: Gifts
     catalogue: Catalogue
     now_ms: Callable[[int], Awaitable[int]]
     log: Any

@@ -20,6 +20,7 @@ from ocs.http.prepay.buckets import BASE
 from ocs.http.prepay.desk import Prepay, actions_of, channel_of, one, shown
 from ocs.http.prepay.documented import body, faults, filters, of_list
 from ocs.http.prepay.families import buckets_listed, families_of, family_of
+from ocs.http.prepay.giving import give
 from ocs.http.prepay.history import history_listed, history_one
 from ocs.http.prepay.listing import fields_of, listed, query_of
 from ocs.http.prepay.reservations import reserve
@@ -84,7 +85,7 @@ def _changed(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    reads = access.route(_READ)
+    reads, gives = access.route(_READ), access.route("bucket:write")
 
     @routes.get(
         "/bucket",
@@ -96,6 +97,17 @@ def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         """List an account's money and allowances; name whose: `logicalResource.id` or `partyAccount.id`."""
         query = query_of(request, shapes.Bucket)
         return listed(query, await buckets_listed(prepay, query))
+
+    @routes.post(
+        "/bucket",
+        status_code=201,
+        summary="Give a bucket",
+        responses=_created(shapes.Bucket),
+        openapi_extra=body(examples.BUCKET),
+    )
+    async def make(asked: shapes.BucketCreate, key: _Key = None, caller: Caller = gives) -> ExactAnswer:
+        """Give an allowance, or credit of restricted use, beyond what was sold; once by the channel's own id."""
+        return await give(prepay, caller, asked, key)
 
     @routes.get("/bucket" + _ONE, summary="Show a bucket", responses=_changed(shapes.Bucket))
     async def show(name: _Id, fields: _Fields = None, _caller: Caller = reads) -> ExactAnswer:
