@@ -314,11 +314,59 @@ HTTP_IDLE_S = 10
 HTTP_BODY_OCTETS_MAX = 65_536
 """Body of an HTTP request; ours are some hundred octets. Beyond: 413."""
 
+JSON_NUMBER_CHARS_MAX = 40
+"""Length of a number in JSON; the greatest amount has 16 digits. Beyond: 422."""
+
+JSON_EXPONENT_MAX = 40
+"""Exponent of a number in JSON, either way: a Decimal of 1e999999999 would take hours to become an integer. Beyond: 422."""
+
 API_KEYS_MAX = 10_000
 """API keys of a store, revoked ones among them: a mistake in a script must not fill it. Beyond: none is made."""
 
 API_KEY_NAME_CHARS_MAX = 64
 """Length of the name that an API key is given. Beyond: it is refused."""
+
+API_RATE_MAX = 100_000
+"""Requests a second that a key may be given; far above what one process of HTTP answers. Beyond: it is refused."""
+
+API_BURST_MAX = 200_000
+"""Requests at once that a key may be given, so that an hour's idleness earns no flood. Beyond: it is refused."""
+
+API_TOKENS_MAX = 1_000
+"""Valid tokens of one key (some 150 octets each in the store): a client that asks for one with every call is told. Beyond: 429."""
+
+API_CREDENTIAL_CHARS_MAX = 256
+"""Length of what a caller shows; a token has 61 characters. Beyond: it is none, and is not looked at."""
+
+API_FAILURES_BURST = 20
+"""Wrong credentials of an address at once. Beyond: 429 without a look at what it shows, unless that was right before."""
+
+API_FAILURES_A_MINUTE = 10
+"""Wrong credentials of an address in the long run: 256 bits are not guessed so, and the audit log is not filled."""
+
+API_ADDRESSES_MAX = 10_000
+"""Addresses whose wrong credentials are counted (some 200 octets each). Beyond: the one that was quiet longest is forgotten."""
+
+API_KNOWN_MAX = 20_000
+"""Credentials that were right lately, by their hash: they pass also from an address that shows wrong ones. Beyond: the oldest is forgotten."""
+
+OAUTH_PARAMETERS_MAX = 16
+"""Parameters of a request for a token; it knows four. Beyond: 400."""
+
+AUDIT_TEXT_CHARS_MAX = 256
+"""Length of one text in a line of the audit log. Beyond: it is cut, and ends with …."""
+
+AUDIT_FIELDS_MAX = 32
+"""Facts before, and after, a change in one line of the audit log. Beyond: those behind are left out."""
+
+AUDIT_LATE_LINES_MAX = 10_000
+"""Outcomes that a full disk holds up in memory (some 500 octets each). Beyond: the oldest is lost, and its intent alone tells."""
+
+AUDIT_PER_PAGE_MAX = 1_000
+"""Changes that one page of the audit log lists. Beyond: 422."""
+
+AUDIT_SCANNED_OCTETS_MAX = 8 << 20
+"""Octets of the audit log that one page looks through, which takes some 50 ms. Beyond: the page ends, and the next goes on there."""
 
 SESSIONS_PER_PAGE_MAX = 1_000
 """Open sessions that one HTTP answer lists (some 300 octets each). Beyond: 422."""

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         return self.archive.dir or self.server.data_dir / "archive"
 
     @property
+    def audit_folder(self) -> Path:
+        """Where the audit log of the HTTP API is: in the data folder."""
+        return self.server.data_dir / "audit"
+
+    @property
     def backups_folder(self) -> Path:
         """Where backups are put: the folder that is set, else `backups` in the data folder."""
         return self.backup.dir or self.server.data_dir / "backups"

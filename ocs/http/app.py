@@ -8,7 +8,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 
+from ocs.http.audit_log import Audited
 from ocs.http.bodies import BodyLimit
+from ocs.http.exact import read_exactly
+from ocs.http.headers import Headers
 from ocs.http.metrics import CountedMetric, CountersCollector
 from ocs.http.problems import tell_problems
 
@@ -41,10 +44,20 @@ def application(
     read_metrics: Callable[[], Iterable[CountedMetric]],
     version: str,
     routers: Iterable[APIRouter] = (),
+    hosts: Iterable[str] | None = None,
+    secured: bool = False,
 ) -> FastAPI:
-    """Build the application. Health and metrics need no key: they show no subscriber and no amount; every one of ``routers`` sees to it."""
-    app = FastAPI(title="ocs", version=version, summary="Prepaid real-time charging server")
+    """Build the application. Health and metrics need no key: they show no subscriber and no amount; every one of ``routers`` sees to it.
+
+    ``hosts`` are the only names that it answers to (None: any); ``secured`` whether it is spoken to over TLS.
+    """
+    # a redirect to the same path with a stroke would name whatever Host the request named
+    app = FastAPI(
+        title="ocs", version=version, summary="Prepaid real-time charging server", redirect_slashes=False
+    )
     app.add_middleware(BodyLimit)
+    app.add_middleware(Audited)
+    app.add_middleware(Headers, hosts=hosts, secured=secured)  # outermost: what was added last
     tell_problems(app)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(CountersCollector(read_metrics))
@@ -75,5 +88,5 @@ def application(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     for each in routers:
-        app.include_router(each)
+        app.include_router(read_exactly(each))
     return app

@@ -1,126 +1,138 @@
-"""JSON whose numbers are exact both ways: read as int and Decimal, written digit by digit, never through a float.
+"""JSON of requests, read exactly: a number is a Decimal and never a float, and what two readers could read in two ways is refused.
 
 Laws
-1. What JSON does not know is no number: NaN and Infinity are refused, and so is a name that stands twice in an object.
-2. A number is bounded before anything is computed with it: digits and exponent (1e999999999 is ten characters).
+1. A number with a point or an exponent is a Decimal, digit by digit what stood there: `Decimal` in a pydantic model gets it unrounded.
+2. A number is of bounded length and exponent, so that no sum with it is slow; NaN and Infinity are no JSON (RFC 8259 section 6).
+3. An object names each member once (RFC 8259 section 4 leaves open which counts); text is UTF-8 without halves of a surrogate pair.
+4. A body of another type than the route reads is 415; a refusal comes before the body is read wherever it can.
+
+FastAPI reads a body by `Request.json`, which makes floats. `application` (app.py) gives every router's routes this class; a router that
+is built for a test alone says `APIRouter(route_class=ExactRoute)`.
 """
 
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from json.encoder import encode_basestring
+from email.message import Message
 from typing import Any, Final
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response, params
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-_DIGITS_MAX: Final = 40
-"""Of a number, the zeros of its exponent counted: no amount has more."""
+from ocs.http.access import Asks
+from ocs.limits import JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX
 
 
-def read_json(octets: bytes) -> Any:
-    """Read a JSON document; raises json.JSONDecodeError for what is none, and for what law 1 and 2 refuse."""
+class ExactRequest(Request):
+    """A request whose JSON is read by the laws above."""
+
+    async def json(self) -> Any:
+        """Read the body; json.JSONDecodeError says what is wrong with it."""
+        if not hasattr(self, "_json"):
+            self._json = read_json(await self.body())
+        return self._json
+
+
+def read_json(body: bytes) -> Any:
+    """Read a JSON text. Raises json.JSONDecodeError, whose message never repeats a value."""
     try:
-        text = octets.decode("utf-8")
-        return json.loads(
-            text, parse_float=_decimal, parse_int=_whole, parse_constant=_no_number, object_pairs_hook=_once
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise json.JSONDecodeError("the text is not UTF-8", "", fault.start) from None
+    try:
+        found = json.loads(
+            text,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
         )
+        if "\\u" in text:  # the only way in for half of a surrogate pair
+            json.dumps(found, ensure_ascii=False, default=str).encode()
     except json.JSONDecodeError:
         raise
     except RecursionError:
-        raise json.JSONDecodeError("nested too deeply", "", 0) from None
-    except ValueError as fault:
-        raise json.JSONDecodeError(str(fault), "", 0) from None
-
-
-def _whole(text: str) -> int:
-    if len(text) > _DIGITS_MAX:
-        raise ValueError(f"a number has at most {_DIGITS_MAX} digits")
-    return int(text)
-
-
-def _decimal(text: str) -> Decimal:
-    if len(text) > _DIGITS_MAX or abs(Decimal(text).adjusted()) > _DIGITS_MAX:
-        raise ValueError(f"a number has at most {_DIGITS_MAX} digits")
-    return Decimal(text)
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise json.JSONDecodeError("the text is nested too deeply", "", 0) from None
+    except UnicodeEncodeError:
+        raise json.JSONDecodeError("a text holds half of a surrogate pair", "", 0) from None
     return found
 
 
-def write_json(content: Any) -> str:
-    """Write a document of dict, list, str, bool, int, Decimal and None; a Decimal keeps its digits, without an exponent."""
-    return "".join(_written(content))
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text) if len(text) <= JSON_NUMBER_CHARS_MAX else None
+    exponent = number.as_tuple().exponent if number is not None else None
+    if number is None or not isinstance(exponent, int) or abs(exponent) > JSON_EXPONENT_MAX:
+        raise json.JSONDecodeError("a number is too long, or its exponent too great", "", 0)
+    return number
 
 
-def _written(content: Any) -> Iterable[str]:
-    if isinstance(content, dict):
-        for place, (name, value) in enumerate(content.items()):
-            yield f"{',' if place else '{'}{encode_basestring(name)}:"
-            yield from _written(value)
-        yield "}" if content else "{}"
-    elif isinstance(content, list | tuple):
-        for place, value in enumerate(content):
-            yield "," if place else "["
-            yield from _written(value)
-        yield "]" if content else "[]"
-    elif isinstance(content, str):
-        yield encode_basestring(content)
-    elif content is None or isinstance(content, bool):
-        yield {None: "null", True: "true", False: "false"}[content]
-    elif isinstance(content, int):
-        yield int.__repr__(content)
-    elif isinstance(content, Decimal):
-        yield format(content, "f")
-    else:
-        raise TypeError(f"{type(content).__name__} has no place in an exact document")
+def _integer(text: str) -> int:
+    if len(text) > JSON_NUMBER_CHARS_MAX:
+        raise json.JSONDecodeError("a number is too long", "", 0)
+    return int(text)
 
 
-class ExactAnswer(Response):
-    """A JSON answer of ``write_json``."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """Write the body."""
-        return write_json(content).encode()
+def _constant(name: str) -> Any:
+    raise json.JSONDecodeError(f"{name} is no number in JSON", "", 0)
 
 
-class _ExactRequest(Request):
-    async def json(self) -> Any:
-        """Read the body as ``read_json`` does."""
-        return read_json(await self.body())
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise json.JSONDecodeError("an object names a member twice", "", 0)
+    return found
 
 
 class ExactRoute(APIRoute):
-    """A route whose body is read exactly, and has to be JSON: anything else is 415 before it is looked at."""
+    """A route that lets its caller in before it reads the body, and reads it exactly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Put the exact request before FastAPI's own handler."""
+        """Wrap what FastAPI makes of the route."""
         handle = super().get_route_handler()
-        takes = self.body_field is not None
+        asked = [each for each in _calls(self.dependant) if isinstance(each, Asks)]
+        # what a body is read as: nothing where the route has none, or reads it itself
+        reads_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
-        async def exact(request: Request) -> Response:
-            if takes:
-                _judge(request.headers.get("content-type", ""))
-            return await handle(_ExactRequest(request.scope, request.receive))
+        async def handled(request: Request) -> Response:
+            exact = ExactRequest(request.scope, request.receive)
+            for each in asked:
+                await each.let_in(exact)
+            if reads_json:
+                _refuse_other_types(exact)
+            return await handle(exact)
 
-        return exact
+        return handled
 
 
-def _judge(content_type: str) -> None:
-    """Let in application/json and what ends in +json, such as application/merge-patch+json (RFC 7396), in UTF-8."""
-    kind, *rest = (each.strip().lower() for each in content_type.split(";"))
-    named = [each.partition("=")[2].strip('"') for each in rest if each.startswith("charset=")]
-    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-    if not is_json or any(each not in {"utf-8", "utf8"} for each in named):
-        raise HTTPException(415, "content-type: the body is not JSON in UTF-8; write application/json")
+def read_exactly(router: APIRouter) -> APIRouter:
+    """Let a router's routes be of this kind, whatever it was built with."""
+    for route in router.routes:
+        if type(route) is APIRoute:
+            route.__class__ = ExactRoute  # FastAPI builds the handler anew when the router is included
+    return router
+
+
+_JSON: Final = "application/json"
+
+
+def _refuse_other_types(request: Request) -> None:
+    """Raise 415 for a body that says it is something else than JSON, or says nothing."""
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return
+    told = Message()
+    told["content-type"] = headers.get("content-type", "text/none")
+    kind = told.get_content_type()
+    is_json = kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
+    if not is_json or told.get_content_charset("utf-8").replace("_", "-") not in {"utf-8", "us-ascii"}:
+        raise HTTPException(415, f"send {_JSON} in UTF-8", {"Accept": _JSON})
+
+
+def _calls(dependant: Dependant) -> list[Any]:
+    """Return what a route depends on, at any depth."""
+    found: list[Any] = []
+    for each in dependant.dependencies:
+        found += [each.call, *_calls(each)]
+    return found

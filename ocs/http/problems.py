@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,6 +33,22 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(content, status, headers, "application/problem+json")
 
 
+def said_of(fault: RequestValidationError) -> list[str]:
+    """Say what is wrong with a request and where, without the value; of JSON that cannot be read, what ocs/http/exact.py says."""
+    said = []
+    for each in fault.errors():
+        why = each.get("ctx", {}).get("error") if each["type"] == "json_invalid" else None
+        said.append(f"{'.'.join(map(str, each['loc']))}: {each['msg']}{f': {why}' if why else ''}")
+    return said
+
+
+async def refuse(fault: HTTPException, scope: Any, receive: Any, send: Any) -> None:
+    """Answer with a fault as the application would that a request is for; for what stands around it (ASGI)."""
+    handler = scope["app"].exception_handlers[HTTPException]
+    answer = await handler(Request(scope, receive), fault)
+    await answer(scope, receive, send)
+
+
 def _is_tmf(request: Request) -> bool:
     return request.url.path.startswith(tmf.ROOT)
 
@@ -57,8 +74,7 @@ def tell_problems(app: FastAPI) -> None:
         if _is_tmf(request):  # the definitions have no 422
             return _tmf_error(400, tmf.unreadable(fault.errors()))
         # where and why, without the value: it may be a number of somebody
-        said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in fault.errors()]
-        return problem(422, "; ".join(said))
+        return problem(422, "; ".join(said_of(fault)))
 
     @app.exception_handler(StoreFault)
     async def away(request: Request, _fault: StoreFault) -> JSONResponse:

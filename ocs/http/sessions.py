@@ -2,7 +2,7 @@
 
 Laws
 1. The same words and figures as `ocs sessions` (ocs/sessions/described.py).
-2. Every change is one line of the log: who, what, which session, what it released; never a number of a subscriber.
+2. Every change is in the audit log and one line of the log: who, what, which session, what it released; never a number of a subscriber.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.problems import Problem
 from ocs.limits import SESSION_ID_OCTETS_MAX, SESSIONS_PER_PAGE_MAX
 from ocs.money import format_amount
@@ -144,6 +145,20 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _held(sessions: Sequence[OpenSession]) -> dict[str, Any]:
+    """What the audit log says of sessions before they are ended or asked anew: whose, and how much they hold."""
+    return {
+        "resource": " ".join(shown_id(each) for each in sessions),
+        "account": tuple(dict.fromkeys(each.account for each in sessions)),
+        "before": {
+            "sessions": len(sessions),
+            "reserved": format_amount(
+                sum(service.hold_micros for each in sessions for service in each.services)
+            ),
+        },
+    }
+
+
 def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
     """Log that a session was ended, and describe it."""
     content = {
@@ -156,10 +171,19 @@ def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any
     return content
 
 
+def _released(ended: Sequence[EndedSession]) -> dict[str, Any]:
+    """What the audit log says of sessions that were ended."""
+    return {
+        "ended": len(ended),
+        "released": format_amount(sum(each.released_micros for each in ended)),
+        "clients_told": sum(each.told for each in ended),
+    }
+
+
 def router(keepers: Keepers, access: Access) -> APIRouter:
     """Build the routes."""
     routes = APIRouter(prefix=BASE, tags=["sessions"], responses=_FAULTS)
-    reads, writes = access.route("sessions:read"), access.route("sessions:write")
+    reads, writes = access.route("sessions:read"), access.change("sessions:write")
 
     @routes.get("/sessions", response_model=Sessions)
     async def listing(
@@ -184,29 +208,38 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
         return described(await keepers.one(session_id))
 
     @routes.delete("/sessions/{session_id:path}", response_model=Ended)
-    async def end(session_id: _ID, caller: Caller = writes) -> dict[str, Any]:
+    async def end(session_id: _ID, change: Change = writes) -> dict[str, Any]:
         """End one session: what it holds is released at once, and its client is told (ASR)."""
-        ended = await keepers.end([await keepers.one(session_id)])
+        found = [await keepers.one(session_id)]
+        await change.begins("session.end", **_held(found))
+        ended = await keepers.end(found)
         if not ended:
             raise HTTPException(404, "the session has ended already; it holds nothing")
-        return _told(keepers, caller, ended[0])
+        change.made(after=_released(ended))
+        return _told(keepers, change.caller, ended[0])
 
     @routes.delete("/sessions", response_model=list[Ended])
-    async def end_all(msisdn: Annotated[str, _MSISDN], caller: Caller = writes) -> list[dict[str, Any]]:
+    async def end_all(msisdn: Annotated[str, _MSISDN], change: Change = writes) -> list[dict[str, Any]]:
         """End all sessions of a number."""
-        return [_told(keepers, caller, each) for each in await keepers.end(await keepers.of_number(msisdn))]
+        found = await keepers.of_number(msisdn)
+        await change.begins("session.end", **_held(found))
+        ended = await keepers.end(found)
+        change.made(after=_released(ended))
+        return [_told(keepers, change.caller, each) for each in ended]
 
     @routes.post("/reauthorisations", status_code=202, response_model=Asked)
-    async def ask_anew(wanted: Reauthorisation, caller: Caller = writes) -> Said:
+    async def ask_anew(wanted: Reauthorisation, change: Change = writes) -> Said:
         """Let the clients of a session, or of a number's sessions, ask anew (RAR): each gets what is right now."""
         if wanted.session_id is not None:
             sessions = [await keepers.one(wanted.session_id)]
         else:
             sessions = await keepers.of_number(wanted.msisdn or "")
         group = -1 if wanted.rating_group is None else wanted.rating_group
+        await change.begins("session.ask_anew", **_held(sessions))
         said = await keepers.ask_anew(sessions, group)
+        change.made(after={"sessions": said.sessions, "told": said.told})
         keepers.log.info(
-            "re-authorisation by the API", caller=caller.id, sessions=said.sessions, told=said.told
+            "re-authorisation by the API", caller=change.caller.id, sessions=said.sessions, told=said.told
         )
         return said
 

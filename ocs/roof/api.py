@@ -1,17 +1,20 @@
 """The routes of the HTTP API, built on the keepers of the process that serves them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter
 
 from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
 from ocs.charging.plan import Profile
-from ocs.http import sessions
-from ocs.http.access import Access
+from ocs.http import admin, oauth, sessions
+from ocs.http.access import Access, Doorkeeper
+from ocs.http.audit_log import AuditLog
+from ocs.http.headers import LOOPBACK_HOSTS
 from ocs.http.keys import ApiKeys
 from ocs.http.prepay import routes as prepay
+from ocs.http.tokens import Tokens
 from ocs.names import SubscriberId
 from ocs.roof.build import Keepers
 from ocs.roof.ending import sweeper_of
@@ -20,10 +23,35 @@ from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
 
-def routers_of(keepers: Keepers, holdings: Holdings, log: Any) -> list[APIRouter]:
-    """Build the routes that need a key; without keys where the settings say so (on loopback alone)."""
+class Ground(NamedTuple):
+    """What all routes stand on: who is let in, where changes are noted, and the names that are answered (None: any)."""
+
+    keys: ApiKeys
+    tokens: Tokens
+    access: Access
+    audit: AuditLog
+    hosts: frozenset[str] | None
+
+
+def ground_of(keepers: Keepers, log: Any) -> Ground:
+    """Build the ground; without keys where the settings say so (on loopback alone)."""
     settings = keepers.settings
-    access = Access(ApiKeys(keepers.store) if settings.http.auth == "required" else None)
+    http, keys = settings.http, ApiKeys(keepers.store)
+    tokens = Tokens(keepers.store, keys, http.token_s)
+    audit = AuditLog(settings.audit_folder, lambda why: log.error("the audit log cannot be written", why=why))
+    is_open = http.auth == "off"
+    access = Access(
+        None if is_open else keys,
+        tokens=tokens,
+        door=Doorkeeper(keepers.clock, http.rate, http.burst),
+        audit=audit,
+    )
+    return Ground(keys, tokens, access, audit, LOOPBACK_HOSTS | {http.host} if is_open else None)
+
+
+def routers_of(keepers: Keepers, holdings: Holdings, log: Any, ground: Ground) -> list[APIRouter]:
+    """Build the routes that need a key, and those that keys and tokens come from."""
+    access = ground.access
     sweeper = sweeper_of(keepers)
 
     async def find(identity: SubscriberId) -> Profile | None:
@@ -37,6 +65,8 @@ def routers_of(keepers: Keepers, holdings: Holdings, log: Any) -> list[APIRouter
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
     return [
+        oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
+        admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         prepay.router(prepay_of(keepers, holdings, log), access),
     ]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocs.roof.backup_commands import backup_app
+from ocs.roof.key_commands import audit_log, keys_app
 from ocs.roof.options import (
     CreditOption,
     FloorOption,
@@ -34,7 +35,6 @@ subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  
 product_app = typer.Typer(help="Products that subscribers buy.", **_PLAIN)  # type: ignore[arg-type]
 session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
 tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
-keys_app = typer.Typer(help="API keys.", **_PLAIN)  # type: ignore[arg-type]
 functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
 app.add_typer(subscriber_app, name="subscriber")
 app.add_typer(product_app, name="product")
@@ -43,6 +43,7 @@ app.add_typer(tariff_app, name="tariff")
 app.add_typer(functions_app, name="functions")
 app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
+app.command("audit-log")(at_place(audit_log))
 
 
 @app.command()
@@ -429,41 +430,3 @@ def functions_load(*, json: JsonOption = False, place: Place) -> None:
     from ocs.roof.functions import load
 
     load(place, as_json=json)
-
-
-@keys_app.command("create")
-@at_place
-def keys_create(
-    scope: Annotated[list[str], typer.Option(metavar="S", help="What it is for; may be given again.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Whose it is.")] = "",
-    *,
-    json: JsonOption = False,
-    place: Place,
-) -> None:
-    """Make an API key; it is shown this once."""
-    from ocs.roof.keys import create
-
-    create(place, name, scope, as_json=json)
-
-
-@keys_app.command("list")
-@at_place
-def keys_list(*, json: JsonOption = False, place: Place) -> None:
-    """List API keys, without what makes them keys."""
-    from ocs.roof.keys import listing
-
-    listing(place, as_json=json)
-
-
-@keys_app.command("revoke")
-@at_place
-def keys_revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")],
-    *,
-    json: JsonOption = False,
-    place: Place,
-) -> None:
-    """Let an API key be valid no more."""
-    from ocs.roof.keys import revoke
-
-    revoke(place, key_id, as_json=json)

@@ -8,6 +8,7 @@ Laws
 import asyncio
 import importlib.metadata
 import signal
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -56,7 +57,7 @@ from ocs.server.desk import Bounds
 from ocs.server.families import JOB_PASSED, JOBS
 from ocs.server.keeper import KeeperParts
 from ocs.server.profiles import ClientProfile
-from ocs.server.secure import TlsFiles
+from ocs.server.secure import TlsFiles, context
 from ocs.server.worker import WorkerConfig, WorkerParts
 from ocs.sessions.restarts import ClientStates
 from ocs.settings import Layers, Settings, SettingsFault
@@ -113,8 +114,30 @@ def places(settings: Settings) -> tuple[str, ...]:
 
 def read_files(settings: Settings) -> None:
     """Read what is priced and sold; Ended (usage) names every fault of every file."""
+    _refuse_bad_tls(settings)
     tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
     read_products(settings.products_folder, settings.zones_folder, tariffs)
+
+
+def _refuse_bad_tls(settings: Settings) -> None:
+    """End the start where HTTP's certificate, key or authorities cannot be used."""
+    try:
+        http_tls(settings)
+    except (OSError, ssl.SSLError) as fault:
+        raise Ended(
+            Exit.USAGE, f"the files of http.tls cannot be used: {fault}; set PEM files that belong together"
+        ) from fault
+
+
+def http_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Build HTTP's side of TLS, None where it has none; raises OSError or ssl.SSLError when a file cannot be used."""
+    tls = settings.http.tls
+    if tls.certificate is None or tls.key is None:
+        return None
+    least = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls.minimum]
+    made = context(TlsFiles(tls.certificate, tls.key, tls.ca, tls.require_client_certificate, least))
+    made.set_alpn_protocols(["http/1.1"])
+    return made
 
 
 async def refuse_two_of_a_key(settings: Settings, shelf: Shelf) -> None:
@@ -352,7 +375,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
-    from ocs.roof.api import routers_of  # noqa: PLC0415
+    from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
     from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.server import health  # noqa: PLC0415
 
@@ -369,13 +392,16 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         return Health(health.is_ready(judged, workers), judged, store_facts(keepers) | {JOB_PASSED: passed})
 
     logger = structlog.get_logger().bind(process=start.name)
+    ground, tls = ground_of(keepers, logger), http_tls(settings)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
     app = application(
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(folder)),
         version=version(),
-        routers=routers_of(keepers, holdings, logger),
+        routers=routers_of(keepers, holdings, logger, ground),
+        hosts=ground.hosts,
+        secured=tls is not None,
     )
     jobs = jobs_of(keepers, counters, holdings)
 
@@ -391,7 +417,13 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
     if any(each.restart == "ends_sessions" for each in used):
         jobs["restarts"] = restart_job(keepers, counters)
-    return KeeperParts(app=app, log=logger, jobs=jobs, close=parts.store.close)
+
+    async def close() -> None:
+        await ground.audit.close()
+        await parts.store.close()
+
+    proxies = tuple(map(str, settings.http.proxies))
+    return KeeperParts(app=app, log=logger, jobs=jobs, close=close, tls=tls, proxies=proxies)
 
 
 def version() -> str:

@@ -1,5 +1,8 @@
 """API keys at the command line: the first key is made here, and nowhere is one by default."""
 
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
 from ocs.http.keys import ApiKey, ApiKeys, KeysFull
 from ocs.roof import say
 from ocs.roof.build import Keepers, run
@@ -7,11 +10,33 @@ from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 
 
-def create(place: Place, name: str, scopes: list[str], *, as_json: bool) -> None:
+class Wish(NamedTuple):
+    """What a key is to be, as it was typed."""
+
+    name: str
+    scopes: frozenset[str]
+    role: str = ""
+    channel: str = ""
+    rate: int = 0
+    burst: int = 0
+    valid_until: str = ""
+
+
+def create(place: Place, wish: Wish, *, as_json: bool) -> None:
     """Make a key and show it, this once."""
+    until_ms = _instant(wish.valid_until) if wish.valid_until else 0
 
     async def work(keepers: Keepers) -> tuple[ApiKey, str]:
-        return await ApiKeys(keepers.store).create(name, frozenset(scopes), keepers.clock.now_ms())
+        return await ApiKeys(keepers.store).create(
+            wish.name,
+            wish.scopes,
+            keepers.clock.now_ms(),
+            role=wish.role,
+            channel=wish.channel,
+            rate=wish.rate,
+            burst=wish.burst,
+            until_ms=until_ms,
+        )
 
     try:
         key, shown = run(place, work)
@@ -19,12 +44,28 @@ def create(place: Place, name: str, scopes: list[str], *, as_json: bool) -> None
         raise Ended(Exit.CONFLICT, str(fault)) from fault
     except ValueError as fault:
         raise Ended(Exit.USAGE, str(fault)) from fault
-    content = {"id": key.id, "name": key.name, "scopes": sorted(key.scopes), "key": shown}
+    content = key.described() | {"key": shown}
     if as_json:
         say.as_json(content)
     else:
-        say.facts(content | {"scopes": " ".join(sorted(key.scopes))})
+        say.facts(content | {"scopes": " ".join(sorted(key.granted))})
         say.remark("keep the key now: only its hash is stored, and it is not shown again")
+
+
+def _instant(text: str) -> int:
+    """Read an instant with its offset, or a day, whose end (UTC) is meant; milliseconds since 1970."""
+    try:
+        if len(text) == len("2027-01-31"):
+            return int((datetime.fromisoformat(f"{text}T00:00:00Z") + timedelta(days=1)).timestamp() * 1000)
+        read: datetime | None = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        raise Ended(
+            Exit.USAGE,
+            f"--valid-until: not an instant: {text[:40]!r}; write 2027-01-31T12:00:00Z or 2027-01-31",
+        )
+    return int(read.timestamp() * 1000)
 
 
 def listing(place: Place, *, as_json: bool) -> None:
@@ -37,17 +78,27 @@ def listing(place: Place, *, as_json: bool) -> None:
     if as_json:
         say.as_json([each.described() for each in keys])
     elif keys:
-        columns = [(name, False) for name in ("id", "name", "scopes", "made", "revoked")]
+        names = ("id", "name", "role", "channel", "scopes", "rate", "made", "valid until", "revoked")
+        columns = [(name, name == "rate") for name in names]
         say.table(columns, [_row(each) for each in keys])
     else:
-        say.line("no key; make one: ocs keys create --scope sessions:read")
+        say.line("no key; make one: ocs keys create --role admin")
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
     told = key.described()
-    return (
-        key.id, key.name or "-", " ".join(sorted(key.scopes)), str(told["made"]), str(told["revoked"] or "-")
-    )  # fmt: skip
+    scopes = " ".join(sorted(key.scopes))  # a role's are its own
+    shown = (
+        key.name,
+        key.role,
+        key.channel,
+        scopes,
+        key.rate,
+        told["made"],
+        told["valid_until"],
+        told["revoked"],
+    )
+    return key.id, *(str(each or "-") for each in shown)
 
 
 def revoke(place: Place, key_id: str, *, as_json: bool) -> None:

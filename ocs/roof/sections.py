@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ocs.charging.quota_text import OWN_UNIT, QuotaText
 from ocs.diameter.client_text import KNOWN_CLIENTS, ClientText, ProfileName, with_known_clients
-from ocs.limits import GRANT_MICROS_MAX
+from ocs.limits import API_BURST_MAX, API_RATE_MAX, GRANT_MICROS_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 
 STORE_SCHEMES = ("embedded:", "redis://", "rediss://", "sentinel://", "cluster://", "unix:///")
@@ -136,18 +136,53 @@ class Diameter(Section):
         return self
 
 
+class HttpTls(Section):
+    """TLS for HTTP, on its one port; without a certificate there is none."""
+
+    certificate: OptionalPath = None
+    key: OptionalPath = None
+    ca: OptionalPath = None
+    require_client_certificate: bool = False
+    minimum: Literal["1.2", "1.3"] = "1.2"
+
+    @model_validator(mode="after")
+    def _whole_or_not_there(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("TLS wants a PEM file for certificate and one for key; set both")
+        if self.require_client_certificate and self.ca is None:
+            raise ValueError("client certificates are required, and nothing says whose; set ca")
+        if self.certificate is None and (self.ca is not None or self.require_client_certificate):
+            raise ValueError("ca is for TLS, and there is none; set certificate and key")
+        return self
+
+
 class Http(Section):
     """The top-up and operator API."""
 
     host: Host = "127.0.0.1"
     port: Port = 8080
     auth: Literal["required", "off"] = "required"
+    plain: bool = False
+    rate: Annotated[int, Field(ge=0, le=API_RATE_MAX)] = 200
+    burst: Annotated[int, Field(ge=1, le=API_BURST_MAX)] = 400
+    token_s: Annotated[int, Field(ge=10, le=86_400)] = 900
+    proxies: Annotated[
+        tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], Field(max_length=100)
+    ] = ()
+    tls: HttpTls = HttpTls()
 
     @model_validator(mode="after")
     def _open_on_loopback_only(self) -> Self:
-        if self.auth == "off" and not (self.host == "localhost" or ip_address(self.host).is_loopback):
+        if self.host == "localhost" or ip_address(self.host).is_loopback:
+            return self
+        if self.auth == "off":
             raise ValueError(
                 f'auth is off and host is {self.host}; set auth = "required", or a loopback host'
+            )
+        if self.tls.certificate is None and not self.plain:
+            raise ValueError(
+                f"host is {self.host} and there is no TLS, so that keys and balances would cross the network for all to read; set "
+                "http.tls.certificate and http.tls.key, or plain = true where what stands before it speaks TLS"
             )
         return self
 

@@ -8,6 +8,7 @@ Laws
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
@@ -41,6 +42,9 @@ class KeeperParts(NamedTuple):
     log: Log
     jobs: Mapping[str, Job]
     close: Callable[[], Awaitable[None]] = _nothing
+    tls: ssl.SSLContext | None = None
+    proxies: tuple[str, ...] = ()
+    """Whose word on where a request comes from is believed: addresses and networks."""
 
 
 STOP_S: Final = 5.0
@@ -137,6 +141,9 @@ async def keep(
         limit_concurrency=HTTP_CONNECTIONS_MAX,
         timeout_keep_alive=HTTP_IDLE_S,
         timeout_graceful_shutdown=int(STOP_S),
+        proxy_headers=bool(parts.proxies),
+        forwarded_allow_ips=list(parts.proxies),
+        ssl_context_factory=(lambda _config, _default: tls) if (tls := parts.tls) is not None else None,
     )
     server = _Server(settings)
     ready = counters.index("ocs_process_ready")

@@ -1,4 +1,4 @@
-"""TLS for the Diameter port: from the first octet on a port of its own, mutual by default (RFC 6733 section 13.1)."""
+"""TLS: for Diameter from the first octet on a port of its own, mutual by default (RFC 6733 section 13.1); and for HTTP."""
 
 import ssl
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ class TlsFiles:
     key: Path
     authorities: Path | None
     require_client_certificate: bool = True
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
 
 
 def context(files: TlsFiles) -> ssl.SSLContext:
     """Build the server's side of TLS; raises OSError or ssl.SSLError when a file cannot be used."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.minimum_version = files.minimum
     made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     made.load_cert_chain(files.certificate, files.key)
     if files.authorities is not None:

@@ -2,7 +2,7 @@
 
 from ocs.balance.actions import ActionKind, Asked
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.places import Target

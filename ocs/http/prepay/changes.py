@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from ocs.balance.actions import Action, ActionKind, ActionState, Done
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import quantities
 from ocs.http.prepay.desk import Prepay, note, one, shown
 from ocs.http.prepay.errors import Told, bad

@@ -14,7 +14,7 @@ from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, Asked, DayLimits, Done, Listed, Page
 from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
 from ocs.http.prepay.places import Named, Places, bucket_id

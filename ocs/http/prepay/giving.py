@@ -12,7 +12,7 @@ from typing import Any
 from ocs.balance.accounts import Account
 from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.buckets import usage_of_allowance
 from ocs.http.prepay.desk import Prepay, named_by, own_id
 from ocs.http.prepay.errors import Told, bad

@@ -4,7 +4,7 @@ from typing import Any
 
 from ocs.balance.actions import ActionKind
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import ANY, Prepay, actions_of, all_shown
 from ocs.http.prepay.errors import Told
 from ocs.http.prepay.listing import Query

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from pydantic import BaseModel
 
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.errors import bad
 from ocs.limits import TMF_FILTERS_MAX, TMF_PAGE, TMF_PAGE_MAX
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, ActionState
-from ocs.http.exact import read_json, write_json
+from ocs.http.exact import read_json
+from ocs.http.exact_answer import write_json
 from ocs.http.prepay import quantities
 from ocs.http.prepay.buckets import bucket_ref, href, number_ref
 from ocs.http.prepay.errors import bad

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from ocs.balance.actions import KINDS, ActionKind
 from ocs.http.access import Access, Caller
-from ocs.http.exact import ExactAnswer, ExactRoute
+from ocs.http.exact import ExactRoute
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import changes, examples, shapes
 from ocs.http.prepay.accumulated import accumulated_of, read_id
 from ocs.http.prepay.adjustments import adjust

@@ -3,7 +3,7 @@
 from ocs.balance.accounts import Account
 from ocs.balance.actions import ActionKind, Asked
 from ocs.http.access import Caller
-from ocs.http.exact import ExactAnswer
+from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import quantities
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, own_id, perform
 from ocs.http.prepay.errors import Told, bad

@@ -1,0 +1,236 @@
+"""/admin/v1: keys and the audit log, for those who run the server.
+
+Laws
+1. Nobody gives what he does not have: a key's scopes are some of its maker's, it is valid no longer, and, without `channel:any`, it is
+   of the maker's own channel and calls no more often.
+2. Without `channel:any` a caller sees and revokes keys of its own channel alone, and reads that channel's lines alone; what is another's
+   is not there (404).
+3. A key is shown once, in the answer that made it.
+"""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, NamedTuple
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ocs.http.access import Access, Caller
+from ocs.http.audit_log import AuditLog, Change
+from ocs.http.audit_reading import AuditPage, Wanted, read_page
+from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeysFull
+from ocs.http.problems import Problem
+from ocs.limits import (
+    API_BURST_MAX,
+    API_KEY_NAME_CHARS_MAX,
+    API_RATE_MAX,
+    AUDIT_PER_PAGE_MAX,
+)
+
+BASE: Final = "/admin/v1"
+ANY: Final = "channel:any"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "content": {"application/problem+json": {}}}
+    for code in (401, 403, 404, 409, 415, 422, 429, 503)
+}
+
+
+class NewKey(BaseModel):
+    """A key that is to be made: a role, scopes, or both; ``rate`` is requests a second, ``burst`` requests at once."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"name": "till 7", "role": "channel", "channel": "tills", "rate": 20}]
+        },
+    )
+
+    name: Annotated[str, Field(max_length=API_KEY_NAME_CHARS_MAX)] = ""
+    role: Annotated[str, Field(description=f"One of {', '.join(ROLES)}.")] = ""
+    scopes: Annotated[
+        list[str], Field(max_length=len(SCOPES), description=f"Some of {', '.join(SCOPES)}.")
+    ] = []
+    channel: Annotated[
+        str,
+        Field(
+            pattern="^([a-z0-9-]{1,32})?$", description="Left out: the key's id, or the caller's own channel."
+        ),
+    ] = ""
+    rate: Annotated[int, Field(ge=0, le=API_RATE_MAX)] = 0
+    burst: Annotated[int, Field(ge=0, le=API_BURST_MAX)] = 0
+    valid_until: AwareDatetime | None = None
+
+
+class Key(BaseModel):
+    """A key as it is known; without what makes it one."""
+
+    id: str
+    name: str
+    role: str
+    channel: str
+    scopes: list[str]
+    rate: int | None
+    burst: int | None
+    made: str
+    valid_until: str | None
+    revoked: str | None
+
+
+class MadeKey(Key):
+    """A key that was made; ``key`` is shown this once."""
+
+    key: str
+
+
+class Keys(BaseModel):
+    """All keys that the caller may see, the oldest first."""
+
+    keys: list[Key]
+
+
+class Attempt(BaseModel):
+    """One attempted change; ``status`` is the answer's, null while it is not known. ``before`` and ``after`` as its route tells them."""
+
+    id: str
+    at: str
+    ended: str | None
+    client: str
+    channel: str
+    address: str
+    action: str
+    resource: str
+    accounts: list[str]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    status: int | None
+
+
+class Attempts(BaseModel):
+    """A page of the audit log; ``next`` is ``after`` of the next page, null behind the last."""
+
+    changes: list[Attempt]
+    next: int | None
+    unreadable: int
+
+
+_KEY_ID = Annotated[str, Path(pattern="^[a-z0-9]{12}$", description="A key's id.")]
+_DAY_ASKED = Annotated[str, Query(description="A day (UTC), such as 2026-11-28; left out: today.")]
+
+
+class _Offer(NamedTuple):
+    """What a key gets that its maker did not have to name."""
+
+    channel: str
+    rate: int
+    burst: int
+
+
+async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, default_rate: int) -> _Offer:
+    """Return what a caller may give a key; raises 403 where law 1 forbids it. A rate of 0 is the settings' (0 there: any)."""
+    scopes = frozenset(wanted.scopes) | ROLES.get(wanted.role, frozenset())
+    if lacking := scopes & SCOPES.keys() - caller.scopes:
+        raise HTTPException(403, f"the caller lacks {', '.join(sorted(lacking))} itself")
+    own = await keys.get(caller.id)
+    if own is not None and own.until_ms and not 0 < _until_ms(wanted) <= own.until_ms:
+        raise HTTPException(403, "the key would be valid longer than the caller's")
+    if caller.allows(ANY):
+        return _Offer(wanted.channel, wanted.rate, wanted.burst)
+    if wanted.channel not in {"", caller.channel}:
+        raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {caller.channel}")
+    own_rate, own_burst = (own.rate, own.burst) if own is not None else (0, 0)
+    most = own_rate or default_rate
+    if most and (wanted.rate > most or (own_burst and wanted.burst > own_burst)):
+        raise HTTPException(403, "the key would call more often than the caller may")
+    if not wanted.rate:
+        return _Offer(caller.channel, own_rate, own_burst)
+    return _Offer(caller.channel, wanted.rate, wanted.burst)
+
+
+def _until_ms(wanted: NewKey) -> int:
+    return int(wanted.valid_until.timestamp() * 1000) if wanted.valid_until is not None else 0
+
+
+def _is_seen(caller: Caller, key: ApiKey | None) -> bool:
+    return key is not None and (caller.allows(ANY) or key.channel == caller.channel)
+
+
+def router(keys: ApiKeys, access: Access, audit: AuditLog) -> APIRouter:
+    """Build the routes."""
+    routes = APIRouter(prefix=BASE, tags=["admin"], responses=_FAULTS)
+    _keys_routes(routes, keys, access)
+    reads = access.route("audit:read")
+
+    @routes.get("/audit", response_model=Attempts)
+    async def changes(
+        day: _DAY_ASKED = "",
+        client: Annotated[str, Query(max_length=32, description="Only this key's.")] = "",
+        channel: Annotated[str, Query(max_length=32, description="Only this channel's.")] = "",
+        account: Annotated[str, Query(max_length=64, description="Only those that move this account.")] = "",
+        limit: Annotated[int, Query(ge=1, le=AUDIT_PER_PAGE_MAX)] = 100,
+        after: Annotated[int, Query(ge=0, le=1 << 53, description="`next` of the page before.")] = 0,
+        caller: Caller = reads,
+    ) -> dict[str, Any]:
+        """Read the audit log: a day's attempted changes in the order in which they began."""
+        asked = day or datetime.fromtimestamp(access.door.clock.now_ms() / 1000, UTC).date().isoformat()
+        if not _DAY.fullmatch(asked):
+            raise HTTPException(422, "day: write a day such as 2026-11-28")
+        if not caller.allows(ANY):
+            if channel not in {"", caller.channel}:
+                raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {caller.channel}")
+            channel = caller.channel
+        wanted = Wanted(client, channel, account)
+        page: AuditPage = await asyncio.to_thread(read_page, audit.folder, asked, wanted, limit, after)
+        return page._asdict()
+
+    return routes
+
+
+def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
+    writes = access.change("keys:write")
+
+    @routes.post("/keys", status_code=201, response_model=MadeKey)
+    async def make(wanted: NewKey, change: Change = writes) -> dict[str, Any]:
+        """Make a key; it is shown this once."""
+        caller: Caller = change.caller
+        offer = await _offered(keys, caller, wanted, access.door.limit.times)
+        await change.begins("key.create", before={"role": wanted.role, "scopes": wanted.scopes})
+        try:
+            key, shown = await keys.create(
+                wanted.name,
+                frozenset(wanted.scopes),
+                access.door.clock.now_ms(),
+                role=wanted.role,
+                channel=offer.channel,
+                rate=offer.rate,
+                burst=offer.burst,
+                until_ms=_until_ms(wanted),
+            )
+        except KeysFull as fault:
+            raise HTTPException(409, str(fault)) from None
+        except ValueError as fault:
+            raise HTTPException(422, str(fault)) from None
+        change.made(
+            resource=key.id, after={"role": key.role, "scopes": sorted(key.granted), "channel": key.channel}
+        )
+        return key.described() | {"key": shown}
+
+    @routes.get("/keys", response_model=Keys)
+    async def listing(caller: Caller = access.route("keys:write")) -> dict[str, Any]:  # noqa: B008
+        """List keys, revoked ones too, without what makes them keys."""
+        return {"keys": [each.described() for each in await keys.all() if _is_seen(caller, each)]}
+
+    @routes.delete("/keys/{key_id}", response_model=Key)
+    async def revoke(key_id: _KEY_ID, change: Change = writes) -> dict[str, Any]:
+        """Revoke a key: it and its tokens open nothing from the next call on."""
+        key = await keys.get(key_id)
+        if key is None or not _is_seen(change.caller, key):
+            raise HTTPException(404, "no key has this id")
+        await change.begins("key.revoke", resource=key.id, before={"revoked": bool(key.revoked_ms)})
+        revoked = await keys.revoke(key_id, access.door.clock.now_ms())
+        if revoked is None:
+            raise HTTPException(404, "no key has this id")
+        change.made(after={"revoked": True})
+        return revoked.described()
