@@ -68,5 +68,5 @@ def routers_of(keepers: Keepers, holdings: Holdings, log: Any, ground: Ground) -
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
-        prepay.router(prepay_of(keepers, holdings, log), access),
+        prepay.router(prepay_of(keepers, holdings), access),
     ]

@@ -1,7 +1,5 @@
 """What the routes of TMF654 work with, built on the keepers of the process that serves them."""
 
-from typing import Any
-
 from ocs.balance.accounts import Account
 from ocs.balance.actions import NO_LIMITS, ActionKind, Actions, DayLimits
 from ocs.balance.holdings import Bought, Holdings
@@ -46,7 +44,7 @@ class NoTerms:
         return 0
 
 
-def prepay_of(keepers: Keepers, holdings: Holdings, log: Any) -> Prepay:
+def prepay_of(keepers: Keepers, holdings: Holdings) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
     return Prepay(
@@ -56,5 +54,4 @@ def prepay_of(keepers: Keepers, holdings: Holdings, log: Any) -> Prepay:
         Gifts(parts, holdings),
         holdings.catalogue,
         holdings.now_ms,
-        log,
     )

@@ -1,7 +1,7 @@
 """Adjustments: an operator gives to, or takes from, an account's money or one of its buckets (AdjustBalance)."""
 
 from ocs.balance.actions import ActionKind, Asked
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
 from ocs.http.prepay.errors import Told, bad
@@ -13,10 +13,13 @@ from ocs.http.prepay.topups import within
 
 
 async def adjust(
-    prepay: Prepay, caller: Caller, asked: AdjustBalanceCreate, header: str | None
+    prepay: Prepay, change: Change, asked: AdjustBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Adjust once by (channel, id)."""
-    channel, name = channel_of(caller, asked.channel.id if asked.channel else None), own_id(asked.id, header)
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
     if asked.adjust_type is AdjustType.RECURRING:
         raise bad("notServed", "adjustType: what recurs is a product; write oneTime, or leave it out")
     if asked.valid_for is not None:
@@ -37,7 +40,7 @@ async def adjust(
     placed = begun._replace(
         partition=profile.partition, account=profile.path, amount=amount, bucket=target.row
     )
-    return await perform(prepay, caller, placed)
+    return await perform(prepay, change, placed, target.account)
 
 
 def _amount(quantity: Quantity, usage: UsageType, target: Target) -> int:

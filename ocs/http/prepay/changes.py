@@ -7,10 +7,10 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from ocs.balance.actions import Action, ActionKind, ActionState, Done
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import quantities
-from ocs.http.prepay.desk import Prepay, note, one, shown
+from ocs.http.prepay.desk import Prepay, facts_of, name_of, one, shown
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import attributes
 from ocs.http.prepay.quantities import micros_of
@@ -20,9 +20,9 @@ from ocs.names import e164
 from ocs.outcomes import Code
 
 
-async def change(
+async def change_state(
     prepay: Prepay,
-    caller: Caller,
+    change: Change,
     kind: ActionKind,
     channel: str,
     name: str,
@@ -33,9 +33,9 @@ async def change(
     action = await one(prepay, kind, channel, name)
     refuse_others(wanted.model_extra or {}, await shown(prepay, action), shape)
     if isinstance(wanted, ReserveUpdate) and wanted.status is ActionStatus.COMPLETED:
-        done = await _complete(prepay, caller, action, wanted)
+        done = await _complete(prepay, change, action, wanted)
     elif wanted.status is ActionStatus.CANCELLED:
-        done = await _cancel(prepay, caller, action, wanted.reason or "")
+        done = await _cancel(prepay, change, action, wanted.reason or "")
     elif wanted.status == STATES[action.state]:
         done = Done(Code.SUCCESS, action=action)
     else:
@@ -47,9 +47,9 @@ async def change(
     return ExactAnswer(await shown(prepay, done.action or action))
 
 
-async def cancel(prepay: Prepay, caller: Caller, kind: ActionKind, channel: str, name: str) -> Response:
+async def cancel(prepay: Prepay, change: Change, kind: ActionKind, channel: str, name: str) -> Response:
     """Take an action back (DELETE): 204, again too."""
-    await _cancel(prepay, caller, await one(prepay, kind, channel, name), "")
+    await _cancel(prepay, change, await one(prepay, kind, channel, name), "")
     return Response(status_code=204)
 
 
@@ -67,9 +67,10 @@ def refuse_others(said: Mapping[str, Any], resource: Mapping[str, Any], shape: t
         )
 
 
-async def _cancel(prepay: Prepay, caller: Caller, action: Action, reason: str) -> Done:
+async def _cancel(prepay: Prepay, change: Change, action: Action, reason: str) -> Done:
+    await _begins(change, action, "cancel")
     done = await prepay.actions.cancel(action.asked.channel, action.asked.id, reason)
-    note(prepay, caller, action.asked, done.code, "cancelled")
+    change.made(after=facts_of(done))
     if done.code == Code.CREDIT_LIMIT:
         left = done.action.left if done.action is not None else 0
         raise Told(
@@ -80,21 +81,33 @@ async def _cancel(prepay: Prepay, caller: Caller, action: Action, reason: str) -
     return _judged(done, action)
 
 
-async def _complete(prepay: Prepay, caller: Caller, action: Action, wanted: ReserveUpdate) -> Done:
+async def _complete(prepay: Prepay, change: Change, action: Action, wanted: ReserveUpdate) -> Done:
     held = action.asked.amount
     if wanted.amount is not None:
         unit = (await shown(prepay, action))["amount"]["units"]
         held = micros_of(wanted.amount.amount, wanted.amount.units, unit)
         if held < 0:
             raise bad("notPositive", "amount.amount: it is below zero; write what is to be posted")
+    await _begins(change, action, "complete")
     done = await prepay.actions.complete(action.asked.channel, action.asked.id, held, wanted.reason)
-    note(prepay, caller, action.asked, done.code, "completed")
+    change.made(after=facts_of(done))
     if done.code == Code.LIMIT:
         raise bad(
             "limit",
             f"amount.amount: more than is reserved; write at most {_text(action.asked.amount, action)}",
         )
     return _judged(done, action)
+
+
+async def _begins(change: Change, action: Action, what: str) -> None:
+    """Say that an action is about to be changed."""
+    asked = action.asked
+    await change.begins(
+        f"{asked.kind.name.lower()}.{what}",
+        resource=name_of(asked),
+        account=asked.account,
+        before={"state": action.state.name, "amount": asked.amount, "bucket": asked.bucket},
+    )
 
 
 def _judged(done: Done, action: Action) -> Done:

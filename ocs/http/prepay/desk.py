@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.balance.accounts import Account
-from ocs.balance.actions import Action, ActionKind, Asked, DayLimits, Done, Listed, Page
+from ocs.balance.actions import Action, ActionKind, ActionState, Asked, DayLimits, Done, Listed, Page
 from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
@@ -22,6 +23,7 @@ from ocs.http.prepay.quantities import UsageType, count_of, micros_of
 from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX
+from ocs.money import format_amount
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
 
@@ -81,7 +83,6 @@ class Prepay(NamedTuple):
     gifts: Gifts
     catalogue: Catalogue
     now_ms: Callable[[int], Awaitable[int]]
-    log: Any
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:
@@ -146,16 +147,41 @@ async def all_shown(
     ]
 
 
-async def perform(prepay: Prepay, caller: Caller, asked: Asked) -> ExactAnswer:
+async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account) -> ExactAnswer:
     """Do an action and answer: 201 with the resource, or what it was refused with."""
+    await change.begins(
+        f"{asked.kind.name.lower()}.create",
+        resource=name_of(asked),
+        account=(asked.account, asked.receiver) if asked.receiver else asked.account,
+        before={
+            "balance": format_amount(account.book.balance_micros),
+            "amount": asked.amount,
+            "bucket": asked.bucket,
+        },
+    )
     try:
         done = await prepay.actions.do(asked, prepay.terms.limits(asked.channel, asked.kind))
     except ValueError as fault:
         raise bad("badRequest", str(fault)) from None
-    note(prepay, caller, asked, done.code)
+    change.made(after=facts_of(done))
     if done.code != Code.SUCCESS or done.action is None:
         raise refusal(done)
     return await created(prepay, done.action)
+
+
+def name_of(asked: Asked) -> str:
+    """Return how an action is known over all channels."""
+    return f"{asked.channel}:{asked.id}"
+
+
+def facts_of(done: Done) -> dict[str, object]:
+    """Say what came of an action, for the audit log: amounts and states."""
+    said: dict[str, object] = {"outcome": done.code.name, "replayed": done.replayed}
+    if done.action is not None and done.action.state is not ActionState.FAILED:
+        amounts = (done.action.balance, done.action.available)
+        balance, available = amounts if done.action.asked.bucket else map(format_amount, amounts)
+        said |= {"state": done.action.state.name, "balance": balance, "available": available}
+    return said
 
 
 async def created(prepay: Prepay, action: Action) -> ExactAnswer:
@@ -176,20 +202,6 @@ async def done_before(
     else:
         amount = count_of(quantity.amount, quantity.units, usage)
     return await created(prepay, found) if found.asked.amount == amount else None
-
-
-def note(prepay: Prepay, caller: Caller, asked: Asked, code: Code, what: str = "done") -> None:
-    """Write the line of an action that was tried: who, what, for which account; never a number of a subscriber."""
-    prepay.log.info(
-        "action by the API",
-        action=f"{asked.kind.name.lower()} {what}",
-        caller=caller.id,
-        channel=asked.channel,
-        id=asked.id,
-        account=asked.account,
-        amount=asked.amount,
-        outcome=code.name,
-    )
 
 
 _REFUSALS: Final[Mapping[Code, tuple[int, str, str]]] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocs.balance.accounts import Account
 from ocs.balance.holdings import Bought
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.buckets import usage_of_allowance
 from ocs.http.prepay.desk import Prepay, named_by, own_id
@@ -26,7 +26,7 @@ from ocs.rating.openings import bucket_id
 from ocs.rating.products import UNIT_OF_ROW, Catalogue, Product
 
 
-async def give(prepay: Prepay, caller: Caller, asked: BucketCreate, header: str | None) -> ExactAnswer:
+async def give(prepay: Prepay, change: Change, asked: BucketCreate, header: str | None) -> ExactAnswer:
     """Give once by (channel, id): 201 with the bucket."""
     name = own_id(asked.id, header)
     target = await prepay.places.target(named_by(None, asked.logical_resource, asked.party_account))
@@ -45,17 +45,22 @@ async def give(prepay: Prepay, caller: Caller, asked: BucketCreate, header: str 
         at_ms(asked.valid_for.end_date_time) if asked.valid_for and asked.valid_for.end_date_time else 0
     )
     content = f"{profile.path} {product.key} {amount} {until_ms} {asked.name or ''} {asked.description or ''}"
-    if not await prepay.gifts.claim(caller.channel, name, hashlib.sha256(content.encode()).hexdigest()):
+    await change.begins(
+        "bucket.give",
+        resource=f"{change.caller.channel}:{name}",
+        account=profile.path,
+        before={"product": product.key, "amount": amount},
+    )
+    if not await prepay.gifts.claim(
+        change.caller.channel, name, hashlib.sha256(content.encode()).hexdigest()
+    ):
         raise Told(
             409,
             "conflict",
             "the id was used with other content; nothing was given. Use another id, or repeat what was sent first",
         )
-    done = await prepay.gifts.give(account, product, amount, until_ms, f"{caller.channel}:{name}")
-    prepay.log.info(
-        "bucket given by the API", caller=caller.id, channel=caller.channel, id=name, account=profile.path, product=product.key,
-        amount=amount, outcome=done.code.name,
-    )  # fmt: skip
+    done = await prepay.gifts.give(account, product, amount, until_ms, f"{change.caller.channel}:{name}")
+    change.made(after={"outcome": done.code.name, "replayed": done.replayed})
     return await _answered(prepay, account, done)
 
 

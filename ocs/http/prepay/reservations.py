@@ -1,7 +1,7 @@
 """Reservations of money by systems outside (ReserveBalance): held till posted (PATCH completed), void (PATCH cancelled, DELETE) or over."""
 
 from ocs.balance.actions import ActionKind, Asked
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
 from ocs.http.prepay.errors import Told, bad
@@ -17,10 +17,13 @@ _USUAL_MS = 3_600_000
 
 
 async def reserve(
-    prepay: Prepay, caller: Caller, asked: ReserveBalanceCreate, header: str | None
+    prepay: Prepay, change: Change, asked: ReserveBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Hold money once by (channel, id)."""
-    channel, name = channel_of(caller, asked.channel.id if asked.channel else None), own_id(asked.id, header)
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
     if asked.usage_type is not UsageType.MONETARY:
         raise bad("badUsageType", "usageType: money alone is reserved; write monetary")
     content = content_of(asked, asked.usage_type)
@@ -47,7 +50,7 @@ async def reserve(
         until_ms=until_ms,
         lasts_ms=0 if until_ms else _USUAL_MS,
     )
-    return await perform(prepay, caller, placed)
+    return await perform(prepay, change, placed, target.account)
 
 
 def _end(period: TimePeriod | None, now_ms: int, *, may_be_past: bool) -> int:

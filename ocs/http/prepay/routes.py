@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ocs.balance.actions import KINDS, ActionKind
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact import ExactRoute
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import changes, examples, shapes
@@ -86,7 +87,7 @@ def _changed(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    reads, gives = access.route(_READ), access.route("bucket:write")
+    reads, gives = access.route(_READ), access.change("bucket:write")
 
     @routes.get(
         "/bucket",
@@ -106,9 +107,9 @@ def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         responses=_created(shapes.Bucket),
         openapi_extra=body(examples.BUCKET),
     )
-    async def make(asked: shapes.BucketCreate, key: _Key = None, caller: Caller = gives) -> ExactAnswer:
+    async def make(asked: shapes.BucketCreate, key: _Key = None, change: Change = gives) -> ExactAnswer:
         """Give an allowance, or credit of restricted use, beyond what was sold; once by the channel's own id."""
-        return await give(prepay, caller, asked, key)
+        return await give(prepay, change, asked, key)
 
     @routes.get("/bucket" + _ONE, summary="Show a bucket", responses=_changed(shapes.Bucket))
     async def show(name: _Id, fields: _Fields = None, _caller: Caller = reads) -> ExactAnswer:
@@ -127,7 +128,7 @@ def _part(resource: dict[str, Any], fields: frozenset[str] | None) -> dict[str, 
 def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind) -> None:
     """Add what all kinds of actions have: the list, one, and DELETE."""
     path, shape = PATHS[kind], _SHAPES[kind]
-    reads, writes = access.route(_READ), access.route(f"{kind.name.lower()}:write")
+    reads, writes = access.route(_READ), access.change(f"{kind.name.lower()}:write")
     title = path.removesuffix("Balance")
 
     @routes.get(
@@ -164,13 +165,13 @@ def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind
         status_code=204,
         responses=faults(),
     )
-    async def cancel(name: _Id, channel: _Channel = None, caller: Caller = writes) -> Response:
+    async def cancel(name: _Id, channel: _Channel = None, change: Change = writes) -> Response:
         """Take it back whole within what is left, or void it; 409 where that cannot be. It stays, as cancelled."""
-        return await changes.cancel(prepay, caller, kind, channel_of(caller, channel), name)
+        return await changes.cancel(prepay, change, kind, channel_of(change.caller, channel), name)
 
 
 def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    writes, kind, shape = access.route("topup:write"), ActionKind.TOPUP, shapes.TopupBalance
+    writes, kind, shape = access.change("topup:write"), ActionKind.TOPUP, shapes.TopupBalance
 
     @routes.post(
         "/topupBalance",
@@ -180,10 +181,10 @@ def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.TOPUP),
     )
     async def make(
-        asked: shapes.TopupBalanceCreate, key: _Key = None, caller: Caller = writes
+        asked: shapes.TopupBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Add money once by the channel's own id; running sessions can use it at once."""
-        return await top_up(prepay, caller, asked, key)
+        return await top_up(prepay, change, asked, key)
 
     @routes.patch(
         "/topupBalance" + _ONE,
@@ -192,14 +193,16 @@ def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.CANCEL),
     )
     async def patch(
-        name: _Id, wanted: shapes.Update, channel: _Channel = None, caller: Caller = writes
+        name: _Id, wanted: shapes.Update, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Take it back whole (`cancelled`), where so much is left."""
-        return await changes.change(prepay, caller, kind, channel_of(caller, channel), name, wanted, shape)
+        return await changes.change_state(
+            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
+        )
 
 
 def _adjustments(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    writes, kind, shape = access.route("adjust:write"), ActionKind.ADJUST, shapes.AdjustBalance
+    writes, kind, shape = access.change("adjust:write"), ActionKind.ADJUST, shapes.AdjustBalance
 
     @routes.post(
         "/adjustBalance",
@@ -209,10 +212,10 @@ def _adjustments(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.ADJUST),
     )
     async def make(
-        asked: shapes.AdjustBalanceCreate, key: _Key = None, caller: Caller = writes
+        asked: shapes.AdjustBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Give (an amount above zero) to a bucket, or take from it (below), once by the channel's own id."""
-        return await adjust(prepay, caller, asked, key)
+        return await adjust(prepay, change, asked, key)
 
     @routes.patch(
         "/adjustBalance" + _ONE,
@@ -221,14 +224,16 @@ def _adjustments(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.CANCEL),
     )
     async def patch(
-        name: _Id, wanted: shapes.Update, channel: _Channel = None, caller: Caller = writes
+        name: _Id, wanted: shapes.Update, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Take back what was given (`cancelled`), where so much is left."""
-        return await changes.change(prepay, caller, kind, channel_of(caller, channel), name, wanted, shape)
+        return await changes.change_state(
+            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
+        )
 
 
 def _transfers(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    writes, shape = access.route("transfer:write"), shapes.TransferBalance
+    writes, shape = access.change("transfer:write"), shapes.TransferBalance
 
     @routes.post(
         "/transferBalance",
@@ -238,10 +243,10 @@ def _transfers(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.TRANSFER),
     )
     async def make(
-        asked: shapes.TransferBalanceCreate, key: _Key = None, caller: Caller = writes
+        asked: shapes.TransferBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Move money from one subscriber to another, once by the channel's own id; the server decides what that costs."""
-        return await transfer(prepay, caller, asked, key)
+        return await transfer(prepay, change, asked, key)
 
     @routes.patch(
         "/transferBalance" + _ONE,
@@ -250,14 +255,14 @@ def _transfers(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.SAME_TRANSFER),
     )
     async def patch(
-        name: _Id, wanted: shapes.TransferUpdate, channel: _Channel = None, caller: Caller = writes
+        name: _Id, wanted: shapes.TransferUpdate, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Change nothing: a transfer that was made stays (409); what says the same is answered with it."""
-        return await changes.same_transfer(prepay, channel_of(caller, channel), name, wanted)
+        return await changes.same_transfer(prepay, channel_of(change.caller, channel), name, wanted)
 
 
 def _reservations(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    writes, kind, shape = access.route("reserve:write"), ActionKind.RESERVE, shapes.ReserveBalance
+    writes, kind, shape = access.change("reserve:write"), ActionKind.RESERVE, shapes.ReserveBalance
 
     @routes.post(
         "/reserveBalance",
@@ -267,10 +272,10 @@ def _reservations(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.RESERVE),
     )
     async def make(
-        asked: shapes.ReserveBalanceCreate, key: _Key = None, caller: Caller = writes
+        asked: shapes.ReserveBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Hold money for a system outside until `validFor.endDateTime`; an hour where nothing is said."""
-        return await reserve(prepay, caller, asked, key)
+        return await reserve(prepay, change, asked, key)
 
     @routes.patch(
         "/reserveBalance" + _ONE,
@@ -279,10 +284,12 @@ def _reservations(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         openapi_extra=body(examples.COMPLETE),
     )
     async def patch(
-        name: _Id, wanted: shapes.ReserveUpdate, channel: _Channel = None, caller: Caller = writes
+        name: _Id, wanted: shapes.ReserveUpdate, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Post it (`completed`), `amount` of it where that is said, and release the rest; or void it (`cancelled`)."""
-        return await changes.change(prepay, caller, kind, channel_of(caller, channel), name, wanted, shape)
+        return await changes.change_state(
+            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
+        )
 
 
 def _accumulated(routes: APIRouter, prepay: Prepay, access: Access) -> None:

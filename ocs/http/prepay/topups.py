@@ -1,7 +1,7 @@
 """Top-ups: money comes in, from a channel or a voucher; taken back whole within what is left (PATCH cancelled, DELETE)."""
 
 from ocs.balance.actions import ActionKind, Asked
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
 from ocs.http.prepay.errors import Told, bad
@@ -13,10 +13,13 @@ from ocs.money import format_amount
 
 
 async def top_up(
-    prepay: Prepay, caller: Caller, asked: TopupBalanceCreate, header: str | None
+    prepay: Prepay, change: Change, asked: TopupBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Add money once by (channel, id)."""
-    channel, name = channel_of(caller, asked.channel.id if asked.channel else None), own_id(asked.id, header)
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
     _refuse_misfits(asked)
     if asked.usage_type is not UsageType.MONETARY:
         raise bad(
@@ -41,7 +44,7 @@ async def top_up(
     profile = target.account.profile
     micros = positive_micros(asked.amount, profile.currency)
     placed = begun._replace(partition=profile.partition, account=profile.path, amount=micros)
-    return await perform(prepay, caller, placed)
+    return await perform(prepay, change, placed, target.account)
 
 
 def positive_micros(quantity: Quantity, currency: str, where: str = "amount") -> int:

@@ -2,7 +2,7 @@
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import ActionKind, Asked
-from ocs.http.access import Caller
+from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import quantities
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, own_id, perform
@@ -17,10 +17,13 @@ _RECEIVER = ("receiverBucket.id", "receiverLogicalResource.id", "receiver")
 
 
 async def transfer(
-    prepay: Prepay, caller: Caller, asked: TransferBalanceCreate, header: str | None
+    prepay: Prepay, change: Change, asked: TransferBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Move money once by (channel, id)."""
-    channel, name = channel_of(caller, asked.channel.id if asked.channel else None), own_id(asked.id, header)
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
     if {asked.usage_type, asked.receiver_bucket_usage_type} - {UsageType.MONETARY, None}:
         raise bad(
             "badUsageType", "usageType, receiverBucketUsageType: money alone is transferred; write monetary"
@@ -58,7 +61,7 @@ async def transfer(
         fee_micros=fee_micros,
         fee_by_receiver=asked.cost_owner is CostOwner.RECEIVER,
     )
-    return await perform(prepay, caller, placed)
+    return await perform(prepay, change, placed, giver)
 
 
 async def _ends(prepay: Prepay, asked: TransferBalanceCreate) -> tuple[Account, Account]:
