@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
@@ -60,14 +61,27 @@ def _tmf_error(
     return JSONResponse(tmf.error_body(status, text, code), status, headers)
 
 
+def methods_of(request: Request) -> list[str]:
+    """Return the methods that a request's path has; Starlette names those of the first route alone (RFC 9110 section 10.2.1 wants all)."""
+    found: set[str] = set()
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        scope = request.scope | {"method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            found.add(method)
+    return sorted(found)
+
+
 def tell_problems(app: FastAPI) -> None:
     """Let an application answer with problem details wherever a request fails; below /tmf-api/ with the Error body of the definitions."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, fault: HTTPException) -> JSONResponse:
+        headers = dict(fault.headers or {})
+        if fault.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(methods_of(request))
         if _is_tmf(request):
-            return _tmf_error(fault.status_code, str(fault.detail), fault.headers, getattr(fault, "code", ""))
-        return problem(fault.status_code, str(fault.detail), fault.headers)
+            return _tmf_error(fault.status_code, str(fault.detail), headers, getattr(fault, "code", ""))
+        return problem(fault.status_code, str(fault.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, fault: RequestValidationError) -> JSONResponse:
@@ -75,6 +89,13 @@ def tell_problems(app: FastAPI) -> None:
             return _tmf_error(400, tmf.unreadable(fault.errors()))
         # where and why, without the value: it may be a number of somebody
         return problem(422, "; ".join(said_of(fault)))
+
+    @app.exception_handler(Exception)
+    async def broken(
+        request: Request, _fault: Exception
+    ) -> JSONResponse:  # it is raised again behind this, and logged
+        text = "a fault of the server; it may have been done: ask again with the same id"
+        return _tmf_error(500, text) if _is_tmf(request) else problem(500, text)
 
     @app.exception_handler(StoreFault)
     async def away(request: Request, _fault: StoreFault) -> JSONResponse:

@@ -77,8 +77,9 @@ def unreadable(faults: Iterable[Mapping[str, Any]]) -> str:
         ctx = each.get("ctx") or {}
         text = each["msg"].removeprefix("Value error, ")
         if each["type"] == "json_invalid":
-            text = f"no JSON: {ctx.get('error', '')}"
-        elif each["type"] == "extra_forbidden":
+            said.append(f"body: no JSON: {ctx.get('error', '')}")
+            continue
+        if each["type"] == "extra_forbidden":
             text = "unknown attribute; leave it out"
         said.append(f"{_where(each['loc'])}: {text}")
     return "; ".join(said)

@@ -98,7 +98,7 @@ def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     async def listing(request: Request, _caller: Caller = reads) -> ExactAnswer:
         """List an account's money and allowances; name whose: `logicalResource.id` or `partyAccount.id`."""
         query = query_of(request, shapes.Bucket)
-        return listed(query, await buckets_listed(prepay, query))
+        return listed(query.without("logicalResource.id"), await buckets_listed(prepay, query))
 
     @routes.post(
         "/bucket",
