@@ -149,30 +149,22 @@ class PartyRef(Ref):
     referred_type: Text = Field(alias="@referredType")
 
 
-class Quantity(BaseModel):
+class Quantity(Shape):
     """So much of a unit. An amount that is left out is refused: the definition's 1 would be a guess."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
     amount: Number
     units: Name
 
 
-class Money(BaseModel):
+class Money(Shape):
     """Money of a transfer's cost (Money of the definition)."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
     unit: Name
     value: Number
 
 
-class TimePeriod(BaseModel):
+class TimePeriod(Shape):
     """From when till when."""
-
-    model_config = ConfigDict(
-        extra="forbid", hide_input_in_errors=True, alias_generator=_camel, populate_by_name=True, frozen=True
-    )
 
     end_date_time: Instant | None = None
     start_date_time: Instant | None = None
