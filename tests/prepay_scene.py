@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import httpx
 
-from ocs.balance.accounts import Account, NewSubscriber
+from ocs.balance.accounts import Account, Accounts, NewSubscriber
 from ocs.balance.actions import Actions
 from ocs.balance.audit import audit
 from ocs.balance.holdings import Holdings
+from ocs.balance.parts import Parts
+from ocs.clock import SystemClock
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.audit_log import AuditLog
@@ -25,13 +27,14 @@ from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.places import Places
 from ocs.http.prepay.routes import router
 from ocs.names import e164
+from ocs.rating.versions import Tariffs
 from ocs.roof.build import read_products
 from ocs.roof.prepay import Gifts
 from ocs.settings import config_folder
 from tests.charged_store import StoreRoom, store_room
 from tests.contract.tmf_shapes import Definition
 from tests.real_valkey import RealValkey
-from tests.unit.balance.books import RULES, TARIFFS
+from tests.unit.balance.books import TARIFFS
 
 DEFINITION = Definition.read("TMF654")
 FIRST, SECOND, NOBODY = "491700000001", "491700000002", "491700009999"
@@ -44,24 +47,24 @@ class Scene:
     def __init__(self, room: StoreRoom, folder: Path) -> None:
         self.room = room
         self.folder = folder
-        self.charged = room.run(room.charged(TARIFFS, RULES))
-        self.parts = self.charged.parts
+        room.run(room.store.execute(0, "FLUSHALL", "SYNC"))
+        clock = SystemClock()  # not a still one: a busy machine would leave it behind the store
+        self.store, self.parts = room.store, Parts(room.store, clock, 4, 1_000)
+        self.stored = Accounts(self.parts, clock)
         catalogue = read_products(config_folder() / "products")
-        self.holdings = Holdings(
-            self.parts, self.charged.accounts, self.charged.clock, catalogue, self.charged.book.tariffs.newest
-        )
+        self.holdings = Holdings(self.parts, self.stored, clock, catalogue, Tariffs(TARIFFS).newest)
         self.terms = Terms()
-        self.actions = Actions(self.parts, self.charged.clock, self.charged.accounts)
+        self.actions = Actions(self.parts, clock, self.stored)
         self.audit_log = AuditLog(folder / "audit")
         prepay = Prepay(
-            Places(self.parts, self.charged.accounts),
+            Places(self.parts, self.stored),
             self.actions,
             self.terms,
             Gifts(self.parts, self.holdings),
             catalogue,
             self.holdings.now_ms,
         )
-        keys = ApiKeys(self.charged.store)
+        keys = ApiKeys(self.store)
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
@@ -91,14 +94,14 @@ class Scene:
     def subscriber(self, number: str, euros: int, shared: Account | None = None) -> Account:
         """Create a subscriber, or a member of somebody's account."""
         new = NewSubscriber(number, "", "flat-data", "prepaid", "EUR", 0)
-        _, account = self.run(self.charged.accounts.create(new, euros * EURO, shared))
+        _, account = self.run(self.stored.create(new, euros * EURO, shared))
         return account  # type: ignore[no-any-return]
 
     def account(self, number: str = FIRST) -> Account:
         """Read a subscriber."""
         identity = e164(number)
         assert identity is not None
-        found = self.run(self.charged.accounts.find(identity))
+        found = self.run(self.stored.find(identity))
         assert found is not None
         return found  # type: ignore[no-any-return]
 
@@ -116,7 +119,6 @@ class Scene:
         self, method: str, path: str, body: Any = None, key: str | None = "till", **rest: Any
     ) -> Answer:
         """Ask, inside the loop."""
-        self.charged.clock.keep_up()
         headers = dict(rest.pop("headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {self.shown.get(key, key)}"

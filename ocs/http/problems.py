@@ -65,7 +65,7 @@ def methods_of(request: Request) -> list[str]:
     """Return the methods that a request's path has; Starlette names those of the first route alone (RFC 9110 section 10.2.1 wants all)."""
     found: set[str] = set()
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        scope = request.scope | {"method": method}
+        scope = dict(request.scope, method=method)
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
             found.add(method)
     return sorted(found)
