@@ -13,10 +13,10 @@ import re
 import secrets
 from typing import Any, Final, NamedTuple
 
+from ocs.balance.described import instant
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
 from ocs.limits import API_KEY_NAME_CHARS_MAX, API_KEYS_MAX
-from ocs.sessions.described import instant
 
 SCOPES: Final = {
     "sessions:read": "see open sessions",
