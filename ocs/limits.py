@@ -383,6 +383,9 @@ TMF_FILTERS_MAX = 32
 TMF_LISTED_MAX = 10_000
 """Resources that one list looks through to filter and count them. Beyond: 400, which says how to ask for fewer."""
 
+TMF_ACCOUNTS_MAX = 1_000
+"""Subscribers in a store whose buckets are all listed where a list names nobody. Beyond: 400, which says to name somebody."""
+
 TMF_ACCOUNTS_KEPT_MAX = 100_000
 """Accounts of which the API remembers in which partition they are (about 100 octets each). Beyond: all are forgotten and asked for again."""
 

@@ -14,6 +14,7 @@ import httpx
 from ocs.balance.accounts import Account, Accounts, NewSubscriber
 from ocs.balance.actions import Actions
 from ocs.balance.audit import audit
+from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
 from ocs.balance.parts import Parts
 from ocs.clock import SystemClock
@@ -58,6 +59,7 @@ class Scene:
         self.audit_log = AuditLog(folder / "audit")
         prepay = Prepay(
             Places(self.parts, self.stored),
+            Directory(self.parts, self.stored),
             self.actions,
             self.terms,
             Gifts(self.parts, self.holdings),

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts
+from ocs.balance.changes import KIND, Changes
 from ocs.balance.link import StoreFault
 from ocs.balance.lives import Lives, NewestTariff
 from ocs.balance.parts import Parts
@@ -50,7 +51,16 @@ class Bought(NamedTuple):
 class Holdings:
     """Products of the accounts of one store."""
 
-    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue", "lives")
+    __slots__ = (
+        "_accounts",
+        "_clock",
+        "_newest",
+        "_parts",
+        "bonuses_not_given",
+        "catalogue",
+        "changes",
+        "lives",
+    )
 
     def __init__(
         self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
@@ -61,6 +71,7 @@ class Holdings:
         self._newest = newest
         self.catalogue = catalogue
         self.lives = Lives(parts, accounts, self.now_ms, newest)
+        self.changes = Changes(parts, accounts, self.now_ms, newest)
         self.bonuses_not_given = 0
         """Bonuses that an account had no room for, counted at every try."""
 
@@ -337,7 +348,8 @@ class Holdings:
         """Do what is due under a name of the agenda (lives.py, law 1) that was read with this time. Raises StoreFault."""
         kind, _, path = name.rpartition(":")
         if kind:
-            await self.lives.tend(partition, kind, path, score_ms)
+            ends = self.changes if kind.startswith(KIND) else self.lives
+            await ends.tend(partition, kind, path, score_ms)
             return
         for _ in range(_TRIES):
             account = await self.renew(partition, path)

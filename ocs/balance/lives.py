@@ -1,7 +1,7 @@
 """Where subscribers end: balances whose life is over, numbers that rest, members whose payer has ended.
 
 Laws
-1. The agenda has names of three kinds: a path says when to look at what is held (the store writes it together with the profile),
+1. The agenda has names of these kinds: a path says when to look at what is held (the store writes it together with the profile),
    "life:<path>" when to look at the end of a balance, "rest:<path>" when the number of who has ended is free.
 2. The end of the rest is written before the subscriber is terminated, and the number is free only once it has passed as it stands
    there by then. Dying between two steps leaves a number that rests, never one that nobody frees, nor one that is free too soon.

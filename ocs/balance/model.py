@@ -46,11 +46,21 @@ class Model:
         profile: str = "",
         offer: Offer | None = None,
         member: str = "",
+        floor_micros: int | None = None,
     ) -> Code:
-        """Change status, or profile and tariff, of an account or of a member; who is terminated, or whose payer is, stays so."""
+        """Change status, or profile and tariff, of an account or of a member, or the account's floor; who is terminated, or whose payer
+        is, stays so.
+
+        A higher floor must leave something available, or nothing: never less.
+        """
         own = account.own(member)
         if Status.TERMINATED in {account.status, own.status}:  # members end with who pays
             return Code.UNKNOWN_SUBSCRIBER
+        if floor_micros is not None:
+            raised = floor_micros - account.floor_micros
+            if raised > 0 and account.available_micros < raised:
+                return Code.CREDIT_LIMIT
+            account.floor_micros = floor_micros
         own.status = status or own.status
         own.profile = profile or own.profile
         own.offer = offer or own.offer

@@ -2,6 +2,7 @@
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import NO_LIMITS, ActionKind, Actions, DayLimits
+from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
@@ -49,6 +50,7 @@ def prepay_of(keepers: Keepers, holdings: Holdings) -> Prepay:
     accounts, parts = keepers.accounts, keepers.parts
     return Prepay(
         Places(parts, accounts),
+        Directory(parts, accounts),
         Actions(parts, keepers.clock, accounts),
         NoTerms(),
         Gifts(parts, holdings),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ocs.balance.accounts import Account
+from ocs.balance.described import holdings_of
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.link import StoreFault
 from ocs.money import format_amount
@@ -113,26 +114,12 @@ def held(place: Place, msisdn: str, *, as_json: bool) -> None:
         return await found(keepers, identity), await known_holdings(keepers)
 
     account, holdings = run(place, work)
-    rows = [
-        {
-            "number": each.number,
-            "product": each.product_key,
-            "since": say.instant(each.start_ms),
-            "until": say.instant(each.until_ms),
-            "renews": each.renews and _recurring(holdings.catalogue, each.product_key),
-        }
-        for each in account.profile.products
-    ]
+    rows = holdings_of(account, holdings.catalogue)
     if as_json:
         say.as_json(rows)
         return
     columns = [(name, name == "number") for name in ("number", "product", "since", "until", "renews")]
     say.table(columns, [tuple(str(each[name]) for name, _ in columns) for each in rows])
-
-
-def _recurring(catalogue: Catalogue, key: str) -> bool:
-    product = catalogue.product(key)
-    return product is not None and product.recurring
 
 
 def cancel(place: Place, msisdn: str, number: int, *, as_json: bool) -> None:

@@ -1,16 +1,11 @@
 """An open session as commands and the API show it: one description, so that both say the same."""
 
-from datetime import UTC, datetime
 from typing import Any
 
+from ocs.balance.described import instant
 from ocs.balance.stored_session import OpenSession
 from ocs.money import format_amount
 from ocs.records import ACCOUNTING
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def shown_id(session: OpenSession) -> str:

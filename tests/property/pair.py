@@ -181,18 +181,25 @@ class Pair:
             await self.charged.store.execute(0, "SET", each.key, write_place(partition, profile.path))
         self.homes.append(Home(partition, account, MEMBER))
 
-    async def amend(self, index: int, *, status: Status | None = None, offer: Offer | None = None) -> None:
-        """Bar, unbar, terminate, or give another tariff."""
+    async def amend(
+        self,
+        index: int,
+        *,
+        status: Status | None = None,
+        offer: Offer | None = None,
+        floor_micros: int | None = None,
+    ) -> None:
+        """Bar, unbar, terminate, give another tariff, or another credit floor."""
         partition, account, member = self.homes[index]
         stored = await self.stored(index)
         profile: Profile | None = None
         if offer is not None:
             profile = stored.profile._replace(tariff=offer.key.partition("@")[0])
         text = write_profile(profile) if profile is not None else ""
-        code = await self.accounts.amend(stored, status=status, profile=profile)
+        code = await self.accounts.amend(stored, status=status, profile=profile, floor_micros=floor_micros)
         expected = self.models[partition].amend(
-            account, self.charged.now_ms, status=status, profile=text, offer=offer, member=member
-        )
+            account, self.charged.now_ms, status=status, profile=text, offer=offer, member=member, floor_micros=floor_micros
+        )  # fmt: skip
         assert code == expected
 
     async def credit(self, index: int, topup_id: str, amount_micros: int, extend_ms: int = 0) -> None:

@@ -101,8 +101,15 @@ async def join(pair: Pair, _version: int, member: str = "2") -> Any:
     keys = pair.charged.parts.keys[0]
     account = pair.homes[0][1].name
     path = f"{account}/{member}"
-    names = (keys.part, keys.book(account), keys.profile(path), keys.stream, keys.book(path))
-    return await pair.charged.parts.call(0, "join", names, account, member, "[]")
+    names = (
+        keys.part,
+        keys.book(account),
+        keys.profile(path),
+        keys.stream,
+        keys.book(path),
+        keys.credit("created", path),
+    )
+    return await pair.charged.parts.call(0, "join", names, account, member, "[]", "asked for", 1_000)
 
 
 async def rows(pair: Pair, _version: int) -> Any:
@@ -214,7 +221,7 @@ def on_account(name: str, *arguments: Any) -> "Act":
         }[name]
         book = keys.book("new" if name == "open" else account)
         told = "new" if name == "open" else account
-        behind = (keys.open,) if name == "expire" else ()
+        behind = {"expire": (keys.open,), "open": (keys.credit("created", "new"),)}.get(name, ())
         return await pair.charged.parts.call(
             0, name, (keys.part, book, *middle, keys.stream, *behind), told, *arguments
         )
@@ -285,9 +292,10 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     ),
     "epoch": (opened, epoch),
     "calendar": (opened, calendar),
-    "open": (opened, on_account("open", 0, "{}", 0, 0)),
-    "open: with credit": (opened, on_account("open", -100, "{}", 500, -1)),
-    "amend": (opened, on_account("amend", "", 2, "", -2, 0, -2)),
+    "open": (opened, on_account("open", 0, "{}", 0, 0, "", 0)),
+    "open: with credit": (opened, on_account("open", -100, "{}", 500, -1, "asked for", 1_000)),
+    "amend": (opened, on_account("amend", "", 2, "", -2, 0, -2, 1)),
+    "amend: a credit floor": (opened, on_account("amend", "", 0, "", -2, 0, -2, -100)),
     "strike": (listed, strike),
     "claim": (opened, claim),
     "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0)),

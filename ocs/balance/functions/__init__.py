@@ -7,7 +7,7 @@ number: Lua 5.1 would look each up where it is used, and they are used at every 
 import re
 from importlib.resources import files
 
-VERSION = 9
+VERSION = 10
 """Version of the library and of every function's name: a change of what a function takes or does raises it."""
 
 NAME = f"ocs_{VERSION}"

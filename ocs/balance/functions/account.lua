@@ -46,11 +46,12 @@ local function calendar(keys, args)
   return after
 end
 
--- open: a new account with its profile and, in the same call, its opening credit (0: none); EXISTS when it is there.
+-- open: a new account with its profile and, in the same call, its opening credit (0: none); EXISTS when it is there. What was asked
+-- for (`content`) is kept under the marker keys[5] for a time (0: not at all).
 local function open(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, credit_floor, profile, opening, ends = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, credit_floor, profile, opening, ends, content, kept_ms = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   if call('EXISTS', keys[2]) == 1 then return { EXISTS } end
@@ -61,20 +62,21 @@ local function open(keys, args)
   local book = write_book({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0, ends, 0 })
   local opened = pack({ RECORD_VERSION, K_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, '', ends, 0, 0, 0 })
   local credited = pack({ RECORD_VERSION, K_TOPUP, account, 2, now, 'opening', account, opening, ends, opening, 0, 0 })
-  local id = stream_id(part)
+  local id, asked, life = stream_id(part), pack(content), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', opened)
   if opening > 0 then call('XADD', keys[4], id, 'r', credited) end
+  if life then call('SET', keys[5], asked, 'PX', life) end
   call('SET', keys[3], profile)
   call('SET', keys[2], book)
   return { SUCCESS }
 end
 
--- join: a member of a shared account, with a book of its own; EXISTS when it is there.
+-- join: a member of a shared account, with a book of its own; EXISTS when it is there. The marker (keys[6]) is as of `open`.
 local function join(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, profile = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, profile, content, kept_ms = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
@@ -86,9 +88,10 @@ local function join(keys, args)
   local own = write_book({ 0, 0, 0, 0, 0, 1, ACTIVE, 0, 0, 0 })
   local record = pack({ RECORD_VERSION, K_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], ACTIVE, book[B_FLOOR],
     profile, member, book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local book_after, id = write_book(book), stream_id(part)
+  local book_after, id, asked, life = write_book(book), stream_id(part), pack(content), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', record)
+  if life then call('SET', keys[6], asked, 'PX', life) end
   call('SET', keys[3], profile)
   call('MSET', keys[2], book_after, keys[5], own)
   return { SUCCESS }
@@ -96,11 +99,13 @@ end
 
 -- amend: another status (0 keeps it), another profile ('' keeps it) or another end of life (-2 keeps it), of an account or of one
 -- of its members (keys[5], whose status is its own); the version rises, so that every plan is made again. STALE where the account
--- is of another version, or its life ends elsewhere, than was read (`was_version` 0, `was_until` -2: whatever they are).
+-- is of another version, or its life ends elsewhere, than was read (`was_version` 0, `was_until` -2: whatever they are). Another
+-- credit floor (1 keeps it) is the account's: CREDIT_LIMIT where it is higher than it was and would take what is available below zero.
 local function amend(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, status, profile, ends, was_version, was_until = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, status, profile, ends, was_version, was_until, credit_floor =
+    unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
@@ -113,6 +118,10 @@ local function amend(keys, args)
   if own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   if was_version ~= 0 and was_version ~= book[B_VERSION] then return { STALE } end
   if was_until ~= -2 and was_until ~= book[B_UNTIL] then return { STALE } end
+  if exact(credit_floor) < -BOOK_MAX or credit_floor > 1 then return { LIMIT } end
+  local floor_was = book[B_FLOOR]
+  if credit_floor <= 0 then book[B_FLOOR] = credit_floor end
+  if book[B_FLOOR] > floor_was and available_of(book) < 0 then return { CREDIT_LIMIT } end
   if status ~= 0 then own[B_STATUS] = status end
   if exact(ends) >= -1 then book[B_UNTIL] = ends end
   if profile == '' then profile = call('GET', keys[3]) or error('an account without a profile') end

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ocs.balance.accounts import Account
+from ocs.balance.described import bucket_name
 from ocs.balance.stored_book import Row
 from ocs.http.prepay import quantities
 from ocs.http.prepay.places import BucketId, Family
@@ -105,7 +106,7 @@ def _rows(
             "id": str(bucket),
             "href": href("bucket", str(bucket)),
             "@type": "Bucket",
-            "name": name_of(row, profile.products, catalogue),
+            "name": bucket_name(row.id, profile.products, catalogue),
             "isShared": shared,
             "usageType": usage_of_allowance(row.unit, allowance),
             "remainingValue": quantities.units(row.amount - row.used, row.unit, profile.currency),
@@ -135,14 +136,6 @@ def _of(
                 if bucket_id(held.number, place, rolled=rolled) == row.id:
                     return held, allowance, rolled
     return None, None, False
-
-
-def name_of(row: Row, products: Iterable[Held], catalogue: Catalogue) -> str:
-    """Return what people call a bucket: the product's name and the allowance's, as `ocs balance` does."""
-    held, allowance, rolled = _of(row, products, catalogue)
-    if held is None or allowance is None:
-        return str(row.id)
-    return f"{held.product_key} {allowance.name}{' (rolled over)' if rolled else ''}"
 
 
 def usage_of_allowance(row_unit: int, allowance: Allowance | None) -> UsageType:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, ActionState, Asked, DayLimits, Done, Listed, Page
+from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
 from ocs.http.audit_log import Change
@@ -78,6 +79,7 @@ class Prepay(NamedTuple):
     """What the routes work with."""
 
     places: Places
+    directory: Directory
     actions: Doing
     terms: Terms
     gifts: Gifts

@@ -9,6 +9,7 @@ from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query
 from ocs.http.prepay.places import Family, bucket_id
+from ocs.limits import TMF_ACCOUNTS_MAX
 
 
 class Held(NamedTuple):
@@ -47,7 +48,7 @@ async def family_of(prepay: Prepay, name: str) -> Held:
 
 
 async def families_of(prepay: Prepay, query: Query) -> list[Held]:
-    """Return the accounts that a list's filters name; none where nobody is there. 400 where they name nobody."""
+    """Return the accounts that a list's filters name, none where nobody is there; everybody's where they name nobody and there are few."""
     number, account, bucket = (
         query.only("logicalResource.id"),
         query.only("partyAccount.id"),
@@ -61,8 +62,20 @@ async def families_of(prepay: Prepay, query: Query) -> list[Held]:
         place = bucket_id((account or bucket or "").partition(":")[0])
         found = await prepay.places.by_path(place.account) if place is not None else None
     else:
-        raise bad("missing", "query: whose is it? write logicalResource.id or partyAccount.id")
+        return await _everybody(prepay)
     return [] if found is None else [await _held(prepay, found)]
+
+
+async def _everybody(prepay: Prepay) -> list[Held]:
+    """Return all accounts; 400 where there are more than one list is for."""
+    page = await prepay.directory.page("", TMF_ACCOUNTS_MAX)
+    if page.following is not None:
+        raise bad(
+            "missing",
+            "query: whose is it? there are too many to list; write logicalResource.id or partyAccount.id",
+        )
+    payers = {each.profile.path: each for each in page.accounts if not each.profile.member}
+    return [await _held(prepay, payers[path]) for path in sorted(payers)]
 
 
 async def buckets_listed(prepay: Prepay, query: Query) -> list[dict[str, Any]]:

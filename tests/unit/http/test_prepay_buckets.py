@@ -222,6 +222,17 @@ def test_a_query_that_means_nothing_lists_nothing(on: Scene, query: str, code: s
     assert on.lines() == []  # who only asks leaves no line
 
 
+def test_a_list_that_names_nobody_is_everybodys_where_there_are_few(
+    on: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = sorted(each.profile.account for each in on.accounts.values())
+    assert sorted(each["id"] for each in on("GET", "/bucket").is_right(200)) == accounts
+    sums = on("GET", "/accumulatedBalance").is_right(200)
+    assert sorted(each["id"] for each in sums) == [f"{each}:monetary" for each in accounts]
+    monkeypatch.setattr("ocs.http.prepay.families.TMF_ACCOUNTS_MAX", 0)
+    on("GET", "/bucket").is_error(400, "missing")
+
+
 def test_who_is_not_there_has_no_buckets(on: Scene) -> None:
     assert on("GET", f"/bucket?{of(NOBODY)}").is_right(200) == []
     assert on("GET", "/bucket?partyAccount.id=nobody").is_right(200) == []
