@@ -11,16 +11,17 @@ Laws
 import asyncio
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
 from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeysFull
 from ocs.http.problems import Problem
+from ocs.http.rates import Limit
 from ocs.limits import (
     API_BURST_MAX,
     API_KEY_NAME_CHARS_MAX,
@@ -62,6 +63,12 @@ class NewKey(BaseModel):
     rate: Annotated[int, Field(ge=0, le=API_RATE_MAX)] = 0
     burst: Annotated[int, Field(ge=0, le=API_BURST_MAX)] = 0
     valid_until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _burst_beside_a_rate(self) -> Self:
+        if self.burst and not self.rate:
+            raise ValueError("a burst stands beside a rate; name both")
+        return self
 
 
 class Key(BaseModel):
@@ -128,8 +135,8 @@ class _Offer(NamedTuple):
     burst: int
 
 
-async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, default_rate: int) -> _Offer:
-    """Return what a caller may give a key; raises 403 where law 1 forbids it. A rate of 0 is the settings' (0 there: any)."""
+async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, default: Limit) -> _Offer:
+    """Return what a caller may give a key; raises 403 where law 1 forbids it. A rate of 0 is the settings', and 0 there any."""
     scopes = frozenset(wanted.scopes) | ROLES.get(wanted.role, frozenset())
     if lacking := scopes & SCOPES.keys() - caller.scopes:
         raise HTTPException(403, f"the caller lacks {', '.join(sorted(lacking))} itself")
@@ -141,8 +148,8 @@ async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, default_rate: 
     if wanted.channel not in {"", caller.channel}:
         raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {caller.channel}")
     own_rate, own_burst = (own.rate, own.burst) if own is not None else (0, 0)
-    most = own_rate or default_rate
-    if most and (wanted.rate > most or (own_burst and wanted.burst > own_burst)):
+    most = own_rate or default.times
+    if most and (wanted.rate > most or wanted.burst > (own_burst or default.burst)):
         raise HTTPException(403, "the key would call more often than the caller may")
     if not wanted.rate:
         return _Offer(caller.channel, own_rate, own_burst)
@@ -195,7 +202,7 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
     async def make(wanted: NewKey, change: Change = writes) -> dict[str, Any]:
         """Make a key; it is shown this once."""
         caller: Caller = change.caller
-        offer = await _offered(keys, caller, wanted, access.door.limit.times)
+        offer = await _offered(keys, caller, wanted, access.door.limit)
         await change.begins("key.create", before={"role": wanted.role, "scopes": wanted.scopes})
         try:
             key, shown = await keys.create(

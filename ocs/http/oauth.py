@@ -78,8 +78,6 @@ _BODY: Final = {
             }
         },
     },
-    # both ways to show credentials; none is a bearer's
-    "security": [{"ClientCredentials": []}, {}],
 }
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": OAuthError},
@@ -95,7 +93,7 @@ def router(keys: ApiKeys, tokens: Tokens, door: Doorkeeper, audit: AuditLog | No
 
     @routes.post(TOKEN_PATH, response_model=Token, responses=_ANSWERS, openapi_extra=_BODY)
     async def token(request: Request) -> JSONResponse:
-        """Get a token for a client's credentials: show it as `Authorization: Bearer …` until it expires."""
+        """Get a token for a client's credentials, shown in the body or by HTTP Basic; it is shown as `Authorization: Bearer …`."""
         change = request.state.change = Change.of(request, audit, door.clock)
         try:
             asked = await _asked(request)

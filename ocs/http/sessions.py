@@ -141,7 +141,7 @@ _MSISDN = Query(description="Only those of this number, and of who shares its ac
 _ID = Annotated[str, Path(min_length=1, max_length=SESSION_ID_OCTETS_MAX, description="Diameter Session-Id.")]
 _FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 422, 503)
+    for code in (401, 403, 404, 415, 422, 429, 503)
 }
 
 

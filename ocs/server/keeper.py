@@ -84,7 +84,27 @@ class Http(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which leaves signals to us."""
+    """uvicorn, which leaves signals to us, and whose TLS handshakes have an end as heads and bodies have."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve the sockets."""
+        await super().startup(sockets=[])
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def protocol() -> Http:
+            return Http(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        bound_s = HTTP_IDLE_S if config.ssl is not None else None
+        for door in sockets or ():
+            self.servers.append(
+                await loop.create_server(
+                    protocol,
+                    sock=door,
+                    ssl=config.ssl,
+                    backlog=config.backlog,
+                    ssl_handshake_timeout=bound_s,
+                )
+            )
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
