@@ -3,7 +3,8 @@
 Laws
 1. Whatever crosses partitions is claim -> act -> confirm, each step idempotent, so that dying between two of them leaves
    something that the next try, or the sweeper, finishes.
-2. A top-up's id is unique per channel over all accounts. The same content gets the same answer, other content a conflict.
+2. A top-up is an action (actions.py): its id is unique per channel over all accounts. The same content gets the same answer, other content a
+   conflict.
 3. Money that is not acknowledged may still have arrived (StoreFault): ask again with the same id.
 """
 
@@ -12,11 +13,12 @@ import secrets
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ocs.balance.actions import Actions, Asked, Brings
 from ocs.balance.functions import function
 from ocs.balance.identities import Identities
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, packed, unpacked
+from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import identities_of, payer, read_place, read_profile, write_profile
 from ocs.balance.stored_book import ENDLESS, Book, read_book
 from ocs.charging.plan import Profile
@@ -25,9 +27,8 @@ from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
 from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.openings import OpenedRow, Rolled
-from ocs.records import Status
+from ocs.records import ActionKind, Status
 
-CLAIMED, DONE = 1, 2
 _MEMBER_LETTERS = 5
 _KEEP = -2
 """Of an end of life: as it is (account.lua, amend)."""
@@ -37,11 +38,15 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class Account(NamedTuple):
-    """A subscriber: who it is, the book of the account that pays, and of a member of a shared account its own."""
+    """A subscriber: who it is, the book of the account that pays, and of a member of a shared account its own.
+
+    ``owed_micros`` is what the account owes for emergency credit.
+    """
 
     profile: Profile
     book: Book
     own: Book | None = None
+    owed_micros: int = 0
 
     @property
     def ended(self) -> bool:
@@ -79,16 +84,6 @@ class RowsOpened(NamedTuple):
     until_ms: int = 0
 
 
-class Brings(Protocol):
-    """What a top-up brings besides its money (holdings.py); both may be asked again after a crash, with the same top-up."""
-
-    async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
-        """Return how long the balance lasts from now on at least; 0: it changes nothing."""
-
-    async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
-        """Do what follows from money that came in: the bonus, once by the top-up's name, and renewals that waited for it."""
-
-
 class Listener(Protocol):
     """Who hears what has changed for a subscriber's open sessions (sessions/reauthorise.py)."""
 
@@ -108,7 +103,7 @@ class ToppedUp(NamedTuple):
 class Accounts:
     """The accounts of one store."""
 
-    __slots__ = ("_clock", "_parts", "brings", "identities", "listener")
+    __slots__ = ("_clock", "_parts", "actions", "brings", "identities", "listener")
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
@@ -117,6 +112,7 @@ class Accounts:
         self.brings: Brings | None = None
         """None: a top-up brings its money alone."""
         self.listener: Listener | None = None
+        self.actions = Actions(parts, clock, self)
 
     async def find(self, identity: SubscriberId) -> Account | None:
         """Return the account that an identity names, or None; raises StoreFault."""
@@ -129,12 +125,13 @@ class Accounts:
         names = [keys.profile(path), keys.book(account)]
         if path != account:
             names += [keys.profile(account), keys.book(path)]
-        texts = await self._parts.store.execute(keys.slot, "MGET", *names)
+        *texts, owed = await self._parts.store.execute(keys.slot, "MGET", *names, keys.owed(account))
         if None in texts:
             return None
         book = read_book(texts[1])
         own = read_book(texts[3]) if path != account else None
-        return Account(read_profile(texts[0], path, partition, book.version, *texts[2:3]), book, own)
+        profile = read_profile(texts[0], path, partition, book.version, *texts[2:3])
+        return Account(profile, book, own, int(owed or 0))
 
     async def create(
         self,
@@ -370,78 +367,24 @@ class Accounts:
         await self.identities.release(identities_of(where.msisdn, where.imsi), where.path)
 
     async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
-        """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER."""
+        """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER.
+
+        One that was refused leaves its id free.
+        """
         if not 0 < amount_micros <= TOPUP_MICROS_MAX:
             return ToppedUp(Code.LIMIT, replayed=False, balance_micros=0, available_micros=0)
         where = account.profile
-        digest = _digest(where.account, amount_micros)
-        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
-        name = f"{channel}:{topup_id}"
-        body = packed(
-            self._clock.now_ms(),
-            digest,
-            name,
-            where.partition,
-            where.account,
-            amount_micros,
-            channel,
-            topup_id,
-        )
-        reply = await self._parts.store.execute(
-            home_keys.slot,
-            "FCALL",
-            function("claim"),
-            2,
-            home_keys.claim(channel, topup_id),
-            home_keys.claims,
-            body,
-        )
-        if reply[0] != Code.SUCCESS:
-            return ToppedUp(Code(reply[0]), replayed=False, balance_micros=0, available_micros=0)
-        claim = unpacked(reply[1])
-        if claim[0] == DONE:
-            return _topped_up(Code.SUCCESS, replayed=True, result=claim[7])
-        return await self.finish(digest, where.partition, where.account, amount_micros, channel, topup_id)
-
-    async def finish(
-        self, digest: int, partition: int, account: str, amount_micros: int, channel: str, topup_id: str
-    ) -> ToppedUp:
-        """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
-        keys = self._parts.keys[partition]
-        brings = self.brings
-        extend_ms = await brings.extends_ms(partition, account, amount_micros) if brings is not None else 0
-        reply = await self._parts.call(
-            partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
-            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, extend_ms,
-        )  # fmt: skip
-        code = Code(reply[0])
-        if code in {Code.SKEW, Code.EPOCH}:
-            raise StoreFault(f"the credit was refused for now: {code.name}; ask again with the same id")
-        if (
-            code == Code.SUCCESS and brings is not None
-        ):  # before the claim is confirmed: whoever finishes it does this too
-            await brings.follow(partition, account, amount_micros, f"{channel}:{topup_id}")
-        result: tuple[int, ...] = unpacked(reply[1]) if code == Code.SUCCESS else ()
-        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
-        await self._parts.store.execute(
-            home_keys.slot, "FCALL", function("confirm"), 2, home_keys.claim(channel, topup_id), home_keys.claims,
-            packed(f"{channel}:{topup_id}", digest, result, code != Code.SUCCESS, TOPUP_KEPT_MS),
-        )  # fmt: skip
-        if code != Code.SUCCESS:
-            return ToppedUp(code, replayed=False, balance_micros=0, available_micros=0)
-        await self.tell(partition, account)
-        return _topped_up(code, replayed=bool(reply[2] & Note.REPLAY), result=result)
+        asked = Asked(ActionKind.TOPUP, channel, topup_id, where.partition, where.account, amount_micros)
+        done = await self.actions.do_again(asked)
+        if done.code != Code.SUCCESS or done.action is None:
+            return ToppedUp(done.code, replayed=False, balance_micros=0, available_micros=0)
+        return ToppedUp(done.code, done.replayed, done.action.balance, done.action.available)
 
     async def learn_all(self) -> None:
         """Learn every partition's epoch, so that the store's restarts are on record even where nobody charges."""
         for partition in range(len(self._parts.keys)):
             if self._parts.known(partition) is None:
                 await self._parts.epoch(partition)
-
-
-def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:
-    came_in, posted, pending, floor, _sequence = result
-    return ToppedUp(code, replayed, came_in - posted, came_in - posted - pending - floor)
 
 
 def _digest(account: str, content: int | str) -> int:

@@ -283,7 +283,7 @@ class Holdings:
             ends.append(now_ms + RENEWAL_RETRY_MS)
         return min(ends, default=0)
 
-    # -- top-ups (accounts.py, Brings)
+    # -- actions (action_steps.py, Brings)
 
     async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
         """Return how long a top-up makes the balance last, by the tariff's life."""
@@ -292,6 +292,14 @@ class Holdings:
         if found is not None:
             tariff = self._newest(found.profile.tariff, await self.now_ms(partition))
         return tariff.life.extend_ms(amount_micros) if tariff is not None else 0
+
+    async def ending(self, partition: int, path: str) -> None:
+        """Say until when a number rests before its subscriber is terminated (lives.py, law 2)."""
+        await self.lives.ending(partition, path)
+
+    async def ended(self, partition: int, path: str) -> None:
+        """Free the number of who was terminated, where it does not rest."""
+        await self.lives.ended(partition, path)
 
     async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
         """Give the bonus of a top-up, once by its name, and open what waited for money. Raises StoreFault: ask again.

@@ -5,16 +5,18 @@ from typing import Any
 from ocs.balance.described import instant
 from ocs.balance.stored_session import OpenSession
 from ocs.money import format_amount
-from ocs.records import ACCOUNTING
+from ocs.records import ACCOUNTING, RESERVATION
 
 
 def shown_id(session: OpenSession) -> str:
-    """Return the Session-Id that a session's client knows."""
-    return session.session_id.removeprefix(ACCOUNTING)
+    """Return the Session-Id that a session's client knows; of a reservation, its channel and id."""
+    return session.session_id.removeprefix(ACCOUNTING).lstrip(" ")
 
 
 def application_of(session: OpenSession) -> str:
-    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted."""
+    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted; or that it is a reservation."""
+    if session.session_id.startswith(RESERVATION):
+        return "reservation"
     return "accounting" if session.session_id.startswith(ACCOUNTING) else "credit-control"
 
 

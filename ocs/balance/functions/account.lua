@@ -1,4 +1,4 @@
--- Accounts and money that comes in: open, amend, claim, credit, confirm; and the store's epoch.
+-- Accounts: open, join, amend, rows; and the store's epoch.
 
 -- The last id that a stream has given, trimmed or not.
 local function last_id(stream)
@@ -210,76 +210,6 @@ local function strike(keys, args)
   return 1
 end
 
--- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:
--- 1 claimed (credit it, under this id), 2 done (with the result); CONFLICT when the id belongs to other content.
-local function claim(keys, args)
-  if not call then fetch() end
-  local now, digest, name, partition, account, amount, channel, id = unpack(cmsgpack.unpack(args[1]))
-  local text = call('GET', keys[1])
-  if text then
-    local kept = cmsgpack.unpack(text)
-    if kept[2] ~= digest then return { CONFLICT, '' } end
-    return { SUCCESS, text, REPLAY }
-  end
-  text = pack({ 1, digest, partition, account, amount, channel, id, '' })
-  local score = format('%.0f', now)
-
-  call('ZADD', keys[2], score, name)
-  call('SET', keys[1], text)
-  return { SUCCESS, text, 0 }
-end
-
--- confirm: the claim is done with this result and is kept for a time; a refused one gives the id free again. A claim of
--- other content under the same id is somebody else's, and stays.
-local function confirm(keys, args)
-  if not call then fetch() end
-  local name, digest, result, refused, kept_ms = unpack(cmsgpack.unpack(args[1]))
-  local text = call('GET', keys[1])
-  if not text then return { UNKNOWN_SESSION } end
-  local kept = cmsgpack.unpack(text)
-  if kept[2] ~= digest then return { CONFLICT } end
-  if kept[1] == 2 then return { SUCCESS } end
-  kept[1], kept[8] = 2, result
-  local after, life = pack(kept), life_of(kept_ms)
-
-  call('ZREM', keys[2], name)
-  if refused then call('DEL', keys[1]) else call('SET', keys[1], after, 'PX', life) end
-  return { SUCCESS }
-end
-
--- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at
--- least; the result is balance and what belongs to it.
-local function credit(keys, args)
-  if not call then fetch() end
-  local part = args[1]
-  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
-  if refused then return { refused, '', 0 } end
-  local marker = call('GET', keys[3])
-  if marker then
-    local kept = cmsgpack.unpack(marker)
-    if kept[1] ~= digest then return { CONFLICT, '', 0 } end
-    return { SUCCESS, kept[2], REPLAY }
-  end
-  local book_text = call('GET', keys[2])
-  if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = read_book(book_text)
-  if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
-  book[B_CREDITS] = exact(book[B_CREDITS] + amount)
-  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
-  local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
-  local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
-    book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
-
-  call('XADD', keys[4], stream, 'r', record)
-  call('SET', keys[3], kept, 'PX', life)
-  call('SET', keys[2], book_after)
-  return { SUCCESS, result, 0 }
-end
-
 -- swap: put another text in the place of one that is known ('' removes it); 0 when something else stands there by now.
 local function swap(keys, args)
   if not call then fetch() end
@@ -325,9 +255,6 @@ redis.register_function('amend_VERSION', amend)
 redis.register_function('join_VERSION', join)
 redis.register_function('rows_VERSION', rows)
 redis.register_function('strike_VERSION', strike)
-redis.register_function('claim_VERSION', claim)
-redis.register_function('confirm_VERSION', confirm)
-redis.register_function('credit_VERSION', credit)
 redis.register_function('swap_VERSION', swap)
 redis.register_function({ function_name = 'snapshot_VERSION', callback = snapshot, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'ladder_VERSION', callback = ladder, flags = { 'no-writes' } })
