@@ -12,7 +12,6 @@ from urllib.parse import quote
 import httpx
 
 from ocs.balance.accounts import Account, Accounts, NewSubscriber
-from ocs.balance.actions import Actions
 from ocs.balance.audit import audit
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
@@ -55,7 +54,7 @@ class Scene:
         catalogue = read_products(config_folder() / "products")
         self.holdings = Holdings(self.parts, self.stored, clock, catalogue, Tariffs(TARIFFS).newest)
         self.terms = Terms()
-        self.actions = Actions(self.parts, clock, self.stored)
+        self.actions = self.stored.actions
         self.audit_log = AuditLog(folder / "audit")
         prepay = Prepay(
             Places(self.parts, self.stored),

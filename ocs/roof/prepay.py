@@ -1,7 +1,7 @@
 """What the routes of TMF654 work with, built on the keepers of the process that serves them."""
 
 from ocs.balance.accounts import Account
-from ocs.balance.actions import NO_LIMITS, ActionKind, Actions, DayLimits
+from ocs.balance.actions import NO_LIMITS, ActionKind, DayLimits
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
@@ -51,7 +51,7 @@ def prepay_of(keepers: Keepers, holdings: Holdings) -> Prepay:
     return Prepay(
         Places(parts, accounts),
         Directory(parts, accounts),
-        Actions(parts, keepers.clock, accounts),
+        accounts.actions,
         NoTerms(),
         Gifts(parts, holdings),
         holdings.catalogue,
