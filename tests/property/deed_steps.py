@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from ocs.balance.model_actions import Deed
+from ocs.balance.model_actions import Deed, Known
 from ocs.records import ActionKind, reservation
 from tests.property.pair import Pair
 from tests.property.script_words import accounts
@@ -32,22 +32,27 @@ class Act(NamedTuple):
 
 
 class Undo(NamedTuple):
-    """An action is cancelled, or with an ``amount`` (0 or more) completed."""
+    """An action is cancelled, or with an ``amount`` (0 or more) completed: the ``back``-th newest, mostly of those that may be; or none there is."""
 
-    channel: int
-    name: int
+    back: int
     amount: int
+    fits: bool
+
+
+class Again(NamedTuple):
+    """An earlier action is asked again."""
+
+    back: int
 
 
 class Void(NamedTuple):
     """The sweeper, or an operator, ends a reservation."""
 
-    channel: int
-    name: int
+    back: int
     forced: bool
 
 
-_amounts = st.sampled_from((1, 2, 20, 50, 300, 700, 3_000, 20_000))
+_amounts = st.sampled_from((1, 2, 20, 50, 300, 700, 3_000, 20_000, 60_000))
 act_steps = st.builds(
     Act,
     accounts,
@@ -65,10 +70,12 @@ act_steps = st.builds(
     st.integers(0, len(LASTS_MS) - 1),
     st.booleans(),
 )  # fmt: skip
+_backs = st.sampled_from((0, 0, 0, 1, 1, 2, 3))
 undo_steps = st.builds(
-    Undo, st.integers(0, 1), st.integers(0, NAMES - 1), st.sampled_from((-1, -1, -1, 0, 1, 20, 300, 701))
+    Undo, _backs, st.sampled_from((-1, -1, -1, 0, 1, 1, 20, 300, 701)), st.sampled_from((*[True] * 9, False))
 )
-void_steps = st.builds(Void, st.integers(0, 1), st.integers(0, NAMES - 1), st.booleans())
+again_steps = st.builds(Again, _backs)
+void_steps = st.builds(Void, _backs, st.booleans())
 
 
 async def play_act(pair: Pair, step: Act) -> None:
@@ -105,12 +112,37 @@ def _bucket(pair: Pair, bucket: int) -> tuple[int, int]:
     return bucket, period(pair.charged.now_ms, each.length_ms)[0] if each is not None else 5
 
 
+def _newest(pair: Pair, back: int, kinds: tuple[ActionKind, ...] = tuple(ActionKind)) -> Known | None:
+    known = [each for each in pair.deeds.known.values() if each.deed.kind in kinds]
+    return known[-1 - back % len(known)] if known else None
+
+
 async def play_undo(pair: Pair, step: Undo) -> None:
-    await pair.undo(CHANNELS[step.channel], f"a{step.name}", step.amount)
+    kinds = (
+        (ActionKind.RESERVE,)
+        if step.amount >= 0
+        else (ActionKind.TOPUP, ActionKind.ADJUST, ActionKind.RESERVE)
+    )
+    known = _newest(pair, step.back, kinds if step.fits else tuple(ActionKind))
+    name = (known.deed.channel, known.deed.id) if known is not None else ("shop", "nothing")
+    await pair.undo(*name, step.amount)
+
+
+async def play_again(pair: Pair, step: Again) -> None:
+    if (known := _newest(pair, step.back)) is None:
+        return
+    deed = known.deed
+    index, receiver = (
+        next((i for i, home in enumerate(pair.homes) if (home.account.name, home.member) == who), -1)
+        for who in ((deed.account, deed.member), (deed.receiver, ""))
+    )
+    await pair.act(index, deed, receiver)
 
 
 async def play_void(pair: Pair, step: Void) -> None:
-    name = reservation(CHANNELS[step.channel], f"a{step.name}")
+    if (known := _newest(pair, step.back, (ActionKind.RESERVE,))) is None:
+        return
+    name = reservation(known.deed.channel, known.deed.id)
     for index, home in enumerate(pair.homes):
         if name in home.account.sessions:
             await pair.expire(index, name, forced=step.forced)

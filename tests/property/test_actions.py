@@ -11,10 +11,13 @@ from tests.charged_store import StoreRoom
 from tests.property.deed_steps import (
     CHANNELS,
     Act,
+    Again,
     Undo,
     Void,
     act_steps,
+    again_steps,
     play_act,
+    play_again,
     play_undo,
     play_void,
     undo_steps,
@@ -29,8 +32,9 @@ _STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = STEPS | {
     "event": (2, STEPS["event"][1]),
     "amend": (1, STEPS["amend"][1]),
     "act": (24, act_steps),
-    "undo": (8, undo_steps),
-    "void": (2, void_steps),
+    "again": (3, again_steps),
+    "undo": (12, undo_steps),
+    "void": (3, void_steps),
 }
 
 
@@ -39,6 +43,7 @@ async def play(room: StoreRoom, opening: Opening, script: list[Any]) -> Pair:
     player = Player(pair)
     player.does |= {
         Act: lambda step: play_act(pair, step),
+        Again: lambda step: play_again(pair, step),
         Undo: lambda step: play_undo(pair, step),
         Void: lambda step: play_void(pair, step),
     }
