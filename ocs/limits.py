@@ -225,6 +225,25 @@ ARCHIVE_WAIT_MS_MAX = 30_000
 STREAM_ENTRIES_MAX = 100_000
 """Records that a lagging consumer group may keep on a partition's stream (about 40 MB). Beyond: archived, cut, alarm."""
 
+GROUP_SILENT_MS = 600_000
+"""Time for which a consumer group that does not come on keeps records on a stream. Beyond: archived, cut, counted; it resumes from the
+archive."""
+
+STREAM_READ_MAX = 500
+"""Records of one partition that a reader of the stream takes at once."""
+
+STREAM_POLL_MAX = 4_000
+"""Records that a reader of the stream holds at once (some 400 octets each). Beyond: partitions wait for the next look."""
+
+STREAM_PAUSE_MS_MIN = 100
+"""First pause before a partition that had nothing is looked at again; it doubles up to STREAM_PAUSE_MS_MAX."""
+
+STREAM_PAUSE_MS_MAX = 2_000
+"""Longest pause between two looks at a quiet partition: 128 short commands a second for 256 partitions."""
+
+STREAM_CHECK_MS = 30_000
+"""How often a reader compares its place in a quiet partition with the stream's last id."""
+
 CONNECTIONS_PER_WORKER_MAX = 4_096
 """Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
 
