@@ -35,7 +35,19 @@ from ocs.limits import (
     STREAM_READ_MAX,
 )
 
-__all__ = ["NEWEST", "START", "Batch", "Break", "Entry", "Loss", "Reader", "Totals", "groups", "leave"]
+__all__ = [
+    "NEWEST",
+    "START",
+    "Batch",
+    "Break",
+    "Entry",
+    "Loss",
+    "Reader",
+    "Totals",
+    "groups",
+    "leave",
+    "register",
+]
 
 NEWEST = "$"
 """As the place where a new group begins: behind all that is on the stream."""
@@ -125,21 +137,10 @@ class Reader:
         ``places`` are those that the consumer has stored itself, by partition: they count, and may be ahead of what was acknowledged.
         Raises StoreFault.
         """
-        found = await asyncio.gather(*(self._registered(keys, begin) for keys in self._parts.keys))
+        found = await register(self._parts, self._group, begin)
         self._looks = {
-            keys.partition: _Look((places or {}).get(keys.partition, place))
-            for keys, place in zip(self._parts.keys, found, strict=True)
+            partition: _Look((places or {}).get(partition, place)) for partition, place in found.items()
         }
-
-    async def _registered(self, keys: Keys, begin: str) -> str:
-        call = self._parts.store.execute
-        where = "0-0" if begin == START else begin
-        try:
-            await call(keys.slot, "XGROUP", "CREATE", keys.stream, self._group, where, "MKSTREAM")
-        except StoreError as fault:
-            if fault.code != "BUSYGROUP":
-                raise
-        return (await _groups(self._parts, keys))[self._group]
 
     async def poll(self) -> list[Batch]:
         """Return what is new in the partitions whose turn it is, busy ones first; [] where there is nothing (``pause_s``).
@@ -310,6 +311,21 @@ async def _groups(parts: Parts, keys: Keys) -> dict[str, str]:
         raise
     rows = [dict(zip(each[::2], each[1::2], strict=True)) for each in told]
     return {row[b"name"].decode(): row[b"last-delivered-id"].decode() for row in rows}
+
+
+async def register(parts: Parts, group: str, begin: str = NEWEST) -> dict[int, str]:
+    """Register a group at ``begin`` where it is not yet; what it has acknowledged, by partition. Raises StoreFault."""
+
+    async def one(keys: Keys) -> str:
+        try:
+            await parts.store.execute(keys.slot, "XGROUP", "CREATE", keys.stream, group, begin, "MKSTREAM")
+        except StoreError as fault:
+            if fault.code != "BUSYGROUP":
+                raise
+        return (await _groups(parts, keys))[group]
+
+    found = await asyncio.gather(*(one(keys) for keys in parts.keys))
+    return {keys.partition: place for keys, place in zip(parts.keys, found, strict=True)}
 
 
 async def groups(parts: Parts) -> dict[str, dict[int, str]]:

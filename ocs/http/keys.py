@@ -21,6 +21,8 @@ from ocs.sessions.described import instant
 SCOPES: Final = {
     "sessions:read": "see open sessions",
     "sessions:write": "end sessions, and let their clients ask anew",
+    "events:read": "see subscriptions to events, and what could not be delivered",
+    "events:write": "subscribe to events, and deliver again what could not be",
 }
 """What a key may be for."""
 

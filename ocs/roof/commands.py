@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocs.roof.backup_commands import backup_app
+from ocs.roof.event_commands import events_app
 from ocs.roof.options import (
     CreditOption,
     FloorOption,
@@ -43,6 +44,7 @@ app.add_typer(tariff_app, name="tariff")
 app.add_typer(functions_app, name="functions")
 app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
+app.add_typer(events_app, name="events")
 
 
 @app.command()
