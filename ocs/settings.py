@@ -29,12 +29,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from ocs.roof.event_sections import Events
 from ocs.roof.sections import Accounting, Archive, Backups, Charging, Diameter, Http, Log, Server, Store
 
 PREFIX = "OCS_"
 LEVEL = "__"
 # Values of these keys are never shown: a password, or an address that may hold one.
-SECRET_KEYS = frozenset({"store.password", "store.url"})
+SECRET_KEYS = frozenset({"events.smtp.password", "events.sms.secret", "store.password", "store.url"})
 
 
 # Options of the command line that are not simply --section-key.
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     accounting: Accounting = Accounting()
     log: Log = Log()
     archive: Archive = Archive()
+    events: Events = Events()
     backup: Backups = Backups()
 
     @property
@@ -112,6 +114,11 @@ class Settings(BaseSettings):
     def backups_folder(self) -> Path:
         """Where backups are put: the folder that is set, else `backups` in the data folder."""
         return self.backup.dir or self.server.data_dir / "backups"
+
+    @property
+    def notices_folder(self) -> Path:
+        """Where texts of mails and short messages are read: the folder that is set, else the sample operator's."""
+        return self.events.texts_dir or config_folder() / "notices"
 
     @property
     def tariffs_folder(self) -> Path:

@@ -6,7 +6,7 @@ from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
-from ocs.http.prepay.desk import Prepay
+from ocs.http.prepay.desk import Listeners, Prepay
 from ocs.http.prepay.places import Places
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.rating.products import Product
@@ -45,7 +45,7 @@ class NoTerms:
         return 0
 
 
-def prepay_of(keepers: Keepers, holdings: Holdings) -> Prepay:
+def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
     return Prepay(
@@ -56,4 +56,5 @@ def prepay_of(keepers: Keepers, holdings: Holdings) -> Prepay:
         Gifts(parts, holdings),
         holdings.catalogue,
         holdings.now_ms,
+        listeners,
     )

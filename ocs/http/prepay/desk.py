@@ -25,6 +25,7 @@ from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX
 from ocs.money import format_amount
+from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
 
@@ -75,6 +76,24 @@ class Gifts(Protocol):
         """Give so much of a product, once by a name."""
 
 
+class Listeners(Protocol):
+    """Who keeps subscriptions (ocs/http/events.py, Desk)."""
+
+    async def subscribe(
+        self,
+        caller: Caller,
+        callback: str,
+        types: list[str],
+        query: str = "",
+        form: str = ...,
+        wants: str = "",
+    ) -> Subscription:
+        """Make a subscription."""
+
+    async def end(self, caller: Caller, subscription_id: str, form: str | None = None) -> None:
+        """Take one back."""
+
+
 class Prepay(NamedTuple):
     """What the routes work with."""
 
@@ -85,6 +104,7 @@ class Prepay(NamedTuple):
     gifts: Gifts
     catalogue: Catalogue
     now_ms: Callable[[int], Awaitable[int]]
+    listeners: Listeners | None = None
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:

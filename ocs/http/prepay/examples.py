@@ -59,12 +59,17 @@ BUCKET: Final[dict[str, Any]] = {
     "remainingValue": {"amount": 1, "units": "GB"},
     "logicalResource": [_number(NUMBER)],
 }
+LISTENER: Final[dict[str, Any]] = {
+    "callback": "https://example.com/listener",
+    "query": "eventType=TopupBalanceCreateEvent,TopupBalanceCancelEvent",
+}
 
 __all__ = [
     "ADJUST",
     "BUCKET",
     "CANCEL",
     "COMPLETE",
+    "LISTENER",
     "NUMBER",
     "RECEIVER",
     "RESERVE",

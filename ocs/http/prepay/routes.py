@@ -24,6 +24,7 @@ from ocs.http.prepay.documented import body, faults, filters, of_list
 from ocs.http.prepay.families import buckets_listed, families_of, family_of
 from ocs.http.prepay.giving import give
 from ocs.http.prepay.history import history_listed, history_one
+from ocs.http.prepay.hub import SECRET_HEADER, forget, listen
 from ocs.http.prepay.listing import fields_of, listed, query_of
 from ocs.http.prepay.reservations import reserve
 from ocs.http.prepay.resources import PATHS
@@ -72,6 +73,7 @@ def router(prepay: Prepay, access: Access) -> APIRouter:
     _reservations(routes, prepay, access)
     _accumulated(routes, prepay, access)
     _history(routes, prepay, access)
+    _hub(routes, prepay, access)
     return routes
 
 
@@ -340,3 +342,27 @@ def _history(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         """Show one action by its channel and id: `<channel>:<id>`."""
         asked = fields_of(fields, shape)
         return ExactAnswer(_part(await history_one(prepay, caller, name), asked))
+
+
+def _hub(routes: APIRouter, prepay: Prepay, access: Access) -> None:
+    writes = access.change("events:write")
+    made = _created(shapes.EventSubscription)
+    made[201]["headers"][SECRET_HEADER] = {
+        "description": "What events are signed with; shown this once.", "schema": {"type": "string"},
+    }  # fmt: skip
+
+    @routes.post(
+        "/hub",
+        status_code=201,
+        summary="Register a listener",
+        responses=made,
+        openapi_extra=body(examples.LISTENER),
+    )
+    async def register(asked: shapes.EventSubscriptionInput, change: Change = writes) -> ExactAnswer:
+        """Let events of top-ups, adjustments, transfers and reservations be posted to a callback, signed; `query` names types of events."""
+        return await listen(prepay.listeners, change, asked)
+
+    @routes.delete("/hub" + _ONE, status_code=204, summary="Unregister a listener", responses=faults())
+    async def unregister(name: _Id, change: Change = writes) -> Response:
+        """Let nothing be posted to it any more."""
+        return await forget(prepay.listeners, change, name)

@@ -102,16 +102,14 @@ def _update(path: str) -> dict[str, Any]:
 
 def test_a_top_up_arrives_in_the_accounts_money_however_it_is_named(on: Scene) -> None:
     account = on.account().profile.account
-    for place, named in enumerate(
-        [
-            {"logicalResource": [{"id": f"+{FIRST}"}]},
-            {"logicalResource": [{"id": f"00{FIRST}"}]},
-            {"partyAccount": {"id": account}},
-            {"bucket": {"id": account}},
-            {"bucket": {"id": account}, "partyAccount": {"id": account}, "logicalResource": [{"id": FIRST}]},
-        ],
-        1,
-    ):
+    ways: list[dict[str, Any]] = [
+        {"logicalResource": [{"id": f"+{FIRST}"}]},
+        {"logicalResource": [{"id": f"00{FIRST}"}]},
+        {"partyAccount": {"id": account}},
+        {"bucket": {"id": account}},
+        {"bucket": {"id": account}, "partyAccount": {"id": account}, "logicalResource": [{"id": FIRST}]},
+    ]
+    for place, named in enumerate(ways, 1):
         body = {"amount": {"amount": 1, "units": "EUR"}, "usageType": "monetary", **named}
         made = on("POST", "/topupBalance", body).is_right(201)
         assert made["bucket"]["id"] == made["partyAccount"]["id"] == account
@@ -271,11 +269,11 @@ def test_events_of_every_kind_and_end_are_what_a_listener_expects(on: Scene) -> 
         on("POST", f"/{path}", body | {"id": path}).is_right(201)
         on("POST", f"/{path}", body | {"id": f"{path}-2"}).is_right(201)
         on("DELETE", f"/{path}/{path}-2")
-    for kind, amount in (("transferBalance", 999), ("reserveBalance", 999), ("adjustBalance", -999)):
+    for bad, amount in (("transferBalance", 999), ("reserveBalance", 999), ("adjustBalance", -999)):
         on(
             "POST",
-            f"/{kind}",
-            BODIES[kind] | {"id": f"{kind}-3", "amount": {"amount": amount, "units": "EUR"}},
+            f"/{bad}",
+            BODIES[bad] | {"id": f"{bad}-3", "amount": {"amount": amount, "units": "EUR"}},
         ).is_error(409)
     on.terms.each = EURO
     on("POST", "/topupBalance", topup(2, id="topupBalance-3")).is_error(409, "limit")
