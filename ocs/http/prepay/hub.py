@@ -25,7 +25,7 @@ from ocs.notices.notice import Notice
 from ocs.notices.subscriptions import Subscription
 
 FORM: Final = "tmf654"
-SECRET_HEADER: Final = "Webhook-Secret"
+SECRET_HEADER: Final = "Webhook-Secret"  # noqa: S105 - a name
 """Of the answer that registers a listener: what its events are signed with, this once; the definition's body has no place for it."""
 _TYPES: Final = ["topup.done", "balance.*"]
 _CREATED: Final = frozenset({"topup.done", "balance.adjusted", "balance.transferred", "balance.reserved"})
