@@ -45,6 +45,16 @@ def of_list(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     }
 
 
+_TIME: Final = {"type": "string", "format": "date-time"}
+_FILTERS: Final[dict[str, dict[str, Any]]] = {
+    "requestedDate.gt": _TIME,
+    "requestedDate.lt": _TIME,
+    "logicalResource.id": {"type": "string", "pattern": r"^\+?[0-9]{3,15}$"},
+    "channel.id": {"type": "string", "pattern": "^[a-z0-9-]{1,32}$"},
+}
+"""Forms of what some filters take."""
+
+
 def filters(*paths: str) -> dict[str, Any]:
     """Describe a list's query: `fields`, `offset`, `limit`, and the filters that are used most."""
     said: list[tuple[str, dict[str, Any], str, Any]] = [
@@ -53,7 +63,7 @@ def filters(*paths: str) -> dict[str, Any]:
         ("limit", {"type": "integer", "minimum": 1, "maximum": TMF_PAGE_MAX}, f"How many to show; {TMF_PAGE} where nothing is said.", 20),
     ]  # fmt: skip
     text = "Only those with this value; several by commas. Any attribute's path may be a filter; .gt .gte .lt .lte .ne compare."
-    said += [(path, {"type": "string"}, text, None) for path in paths]
+    said += [(path, _FILTERS.get(path, {"type": "string"}), text, None) for path in paths]
     return {
         "parameters": [
             {"name": name, "in": "query", "required": False, "schema": schema, "description": description}

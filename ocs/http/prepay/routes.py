@@ -41,7 +41,7 @@ _Channel = Annotated[
     str | None,
     Query(
         alias="channel.id",
-        max_length=32,
+        json_schema_extra={"pattern": "^[a-z0-9-]{1,32}$"},
         description="Whose it is, for callers with channel:any; else the caller's own.",
     ),
 ]
@@ -49,7 +49,7 @@ _Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        max_length=128,
+        json_schema_extra={"pattern": shapes.ID_FORM},
         description="The channel's own id, where the body has no `id`.",
     ),
 ]

@@ -91,15 +91,18 @@ def _instant(value: Any) -> Any:
     raise ValueError("no time; write it with its distance from UTC, such as 2026-12-01T00:00:00Z")
 
 
+NUMBER_MAX: Final = 10**16
+"""Of any quantity, as the page says it; what is more is refused by what it is an amount of."""
+_VISIBLE: Final = Field(json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
 MIN_YEAR, MAX_YEAR = 1970, 2999
 """Beyond them lies no time of a balance, and what other calendars cannot hold."""
-Text = Annotated[str, Field(max_length=TMF_TEXT_CHARS_MAX), AfterValidator(_visible)]
-Reason = Annotated[str, Field(max_length=ACTION_REASON_CHARS_MAX), AfterValidator(_visible)]
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_visible)]
+Text = Annotated[str, Field(max_length=TMF_TEXT_CHARS_MAX), AfterValidator(_visible), _VISIBLE]
+Reason = Annotated[str, Field(max_length=ACTION_REASON_CHARS_MAX), AfterValidator(_visible), _VISIBLE]
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_visible), _VISIBLE]
 Number = Annotated[
     Decimal,
     BeforeValidator(_exact),
-    WithJsonSchema({"type": "number", "format": "float"}),
+    WithJsonSchema({"type": "number", "format": "float", "minimum": -NUMBER_MAX, "maximum": NUMBER_MAX}),
 ]
 Instant = Annotated[
     datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
