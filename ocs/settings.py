@@ -29,6 +29,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from ocs.roof.action_sections import Actions
 from ocs.roof.event_sections import Events
 from ocs.roof.sections import Accounting, Archive, Backups, Charging, Diameter, Http, Log, Server, Store
 
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     archive: Archive = Archive()
     events: Events = Events()
     backup: Backups = Backups()
+    actions: Actions = Actions()
 
     @property
     def archive_folder(self) -> Path:

@@ -53,7 +53,7 @@ class Scene:
         self.stored = Accounts(self.parts, clock)
         catalogue = read_products(config_folder() / "products")
         self.holdings = Holdings(self.parts, self.stored, clock, catalogue, Tariffs(TARIFFS).newest)
-        self.terms = Terms()
+        self.terms, self.archive = Terms(), Archive()
         self.actions = self.stored.actions
         self.audit_log = AuditLog(folder / "audit")
         prepay = Prepay(
@@ -64,6 +64,8 @@ class Scene:
             Gifts(self.parts, self.holdings),
             catalogue,
             self.holdings.now_ms,
+            None,
+            self.archive,
         )
         keys = ApiKeys(self.store)
         self.app = application(
@@ -150,13 +152,23 @@ class Terms:
         self.fee = 0
         self.each = 0
 
-    def limits(self, _channel: str, _kind: Any) -> Any:
+    def limits(self, _asked: Any) -> Any:
         from ocs.balance.actions import DayLimits  # noqa: PLC0415
 
         return DayLimits(each=self.each)
 
     def fee_micros(self, _amount: int, _currency: str) -> int:
         return self.fee
+
+
+class Archive:
+    """The archive, once a test has one."""
+
+    def __init__(self) -> None:
+        self.reads: Any = None
+
+    async def records(self, *place: Any) -> Any:
+        return await self.reads.records(*place) if self.reads is not None else []
 
 
 class Answer:

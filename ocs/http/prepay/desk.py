@@ -17,17 +17,19 @@ from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
+from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
 from ocs.http.prepay.places import Named, Places, bucket_id
 from ocs.http.prepay.quantities import UsageType, count_of, micros_of
 from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
-from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX
+from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX, TOPUP_KEPT_MS
 from ocs.money import format_amount
 from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
+from ocs.records import Record
 
 ANY: Final = "channel:any"
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -59,8 +61,8 @@ class Doing(Protocol):
 class Terms(Protocol):
     """What the operator has set for actions."""
 
-    def limits(self, channel: str, kind: ActionKind) -> DayLimits:
-        """Return what a channel may do of a kind."""
+    def limits(self, asked: Asked) -> DayLimits:
+        """Return what the channel of an action may do of its kind."""
 
     def fee_micros(self, amount_micros: int, currency: str) -> int:
         """Return what a transfer costs."""
@@ -94,6 +96,13 @@ class Listeners(Protocol):
         """Take one back."""
 
 
+class Archive(Protocol):
+    """Who reads records that have left the store (ocs/roof/prepay.py)."""
+
+    async def records(self, partition: int, account: str, since_ms: int, until_ms: int) -> list[Record]:
+        """Return an account's records of a time, the oldest first."""
+
+
 class Prepay(NamedTuple):
     """What the routes work with."""
 
@@ -105,6 +114,7 @@ class Prepay(NamedTuple):
     catalogue: Catalogue
     now_ms: Callable[[int], Awaitable[int]]
     listeners: Listeners | None = None
+    archive: Archive | None = None
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:
@@ -182,7 +192,7 @@ async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account
         },
     )
     try:
-        done = await prepay.actions.do(asked, prepay.terms.limits(asked.channel, asked.kind))
+        done = await prepay.actions.do(asked, prepay.terms.limits(asked))
     except ValueError as fault:
         raise bad("badRequest", str(fault)) from None
     change.made(after=facts_of(done))
@@ -283,10 +293,13 @@ async def actions_of(
         found = await fetch(query.offset, query.limit)
         return paged(query, await all_shown(prepay, found.actions, describe), found.total)
     everybody = ANY in caller.scopes and not narrowed
+    actions = await _all(fetch)
+    if account is not None and describe is not resource_of:
+        actions += await _older(prepay, account, since_ms, until_ms, actions)
     member = account.profile.path if account is not None and account.profile.member else ""
     mine = [
         each
-        for each in await _all(fetch)
+        for each in actions
         if (everybody or each.asked.channel == channel)
         and member in {"", each.asked.account, each.asked.receiver}
     ]
@@ -310,6 +323,26 @@ async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
         found += more.actions
         if not more.actions or len(found) >= more.total:
             return found
+
+
+async def _older(
+    prepay: Prepay, account: Account, since_ms: int, until_ms: int | None, known: list[Action]
+) -> list[Action]:
+    """Return what an account's history has from before the store's 30 days, where it is asked for so far back."""
+    profile = account.profile
+    edge_ms = await prepay.now_ms(profile.partition) - TOPUP_KEPT_MS
+    if prepay.archive is None or not 0 < since_ms < edge_ms:
+        return []
+    last_ms = edge_ms if until_ms is None else min(until_ms, edge_ms)
+    records = await prepay.archive.records(profile.partition, profile.account, since_ms, last_ms)
+    names = {name_of(each.asked) for each in known}
+    found = actions_in(profile.partition, profile.account, records)
+    if len(found) > TMF_LISTED_MAX:
+        raise bad(
+            "limit",
+            f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
+        )
+    return [each for each in found if name_of(each.asked) not in names]
 
 
 async def _account(prepay: Prepay, query: Query) -> tuple[bool, Account | None]:
