@@ -181,3 +181,58 @@ def _fcalls(server: RealValkey) -> int:
     """How many function calls the server has executed, whoever heard of it."""
     with server.client() as client:
         return int(client.info("commandstats").get("cmdstat_fcall", {"calls": 0})["calls"])
+
+
+def test_transfers_in_a_ring_by_two_tills_with_the_same_ids_race_kills_of_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep, "CLAIM_AGE_MS", -1_000)
+    fees: list[int] = []
+
+    async def play() -> None:
+        with RealValkey() as valkey:
+            async with room(valkey.url) as at:
+                ring = [each for number in range(4) for each in await _two(at, number)]
+            async with room(valkey.url) as one, room(valkey.url) as two:
+                for wave, kills in enumerate((True, True, True, False)):
+                    tasks = [
+                        asyncio.create_task(_handed_on(till, ring, place, f"{wave}-{place}-{turn}"))
+                        for turn in range(6)
+                        for place in range(len(ring))
+                        for till in (one, two)
+                    ]
+                    if kills:
+                        before = _fcalls(valkey)
+                        while _fcalls(valkey) < before + 40:  # noqa: ASYNC110 - another process
+                            await asyncio.sleep(0.002)
+                        valkey.kill()
+                        valkey.start()
+                    done = await asyncio.gather(*tasks)
+                    fees.extend(3 for each in done[::2] if each is Code.SUCCESS)
+                sweeper = Sweeper(one.parts, one.accounts, one.clock, 300_000)
+                await sweeper.once()
+                report = await audit(one.parts)
+                assert (report.faults, report.in_transit, sweeper.faults) == ([], 0, 0)
+                books = [(await _read(one, each)).book for each in ring]
+                assert sum(book.balance_micros for book in books) == 4 * (CREDIT + OTHERS) - sum(fees)
+                assert min(book.balance_micros for book in books) >= 0
+                assert fees
+
+    asyncio.run(play())
+
+
+async def _handed_on(at: Room, ring: list[Account], place: int, name: str) -> Code:
+    """Hand money on to the next of a ring, asking again until it is answered."""
+    giver, receiver = ring[place].profile, ring[(place + 1) % len(ring)].profile
+    asked = Asked(
+        KIND.TRANSFER, "till", name, giver.partition, giver.path, 90, fee_micros=3,
+        receiver_partition=receiver.partition, receiver=receiver.path,
+    )  # fmt: skip
+    while True:
+        try:
+            done = await at.accounts.actions.do(asked)
+        except StoreFault:
+            await asyncio.sleep(0.02)
+            continue
+        assert done.code in {Code.SUCCESS, Code.CREDIT_LIMIT}
+        return done.code

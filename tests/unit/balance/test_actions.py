@@ -10,6 +10,9 @@ from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, Actions, ActionState, Asked, DayLimits, Done, Page
 from ocs.balance.audit import audit
 from ocs.balance.entries import entries
+from ocs.balance.link import StoreFault
+from ocs.balance.parts import Parts, ScriptFault
+from ocs.balance.profiles import write_profile
 from ocs.limits import RESERVED_MS_MAX, TOPUP_KEPT_MS
 from ocs.outcomes import Code
 from ocs.rating.openings import OpenedRow
@@ -452,3 +455,109 @@ def test_a_claim_of_an_earlier_release_is_found_and_reversed(till: Till) -> None
     assert till.find("dying", "till").state is ActionState.COMPLETED
     assert till.cancel("dying", "till").code is Code.SUCCESS
     assert till.balance == FUNDS
+
+
+# ---------------------------------------------------------------- two who drive one action agree
+
+
+def _dying_before_it_is_confirmed(till: Till, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
+    """Ask for an action whose caller dies when it has acted, and before it says so."""
+
+    async def dies(*_: Any) -> None:
+        raise StoreFault("the link is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Actions, "_turn", dies)
+        with pytest.raises(StoreFault):
+            till.net.run(till.actions.do(asked))
+
+
+def test_what_was_refused_once_stays_refused_though_it_might_be_done_by_now(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = till.asked(Kind.ADJUST, -FUNDS - 1)
+    _dying_before_it_is_confirmed(till, monkeypatch, asked)
+    till.do(Kind.TOPUP, 5, "more")
+    assert till.find().state is ActionState.CREATED
+    assert till.net.run(till.actions.resume("shop", "one"))
+    assert (till.find().state, till.find().code, till.balance) == (
+        ActionState.FAILED, Code.CREDIT_LIMIT, FUNDS + 5,
+    )  # fmt: skip
+    assert not till.net.run(till.actions.resume("shop", "one"))
+
+
+def test_money_that_a_receiver_refused_is_given_back_though_it_might_be_received_by_now(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, where = till.net, till.other.profile
+    asked = till.asked(Kind.TRANSFER, 100, receiver_partition=where.partition, receiver="nobody")
+    calls = net.charged.parts.call
+
+    async def dies(partition: int, name: str, keys: Any, *arguments: Any) -> Any:
+        if name == "moving" and ":given back:" in keys[2]:
+            raise StoreFault("the link is gone")
+        return await calls(partition, name, keys, *arguments)
+
+    parts: Any = _Parts(net.charged.parts, dies)
+    dying = Actions(parts, net.charged.clock, net.charged.accounts)
+    with pytest.raises(StoreFault):
+        net.run(dying.do(asked))
+    assert till.balance == FUNDS - 100
+    report = net.run(audit(net.charged.parts))
+    assert (report.faults, report.in_transit, report.in_transit_micros) == ([], 1, 100)
+    keys = net.charged.parts.keys[where.partition]
+    names = (keys.part, keys.book("nobody"), keys.profile("nobody"), keys.stream)
+    profile = write_profile(where)
+    assert net.run(calls(where.partition, "open", names, "nobody", 0, profile, 0, 0))[0] == Code.SUCCESS
+    assert net.run(till.actions.resume("shop", "one"))
+    assert (till.balance, till.find().why) == (FUNDS, "the receiver")
+
+
+class _Parts:
+    """The partitions, but for one call."""
+
+    def __init__(self, parts: Parts, call: Any) -> None:
+        self.call, self._parts = call, parts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parts, name)
+
+
+def test_a_server_of_an_earlier_release_sees_no_action_but_top_ups_that_begin(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would credit whatever it finds in its list of claims."""
+
+    def listed() -> list[str]:
+        every = till.net.charged.parts.keys
+        return [name.decode() for keys in every for name in till.net.execute("ZRANGE", keys.claims, 0, -1)]
+
+    _dying_before_it_is_confirmed(till, monkeypatch, till.asked(Kind.ADJUST, 5, "adjusted"))
+    assert listed() == []
+    _dying_before_it_is_confirmed(till, monkeypatch, till.asked(Kind.TOPUP, 5, "added"))
+    assert listed() == ["shop:added"]
+    for name in ("adjusted", "added"):
+        assert till.net.run(till.actions.resume("shop", name))
+    assert listed() == []
+
+
+def test_a_refused_top_up_of_the_command_leaves_its_id_free(till: Till) -> None:
+    accounts = till.net.charged.accounts
+    till.amend(till.other, Status.TERMINATED)
+    gone = till.net.run(accounts.topup(till.other, 5, "shop", "one"))
+    assert gone.code is Code.UNKNOWN_SUBSCRIBER
+    for replayed in (False, True):
+        done = till.net.run(accounts.topup(till.net.account, 7, "shop", "one"))
+        assert (done.code, done.replayed, done.balance_micros) == (Code.SUCCESS, replayed, FUNDS + 7)
+    assert _listed(till, Page(), channel=True) == (["one"], 1)
+
+
+def test_an_action_that_is_under_way_for_a_month_is_left_to_a_human(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marks of its steps may have gone: nobody can tell any more whether it was done."""
+    _dying_before_it_is_confirmed(till, monkeypatch, till.asked(Kind.ADJUST, 5))
+    till.net.run(till.net.charged.move_time(TOPUP_KEPT_MS))
+    with pytest.raises(ScriptFault, match="look at its account"):
+        till.net.run(till.actions.resume("shop", "one"))
+    assert till.balance == FUNDS + 5
