@@ -47,14 +47,17 @@ def _asked(two: Two, kind: ActionKind, amount: int, **more: Any) -> Asked:
     return Asked(kind, "till", f"of {where.account}", where.partition, where.path, amount, **more)
 
 
-def do(kind: ActionKind, amount: int, limits: DayLimits | None = None, **more: Any) -> Step:
+def do(kind: ActionKind, amount: int, *, counted: bool = False, **more: Any) -> Step:
+    """Ask for an action; one that is ``counted`` has a day of its own, on which there may be one: a second count would refuse it."""
+
     async def act(actions: Actions, two: Two) -> Done:
         if kind is ActionKind.TRANSFER:
             where = two.receiver.profile
             return await actions.do(
                 _asked(two, kind, amount, receiver_partition=where.partition, receiver=where.path, **more)
             )
-        return await actions.do(_asked(two, kind, amount, **more), limits or DayLimits())
+        limits = DayLimits(number=1, day=two.giver.profile.account) if counted else DayLimits()
+        return await actions.do(_asked(two, kind, amount, **more), limits)
 
     return act
 
@@ -70,10 +73,9 @@ async def complete(actions: Actions, two: Two) -> Done:
 
 
 KIND, DONE, OK = ActionKind, ActionState.COMPLETED, Code.SUCCESS
-LIMITS = DayLimits(amount=10**9, day="today")
 reserve = do(KIND.RESERVE, 100, lasts_ms=600_000)
 PLAYS = {
-    "top-up, counted": Play(None, do(KIND.TOPUP, 70, LIMITS, content="receipt"), (DONE, OK, 1_070, 1_070, OTHERS)),
+    "top-up, counted": Play(None, do(KIND.TOPUP, 70, counted=True, content="receipt"), (DONE, OK, 1_070, 1_070, OTHERS)),
     "adjustment": Play(None, do(KIND.ADJUST, -70), (DONE, OK, 930, 930, OTHERS)),
     "transfer": Play(None, do(KIND.TRANSFER, 100, fee_micros=5), (DONE, OK, 895, 895, 600)),
     "transfer that is given back": Play(
