@@ -12,7 +12,7 @@ from ocs.balance.stored_book import read_book, write_book
 from ocs.records import ActionKind as Kind
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import network
-from tests.unit.balance.test_actions import Till, _bucket
+from tests.unit.balance.tills import Till, bucket_of_gift
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_what_is_owed_otherwise_than_the_records_say_is_seen(till: Till) -> None
 
 
 def test_a_bucket_of_more_than_the_records_say_is_seen(till: Till) -> None:
-    till.do(Kind.ADJUST, 25, bucket=_bucket(till))
+    till.do(Kind.ADJUST, 25, bucket=bucket_of_gift(till))
     where = till.net.account.profile
     key = till.net.charged.parts.keys[where.partition].book(where.account)
     assert _faults(till) == []
