@@ -7,6 +7,7 @@ money after it. What follows is ours.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,11 @@ from ocs.records import ActionKind
 
 CLAIMED, DONE, REFUSED = 1, 2, 3
 _OLD_FIELDS: Final = 8
+_FIELDS: Final = 17
+_ASKED: Final = Asked._fields.index("bucket")
+_ASKED_DEFAULTS: Final = tuple(Asked._field_defaults.values())
+_TOLD_DEFAULTS: Final = (None, None, None, *Action._field_defaults.values())
+"""What an action has by default; state, code and time it has always."""
 
 
 class Step(IntEnum):
@@ -70,42 +76,43 @@ def begun(asked: Asked, limits: DayLimits, created_ms: int, attempt: int = 1) ->
 
 
 def write_claim(claim: Claim) -> bytes:
-    """Write a claim as the store keeps it."""
+    """Write a claim as the store keeps it: what is as it is by default, at the end of a list, is left out."""
     asked, *told = claim.action
     word = CLAIMED if claim.step is Step.FIRST else DONE
     if claim.action.state is ActionState.FAILED:
         word = REFUSED
-    more = json.dumps([asked, told, claim.limits, claim.amount, claim.reason, claim.begun_ms])
+    account = payer(asked.account)
+    member = asked.account[len(account) :]
     return packed(
-        word, claim.digest, asked.partition, payer(asked.account), asked.amount, asked.channel, asked.id,
-        claim.money or "", int(claim.step), claim.attempt, more,
+        word, claim.digest, asked.partition, account, asked.amount, asked.channel, asked.id, claim.money or "",
+        claim.step, claim.attempt, asked.kind, member, claim.begun_ms, _short(asked[_ASKED:], _ASKED_DEFAULTS),
+        _short(told, _TOLD_DEFAULTS), _short(claim.limits, NO_LIMITS), _short((claim.amount, claim.reason), (0, "")),
     )  # fmt: skip
+
+
+def _short(fields: Sequence[Any], defaults: Sequence[Any]) -> Sequence[Any]:
+    """Leave out what is as it is by default, at the end."""
+    count = len(fields)
+    while count and fields[count - 1] == defaults[count - 1]:
+        count -= 1
+    return fields[:count]
 
 
 def read_claim(text: bytes) -> Claim:
     """Read a claim, also one of an earlier release; raises ValueError, TypeError where it is none."""
     fields = unpacked(text)
-    if not isinstance(fields, tuple) or len(fields) not in {_OLD_FIELDS, _OLD_FIELDS + 3}:
+    if not isinstance(fields, tuple) or len(fields) not in {_OLD_FIELDS, _FIELDS}:
         raise ValueError("no claim")
     word, digest, partition, account, amount, channel, action_id, money, *rest = fields
     if not rest:
         asked = Asked(ActionKind.TOPUP, channel, action_id, partition, account, amount)
         return _settled_elsewhere(begun(asked, NO_LIMITS, 0)._replace(digest=digest), word, money)
-    step, attempt, more = rest
-    asked_fields, told, limits, second_amount, reason, begun_ms = json.loads(more)
-    kind, *others = asked_fields
-    state, code, *figures = told
-    action = Action(Asked(ActionKind(kind), *others), ActionState(state), Code(code), *figures)
+    step, attempt, kind, member, begun_ms, more, (state, code, *told), limits, second = rest
+    asked = Asked(ActionKind(kind), channel, action_id, partition, account + member, amount, *more)
+    action = Action(asked, ActionState(state), Code(code), *told)
+    later: dict[str, Any] = dict(zip(("amount", "reason"), second, strict=False))
     claim = Claim(
-        action,
-        digest,
-        DayLimits(*limits),
-        Step(step),
-        attempt,
-        tuple(money or ()),
-        second_amount,
-        reason,
-        begun_ms,
+        action, digest, DayLimits(*limits), Step(step), attempt, money or (), begun_ms=begun_ms, **later
     )
     return _settled_elsewhere(claim, word, money)
 

@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from ocs.balance.actions import Asked
 from ocs.balance.model_actions import Deed, Known
-from ocs.records import ActionKind, reservation
+from ocs.balance.profiles import write_place
+from ocs.records import ActionKind, SessionState, reservation
 from tests.property.pair import Pair
 from tests.property.script_words import accounts
 from tests.property.wallets import BUCKETS, period
@@ -78,6 +80,56 @@ again_steps = st.builds(Again, _backs)
 void_steps = st.builds(Void, _backs, st.booleans())
 
 
+async def act(pair: Pair, index: int, deed: Deed, receiver: int = -1) -> None:
+    """Do an action of a subscriber on both sides; ``deed`` lacks whose it is."""
+    pair.charged.clock.keep_up()
+    partition, account, member = pair.homes[index]
+    path = f"{account.name}/{member}" if member else account.name
+    bucket = "-".join(map(str, deed.bucket)) if deed.bucket else ""
+    deed = deed._replace(account=account.name, member=member, place=write_place(partition, account.name))
+    asked = Asked(
+        deed.kind, deed.channel, deed.id, partition, path, deed.amount, bucket, fee_micros=deed.fee_micros,
+        fee_by_receiver=deed.fee_by_receiver, lasts_ms=deed.lasts_ms,
+    )  # fmt: skip
+    if receiver >= 0:
+        other = pair.homes[receiver]
+        asked = asked._replace(receiver_partition=other.partition, receiver=other.account.name)
+        place = write_place(other.partition, other.account.name)
+        deed = deed._replace(receiver=other.account.name, receivers_place=place)
+    pair.accounts.brings = None
+    done = await pair.accounts.actions.do(asked)
+    assert (done.code, done.replayed) == pair.deeds.do(deed, pair.charged.now_ms)
+    await same(pair, deed.channel, deed.id)
+
+
+async def undo(pair: Pair, channel: str, name: str, amount: int) -> None:
+    """Cancel an action, or complete it with an amount (0 or more), on both sides."""
+    pair.charged.clock.keep_up()
+    actions, now_ms = pair.accounts.actions, pair.charged.now_ms
+    if amount < 0:
+        done = await actions.cancel(channel, name)
+        expected = pair.deeds.cancel(channel, name, now_ms)
+    else:
+        done = await actions.complete(channel, name, amount)
+        expected = pair.deeds.complete(channel, name, amount, now_ms)
+    assert (done.code, done.replayed) == expected
+    await same(pair, channel, name)
+
+
+async def same(pair: Pair, channel: str, name: str) -> None:
+    """Compare what both sides know of an action."""
+    found, known = await pair.accounts.actions.find(channel, name), pair.deeds.known.get((channel, name))
+    if found is None or known is None:
+        assert found is known
+        return
+    state = known.state
+    if state == "held":
+        session = pair.deeds.accounts[known.deed.account].sessions[reservation(channel, name)]
+        over = session.state is not SessionState.OPEN or session.due_ms <= pair.charged.now_ms
+        state = "expired" if over else state
+    assert (found.state.name.lower(), found.code, found.settled) == (state, known.code, known.settled)
+
+
 async def play_act(pair: Pair, step: Act) -> None:
     """Ask for an action; one that cannot be asked is made one that can."""
     kind, index, amount = step.kind, step.account, abs(step.amount)
@@ -102,7 +154,7 @@ async def play_act(pair: Pair, step: Act) -> None:
             receiver = (receiver + 1) % 3 if pair.homes[receiver].account is not pair.homes[0].account else 1
         fee = min(step.fee_micros, amount) if step.by_receiver else step.fee_micros
         deed = deed._replace(fee_micros=fee, fee_by_receiver=step.by_receiver)
-    await pair.act(index, deed, receiver)
+    await act(pair, index, deed, receiver)
 
 
 def _bucket(pair: Pair, bucket: int) -> tuple[int, int]:
@@ -125,7 +177,7 @@ async def play_undo(pair: Pair, step: Undo) -> None:
     )
     known = _newest(pair, step.back, kinds if step.fits else tuple(ActionKind))
     name = (known.deed.channel, known.deed.id) if known is not None else ("shop", "nothing")
-    await pair.undo(*name, step.amount)
+    await undo(pair, *name, step.amount)
 
 
 async def play_again(pair: Pair, step: Again) -> None:
@@ -136,7 +188,7 @@ async def play_again(pair: Pair, step: Again) -> None:
         next((i for i, home in enumerate(pair.homes) if (home.account.name, home.member) == who), -1)
         for who in ((deed.account, deed.member), (deed.receiver, ""))
     )
-    await pair.act(index, deed, receiver)
+    await act(pair, index, deed, receiver)
 
 
 async def play_void(pair: Pair, step: Void) -> None:

@@ -4,10 +4,9 @@ import zlib
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ocs.balance.actions import ActionState, Asked
 from ocs.balance.book import Rules
 from ocs.balance.model import Model
-from ocs.balance.model_actions import Deed, Deeds
+from ocs.balance.model_actions import Deeds
 from ocs.balance.model_books import Account, Member, Session, Terms
 from ocs.balance.model_events import Events
 from ocs.balance.model_prices import Offer, Version
@@ -24,7 +23,7 @@ from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
 from ocs.rating.openings import OpenedRow
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
-from ocs.records import RESERVATION, Charge, Record, SessionState, Status, reservation
+from ocs.records import RESERVATION, Charge, Record, SessionState, Status
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
 from tests.property.offers import TARIFFS, revised, tariff_of
@@ -102,15 +101,6 @@ def identity(text: str) -> SubscriberId:
 def _is_money(asked: AskedService) -> bool:
     """Tell whether a service of a request has units in money."""
     return any(each is not None and each.money >= 0 for each in (asked.used, asked.wanted))
-
-
-STATES = {
-    ActionState.COMPLETED: "completed",
-    ActionState.FAILED: "failed",
-    ActionState.CANCELLED: "cancelled",
-    ActionState.HELD: "held",
-    ActionState.EXPIRED: "expired",
-}
 
 
 class Home(NamedTuple):
@@ -224,53 +214,6 @@ class Pair:
         model = self.models[partition]
         expected = model.credit(account, "test", topup_id, amount_micros, self.charged.now_ms, extend_ms)
         assert (done.code, done.replayed) == expected
-
-    async def act(self, index: int, deed: Deed, receiver: int = -1) -> None:
-        """Do an action of a subscriber; ``deed`` lacks whose it is."""
-        self.charged.clock.keep_up()
-        partition, account, member = self.homes[index]
-        path = f"{account.name}/{member}" if member else account.name
-        bucket = "-".join(map(str, deed.bucket)) if deed.bucket else ""
-        deed = deed._replace(account=account.name, member=member, place=write_place(partition, account.name))
-        asked = Asked(
-            deed.kind, deed.channel, deed.id, partition, path, deed.amount, bucket, fee_micros=deed.fee_micros,
-            fee_by_receiver=deed.fee_by_receiver, lasts_ms=deed.lasts_ms,
-        )  # fmt: skip
-        if receiver >= 0:
-            other = self.homes[receiver]
-            asked = asked._replace(receiver_partition=other.partition, receiver=other.account.name)
-            place = write_place(other.partition, other.account.name)
-            deed = deed._replace(receiver=other.account.name, receivers_place=place)
-        self.accounts.brings = None
-        done = await self.accounts.actions.do(asked)
-        assert (done.code, done.replayed) == self.deeds.do(deed, self.charged.now_ms)
-        await self._same(deed.channel, deed.id)
-
-    async def undo(self, channel: str, name: str, amount: int) -> None:
-        """Cancel an action, or complete it with an amount (0 or more)."""
-        self.charged.clock.keep_up()
-        actions, now_ms = self.accounts.actions, self.charged.now_ms
-        if amount < 0:
-            done = await actions.cancel(channel, name)
-            expected = self.deeds.cancel(channel, name, now_ms)
-        else:
-            done = await actions.complete(channel, name, amount)
-            expected = self.deeds.complete(channel, name, amount, now_ms)
-        assert (done.code, done.replayed) == expected
-        await self._same(channel, name)
-
-    async def _same(self, channel: str, name: str) -> None:
-        """Compare what both sides know of an action."""
-        found, known = await self.accounts.actions.find(channel, name), self.deeds.known.get((channel, name))
-        if found is None or known is None:
-            assert found is known
-            return
-        state = known.state
-        if state == "held":
-            session = self.deeds.accounts[known.deed.account].sessions[reservation(channel, name)]
-            over = session.state is not SessionState.OPEN or session.due_ms <= self.charged.now_ms
-            state = "expired" if over else state
-        assert (STATES[found.state], found.code, found.settled) == (state, known.code, known.settled)
 
     async def open_rows(
         self, index: int, rows: list[tuple[int, int, int, int, int]], price_micros: int

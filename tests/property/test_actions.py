@@ -26,7 +26,7 @@ from tests.property.deed_steps import (
 from tests.property.pair import Pair
 from tests.property.scripts import STEPS, Opening, Player, Wait, drawn, opened, openings
 
-_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = STEPS | {
+ACTION_STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = STEPS | {
     "nothing": (1, st.just(Wait(0))),
     "request": (8, STEPS["request"][1]),
     "event": (2, STEPS["event"][1]),
@@ -81,7 +81,7 @@ async def judge(pair: Pair) -> None:
 
 
 @settings(max_examples=130)
-@given(openings, st.lists(drawn(_STEPS), min_size=20, max_size=45))
+@given(openings, st.lists(drawn(ACTION_STEPS), min_size=20, max_size=45))
 def test_the_store_does_what_the_model_says_of_actions(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:

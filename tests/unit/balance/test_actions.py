@@ -6,95 +6,16 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import Account
-from ocs.balance.actions import Action, ActionKind, Actions, ActionState, Asked, DayLimits, Done, Page
-from ocs.balance.audit import audit
-from ocs.balance.entries import entries
-from ocs.limits import RESERVED_MS_MAX, TOPUP_KEPT_MS
+from ocs.balance.actions import ActionKind, ActionState, Done
+from ocs.limits import RESERVED_MS_MAX
 from ocs.outcomes import Code
-from ocs.rating.openings import OpenedRow
 from ocs.records import ActionKind as Kind
-from ocs.records import Moved, Status
+from ocs.records import Status
 from ocs.sessions.sweep import Sweeper
 from tests.real_valkey import RealValkey
-from tests.unit.balance.books import RULES, Network, network
+from tests.unit.balance.books import RULES, network
 from tests.unit.balance.test_audit import _claim_only
-
-FUNDS = 1_000_000
-"""What the account of a Network begins with."""
-
-
-class Till:
-    """A channel that asks, and looks at what it has done."""
-
-    def __init__(self, net: Network) -> None:
-        self.net = net
-        self.actions: Actions = net.charged.accounts.actions
-        self.other = net.run(net.charged.subscriber("491700000099", "", "flat-data", credit_micros=500))
-
-    def asked(self, kind: Kind, amount: int, name: str = "one", **more: Any) -> Asked:
-        where = self.net.account.profile
-        return Asked(kind, "shop", name, where.partition, where.path, amount, **more)
-
-    def do(
-        self, kind: Kind, amount: int, name: str = "one", *, limits: DayLimits | None = None, **more: Any
-    ) -> Done:
-        self.net.charged.clock.keep_up()
-        if kind is Kind.TRANSFER and "receiver" not in more:
-            more |= {"receiver": self.other.profile.path, "receiver_partition": self.other.profile.partition}
-        if kind is Kind.RESERVE and not {"until_ms", "lasts_ms"} & more.keys():
-            more |= {"lasts_ms": 60_000}
-        done: Done = self.net.run(
-            self.actions.do(self.asked(kind, amount, name, **more), limits or DayLimits())
-        )
-        return done
-
-    def look(self, account: Account | None = None) -> Account:
-        where = (account or self.net.account).profile
-        found: Account | None = self.net.run(self.net.charged.accounts.read(where.partition, where.path))
-        assert found is not None
-        return found
-
-    @property
-    def balance(self) -> int:
-        return self.look().book.balance_micros
-
-    @property
-    def available(self) -> int:
-        return self.look().book.available_micros
-
-    @property
-    def received(self) -> int:
-        return self.look(self.other).book.balance_micros
-
-    def find(self, name: str = "one", channel: str = "shop") -> Action:
-        found: Action | None = self.net.run(self.actions.find(channel, name))
-        assert found is not None
-        return found
-
-    def cancel(self, name: str = "one", channel: str = "shop") -> Done:
-        self.net.charged.clock.keep_up()
-        done: Done = self.net.run(self.actions.cancel(channel, name, "by mistake"))
-        return done
-
-    def complete(self, amount: int, name: str = "one") -> Done:
-        self.net.charged.clock.keep_up()
-        done: Done = self.net.run(self.actions.complete("shop", name, amount))
-        return done
-
-    def amend(self, account: Account, status: Status) -> None:
-        assert self.net.run(self.net.charged.accounts.amend(account, status=status)) is Code.SUCCESS
-
-    def records(self) -> list[Moved]:
-        found = []
-        for keys in self.net.charged.parts.keys:
-            rows = self.net.run(self.net.charged.store.execute(keys.slot, "XRANGE", keys.stream, "-", "+"))
-            found += [each.record() for each in entries(rows)]
-        return [each for each in found if isinstance(each, Moved)]
-
-    def faults(self) -> list[Any]:
-        faults: list[Any] = self.net.run(audit(self.net.charged.parts)).faults
-        return faults
+from tests.unit.balance.tills import FUNDS, Till, bucket_of_gift
 
 
 @pytest.fixture
@@ -157,15 +78,8 @@ def test_an_id_belongs_to_one_account(till: Till) -> None:
 # ---------------------------------------------------------------- buckets
 
 
-def _bucket(till: Till, amount: int = 50) -> str:
-    account = till.look()
-    row = OpenedRow(5, 1, 0, 2**41, amount)
-    assert till.net.run(till.net.charged.accounts.open_rows(account, [row], 0, "gift")).code is Code.SUCCESS
-    return "5-0"
-
-
 def test_a_bucket_is_adjusted_down_to_what_is_used_or_held(till: Till) -> None:
-    bucket = _bucket(till)
+    bucket = bucket_of_gift(till)
     done = till.do(Kind.ADJUST, 25, "up", bucket=bucket)
     assert done.action is not None
     assert (done.code, done.action.balance, done.action.available) == (Code.SUCCESS, 75, 75)
@@ -333,87 +247,6 @@ def test_what_is_owed_is_repaid_before_a_refund(till: Till) -> None:
     done = till.do(Kind.REFUND, 0, "end")
     assert done.action is not None
     assert (done.action.settled, till.balance, till.look().owed_micros) == (FUNDS - 20, 0, 0)
-
-
-# ---------------------------------------------------------------- limits
-
-
-def test_a_channels_day_has_limits_that_failed_actions_give_back(till: Till) -> None:
-    limits = DayLimits(each=60, amount=100, number=3, day="today")
-    assert till.do(Kind.TOPUP, 61, "a", limits=limits).code is Code.LIMIT
-    assert till.do(Kind.TOPUP, 60, "b", limits=limits).code is Code.SUCCESS
-    assert till.do(Kind.TOPUP, 60, "c", limits=limits).code is Code.LIMIT
-    gone = till.other
-    till.amend(gone, Status.TERMINATED)
-    asked = till.asked(Kind.TOPUP, 40, "d")._replace(
-        account=gone.profile.path, partition=gone.profile.partition
-    )
-    assert till.net.run(till.actions.do(asked, limits)).code is Code.UNKNOWN_SUBSCRIBER
-    assert till.do(Kind.TOPUP, 40, "e", limits=limits).code is Code.SUCCESS
-    assert till.do(Kind.TOPUP, 1, "f", limits=limits).code is Code.LIMIT
-    assert till.do(Kind.TOPUP, 1, "g", limits=limits._replace(day="tomorrow")).code is Code.SUCCESS
-    assert till.balance == FUNDS + 101
-
-
-def test_a_days_limit_is_exact_in_a_race(till: Till) -> None:
-    async def work() -> list[Done]:
-        limits = DayLimits(amount=1_000, day="today")
-        each = [till.asked(Kind.TOPUP, 300, f"n{number % 20}") for number in range(60)]
-        return await asyncio.gather(*(till.actions.do(asked, limits) for asked in each))
-
-    done: list[Done] = till.net.run(work())
-    assert till.balance == FUNDS + 900
-    names = {each.action.asked.id for each in done if each.action is not None and each.code is Code.SUCCESS}
-    assert len(names) == 3
-
-
-# ---------------------------------------------------------------- listings
-
-
-def _listed(till: Till, page: Page, *, channel: bool) -> tuple[list[str], int]:
-    where = till.net.account.profile
-    work = (
-        till.actions.of_channel("shop", page)
-        if channel
-        else till.actions.of_account(where.partition, where.path, page)
-    )
-    found = till.net.run(work)
-    return [each.asked.id for each in found.actions], found.total
-
-
-def test_actions_are_listed_newest_first_by_account_and_by_channel(till: Till) -> None:
-    net = till.net
-    net.run(net.charged.move_time(1_000))
-    for name, kind, amount in (
-        ("a", Kind.TOPUP, 5), ("b", Kind.ADJUST, -2), ("c", Kind.TOPUP, 7), ("d", Kind.TRANSFER, 10**9), ("e", Kind.TRANSFER, 3),
-    ):  # fmt: skip
-        till.do(kind, amount, name)
-        net.run(net.charged.move_time(1_000))
-    assert _listed(till, Page(), channel=False) == (["e", "c", "b", "a", "first"], 5)
-    assert _listed(till, Page(), channel=True) == (["e", "d", "c", "b", "a"], 5)
-    assert _listed(till, Page((Kind.TOPUP,)), channel=True) == (["c", "a"], 2)
-    assert _listed(till, Page(offset=1, limit=2), channel=True) == (["d", "c"], 5)
-    since = till.find("c").created_ms
-    assert _listed(till, Page(since_ms=since), channel=False) == (["e", "c"], 2)
-    assert _listed(till, Page(until_ms=since), channel=False) == (["b", "a", "first"], 3)
-    other = till.other.profile
-    assert [
-        each.asked.id for each in net.run(till.actions.of_account(other.partition, other.path)).actions
-    ] == ["e"]
-    with pytest.raises(ValueError, match="a page is"):
-        _listed(till, Page(limit=1_001), channel=True)
-
-
-def test_what_is_older_than_thirty_days_is_in_no_listing_and_is_trimmed_by_the_next(till: Till) -> None:
-    net = till.net
-    till.do(Kind.TOPUP, 5, "old")
-    net.run(net.charged.move_time(TOPUP_KEPT_MS + 1))
-    assert _listed(till, Page(), channel=False) == ([], 0)
-    till.do(Kind.TOPUP, 5, "new")
-    assert _listed(till, Page(), channel=False) == (["new"], 1)
-    where = net.account.profile
-    keys = net.charged.parts.keys[where.partition]
-    assert net.execute("ZRANGE", keys.acted(where.account, Kind.TOPUP), 0, -1) == [b"shop:new"]
 
 
 # ---------------------------------------------------------------- what cannot be asked
