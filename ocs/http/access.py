@@ -87,14 +87,23 @@ class Doorkeeper:
         self._known.pop(_mark(shown), None)
         self._failures.take(block_of(address), _FAILURES, self.clock.monotonic_ms())
 
-    def passed(self, key: ApiKey, shown: str) -> None:
-        """Note that credentials were right; raises 429 where their client calls more often than it may."""
+    def trust(self, shown: str) -> None:
+        """Remember credentials that are right: those that were shown, or a token that was just made."""
         mark = _mark(shown)
         self._known[mark] = None
         self._known.move_to_end(mark)
         if len(self._known) > API_KNOWN_MAX:
             self._known.popitem(last=False)
-        limit = Limit(key.rate, 1000, key.burst) if key.rate else self.limit
+
+    def limit_of(self, key: ApiKey) -> Limit:
+        """Return how often a key may call: as it was made with, else as the settings say."""
+        burst = key.burst or 2 * key.rate or self.limit.burst
+        return Limit(key.rate or self.limit.times, 1000, burst)
+
+    def passed(self, key: ApiKey, shown: str) -> None:
+        """Note that credentials were right; raises 429 where their client calls more often than it may."""
+        self.trust(shown)
+        limit = self.limit_of(key)
         if limit.times and (waits_ms := self._clients.take(key.id, limit, self.clock.monotonic_ms())):
             raise too_many(waits_ms, f"the client may call {limit.times} times a second")
 

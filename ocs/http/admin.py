@@ -11,17 +11,16 @@ Laws
 import asyncio
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ocs.http.access import Access, Caller
+from ocs.http.access import Access, Caller, Doorkeeper
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
-from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeysFull
+from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
 from ocs.http.problems import Problem
-from ocs.http.rates import Limit
 from ocs.limits import (
     API_BURST_MAX,
     API_KEY_NAME_CHARS_MAX,
@@ -45,14 +44,19 @@ class NewKey(BaseModel):
         extra="forbid",
         hide_input_in_errors=True,
         json_schema_extra={
-            "examples": [{"name": "till 7", "role": "channel", "channel": "tills", "rate": 20}]
+            "examples": [{"name": "till 7", "role": "channel", "channel": "tills", "rate": 20}],
+            "anyOf": [
+                {"required": ["role"], "properties": {"role": {"enum": list(ROLES)}}},
+                {"required": ["scopes"], "properties": {"scopes": {"minItems": 1}}},
+            ],
         },
     )
 
-    name: Annotated[str, Field(max_length=API_KEY_NAME_CHARS_MAX)] = ""
-    role: Annotated[str, Field(description=f"One of {', '.join(ROLES)}.")] = ""
+    name: Annotated[str, Field(max_length=API_KEY_NAME_CHARS_MAX, pattern=r"^[\w .,:;()/&@#+=-]*$")] = ""
+    role: Annotated[str, Field(json_schema_extra={"enum": ["", *ROLES]})] = ""
     scopes: Annotated[
-        list[str], Field(max_length=len(SCOPES), description=f"Some of {', '.join(SCOPES)}.")
+        list[str],
+        Field(max_length=len(SCOPES), json_schema_extra={"items": {"type": "string", "enum": list(SCOPES)}}),
     ] = []
     channel: Annotated[
         str,
@@ -63,12 +67,6 @@ class NewKey(BaseModel):
     rate: Annotated[int, Field(ge=0, le=API_RATE_MAX)] = 0
     burst: Annotated[int, Field(ge=0, le=API_BURST_MAX)] = 0
     valid_until: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _burst_beside_a_rate(self) -> Self:
-        if self.burst and not self.rate:
-            raise ValueError("a burst stands beside a rate; name both")
-        return self
 
 
 class Key(BaseModel):
@@ -135,25 +133,24 @@ class _Offer(NamedTuple):
     burst: int
 
 
-async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, default: Limit) -> _Offer:
-    """Return what a caller may give a key; raises 403 where law 1 forbids it. A rate of 0 is the settings', and 0 there any."""
+async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, door: Doorkeeper) -> _Offer:
+    """Return what a caller may give a key; raises 403 where law 1 forbids it."""
     scopes = frozenset(wanted.scopes) | ROLES.get(wanted.role, frozenset())
     if lacking := scopes & SCOPES.keys() - caller.scopes:
         raise HTTPException(403, f"the caller lacks {', '.join(sorted(lacking))} itself")
     own = await keys.get(caller.id)
     if own is not None and own.until_ms and not 0 < _until_ms(wanted) <= own.until_ms:
         raise HTTPException(403, "the key would be valid longer than the caller's")
-    if caller.allows(ANY):
+    if own is None or caller.allows(ANY):
         return _Offer(wanted.channel, wanted.rate, wanted.burst)
-    if wanted.channel not in {"", caller.channel}:
-        raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {caller.channel}")
-    own_rate, own_burst = (own.rate, own.burst) if own is not None else (0, 0)
-    most = own_rate or default.times
-    if most and (wanted.rate > most or wanted.burst > (own_burst or default.burst)):
+    if wanted.channel not in {"", own.channel}:
+        raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {own.channel}")
+    most = door.limit_of(own)
+    if most.times and (wanted.rate > most.times or wanted.burst > most.burst):
         raise HTTPException(403, "the key would call more often than the caller may")
-    if not wanted.rate:
-        return _Offer(caller.channel, own_rate, own_burst)
-    return _Offer(caller.channel, wanted.rate, wanted.burst)
+    # a rate that is left out is the maker's, not the settings': that may be more
+    burst = wanted.burst or (min(2 * wanted.rate, most.burst) if wanted.rate else own.burst)
+    return _Offer(own.channel, wanted.rate or own.rate, burst)
 
 
 def _until_ms(wanted: NewKey) -> int:
@@ -202,7 +199,7 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
     async def make(wanted: NewKey, change: Change = writes) -> dict[str, Any]:
         """Make a key; it is shown this once."""
         caller: Caller = change.caller
-        offer = await _offered(keys, caller, wanted, access.door.limit)
+        offer = await _offered(keys, caller, wanted, access.door)
         await change.begins("key.create", before={"role": wanted.role, "scopes": wanted.scopes})
         try:
             key, shown = await keys.create(
@@ -215,7 +212,7 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
                 burst=offer.burst,
                 until_ms=_until_ms(wanted),
             )
-        except KeysFull as fault:
+        except (KeysFull, KeyOver) as fault:
             raise HTTPException(409, str(fault)) from None
         except ValueError as fault:
             raise HTTPException(422, str(fault)) from None

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
+from starlette.routing import Route
 
 from ocs.http.audit_log import Audited
 from ocs.http.bodies import BodyLimit
@@ -55,6 +56,7 @@ def application(
     app = FastAPI(
         title="ocs", version=version, summary="Prepaid real-time charging server", redirect_slashes=False
     )
+    routers = tuple(routers)
     app.add_middleware(BodyLimit)
     app.add_middleware(Audited)
     app.add_middleware(Headers, hosts=hosts, secured=secured)  # outermost: what was added last
@@ -89,4 +91,10 @@ def application(
 
     for each in routers:
         app.include_router(read_exactly(each))
+    app.state.addresses = [
+        route
+        for routes in (app.routes, *(each.routes for each in routers))
+        for route in routes
+        if isinstance(route, Route)
+    ]
     return app

@@ -68,6 +68,7 @@ class AuditLog:
 
     def __init__(self, folder: Path, tell: Callable[[str], None] = lambda _why: None) -> None:
         self.folder = folder
+        self._files = _Files(folder)
         self._tell = tell
         self._waiting: list[_Line] = []
         self._late: list[_Line] = []
@@ -110,7 +111,7 @@ class AuditLog:
             while self._waiting or (self._late and not self._told):
                 await asyncio.sleep(0)  # what this turn of the loop still brings comes along
                 lines, self._waiting, self._late = [*self._late, *self._waiting], [], []
-                refused, why = await asyncio.to_thread(_append, self.folder, lines)
+                refused, why = await asyncio.to_thread(self._files.append, lines)
                 self._settle(lines, refused, why)
         finally:
             self._writing = None
@@ -144,39 +145,66 @@ def _octets(content: Facts) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
-def _append(folder: Path, lines: list[_Line]) -> tuple[set[str], str]:
-    """Append lines to the files of their days; returns the days whose lines are not all on disk, and why."""
-    refused: set[str] = set()
-    why = ""
-    for day in dict.fromkeys(line.day for line in lines):
-        try:
-            _append_day(folder, day, b"".join(line.octets for line in lines if line.day == day))
-        except OSError as fault:
-            refused.add(day)
-            why = fault.strerror or str(fault)
-    return refused, why
+class _Files:
+    """The files of a folder, written in a thread. Few calls of the system for each batch: each may wait for the interpreter's lock."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._whole: set[str] = set()
+        """Days whose last line is whole, as far as this process knows."""
 
-def _append_day(folder: Path, day: str, octets: bytes) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{day}{SUFFIX}"
-    is_new = not path.exists()
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        end = os.fstat(file).st_size
-        if end and os.pread(file, 1, end - 1) != b"\n":
-            octets = b"\n" + octets  # a line before was cut off, by a full disk or the end of a machine
-        while octets:
-            octets = octets[os.write(file, octets) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-    if is_new:
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def append(self, lines: list[_Line]) -> tuple[set[str], str]:
+        """Append lines to the files of their days; returns the days whose lines are not all on disk, and why."""
+        refused: set[str] = set()
+        why = ""
+        for day in dict.fromkeys(line.day for line in lines):
+            try:
+                self._append(day, b"".join(line.octets for line in lines if line.day == day))
+            except OSError as fault:
+                self._whole.discard(day)
+                refused.add(day)
+                why = fault.strerror or str(fault)
+            else:
+                self._whole = {*sorted(self._whole)[-1:], day}  # around midnight there are two
+        return refused, why
+
+    def _append(self, day: str, octets: bytes) -> None:
+        file = self._opened(self._folder / f"{day}{SUFFIX}")
         try:
-            os.fsync(place)
+            if day not in self._whole and not _ends_whole(file):
+                octets = b"\n" + octets  # a line before was cut off, by a full disk or the end of a machine
+            while octets:
+                octets = octets[os.write(file, octets) :]
+            os.fsync(file)
         finally:
-            os.close(place)
+            os.close(file)
+
+    def _opened(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made = os.open(path, flags | os.O_CREAT, 0o600)
+        try:
+            _sync_folder(self._folder)  # its name
+        except OSError:
+            os.close(made)
+            raise
+        return made
+
+
+def _sync_folder(folder: Path) -> None:
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def _ends_whole(file: int) -> bool:
+    end = os.fstat(file).st_size
+    return not end or os.pread(file, 1, end - 1) == b"\n"
 
 
 class Change:

@@ -8,6 +8,7 @@ Laws
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -91,7 +92,7 @@ def read_page(folder: Path, day: str, wanted: Wanted, limit: int, after: int = 0
 def _read(path: Path, start: int) -> _Stretch:
     try:
         with path.open("rb") as file:
-            file.seek(start)
+            file.seek(min(start, file.seek(0, os.SEEK_END)))
             octets = file.read(AUDIT_SCANNED_OCTETS_MAX)
             is_last = len(octets) < AUDIT_SCANNED_OCTETS_MAX
     except FileNotFoundError:

@@ -68,6 +68,7 @@ CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 """Form of a channel's name."""
 _FORM: Final = re.compile(r"ocs_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _ID: Final = re.compile(r"[a-z0-9]{12}")
+_LAST_MS: Final = 253_402_300_799_000
 _NO_HASH: Final = "0" * 64
 
 
@@ -75,11 +76,15 @@ class KeysFull(ValueError):
     """There are as many keys as there may be."""
 
 
+class KeyOver(ValueError):
+    """The key would be valid no more when it is made."""
+
+
 class ApiKey(NamedTuple):
     """One key as it is known; times in milliseconds since 1970 (UTC), 0 where there is none.
 
     ``scopes`` are those that were named beside the role; ``rate`` (requests a second) and ``burst`` (requests at once) are 0 where
-    the settings' hold. A key is valid before ``until_ms``.
+    the settings' hold; a rate alone has a burst of twice as many. A key is valid before ``until_ms``.
     """
 
     id: str
@@ -140,14 +145,14 @@ class ApiKeys:
     ) -> tuple[ApiKey, str]:
         """Make a key; returns it with the text that its caller shows (`Authorization: Bearer …`), which nobody can read again.
 
-        Raises ValueError for what no key can be, KeysFull, StoreFault.
+        Raises ValueError for what no key can be (KeyOver: its end has passed), KeysFull, StoreFault.
         """
         key_id = secrets.token_hex(6)
-        key = ApiKey(
-            key_id, name, scopes, now_ms, 0, role, channel or key_id, rate, burst or 2 * rate, until_ms
-        )
-        if fault := _fault(key, now_ms):
+        key = ApiKey(key_id, name, scopes, now_ms, 0, role, channel or key_id, rate, burst, until_ms)
+        if fault := _fault(key):
             raise ValueError(fault)
+        if until_ms and until_ms <= now_ms:
+            raise KeyOver("a key is valid until an instant that is still to come")
         if await self._call("HLEN", KEYS) >= API_KEYS_MAX:
             raise KeysFull(f"there are {API_KEYS_MAX} keys already, revoked ones among them")
         secret = secrets.token_urlsafe(32)
@@ -198,7 +203,7 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fault(key: ApiKey, now_ms: int) -> str:
+def _fault(key: ApiKey) -> str:
     """Say why there can be no such key; empty where there can."""
     if not key.name.isprintable() or len(key.name) > API_KEY_NAME_CHARS_MAX:
         return f"a key's name is at most {API_KEY_NAME_CHARS_MAX} visible characters"
@@ -210,10 +215,10 @@ def _fault(key: ApiKey, now_ms: int) -> str:
         return "a channel's name is 1 to 32 of a-z, 0-9 and -"
     if not 0 <= key.rate <= API_RATE_MAX:
         return f"a rate is 1 to {API_RATE_MAX} requests a second, or 0: the settings'"
-    if not 0 <= key.burst <= API_BURST_MAX or (key.burst and not key.rate):
-        return f"a burst is 1 to {API_BURST_MAX} requests, beside a rate"
-    if key.until_ms and key.until_ms <= now_ms:
-        return "a key is valid until an instant that is still to come"
+    if not 0 <= key.burst <= API_BURST_MAX:
+        return f"a burst is 1 to {API_BURST_MAX} requests, or 0: the settings'"
+    if key.until_ms > _LAST_MS:
+        return "a key is valid until the year 9999 at most"
     return ""
 
 

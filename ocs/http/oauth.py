@@ -106,6 +106,7 @@ def router(keys: ApiKeys, tokens: Tokens, door: Doorkeeper, audit: AuditLog | No
             made, seconds = await tokens.issue(key, scopes, door.clock.now_ms())
         except TokensFull as full:
             raise too_many(full.wait_ms, str(full)) from None
+        door.trust(made)  # else it would wait behind an address from which others guess
         said = Token(access_token=made, expires_in=seconds, scope=" ".join(sorted(scopes)))
         return JSONResponse(said.model_dump(), headers=_NO_STORE)
 
@@ -114,7 +115,7 @@ def router(keys: ApiKeys, tokens: Tokens, door: Doorkeeper, audit: AuditLog | No
 
 async def _client(keys: ApiKeys, door: Doorkeeper, asked: Shown, request: Request, change: Change) -> ApiKey:
     """Return the key that credentials belong to; OAuthFault for wrong ones, HTTPException (429) for too many calls."""
-    shown, address = f"{asked.client_id}:{asked.secret}", address_of(request)
+    shown, address = f"ocs_{asked.client_id}_{asked.secret}", address_of(request)
     try:
         door.refuse_stranger(address, shown)
         fits = len(shown) <= API_CREDENTIAL_CHARS_MAX

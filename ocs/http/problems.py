@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
@@ -43,6 +42,15 @@ def said_of(fault: RequestValidationError) -> list[str]:
     return said
 
 
+def methods_of(app: FastAPI, path: str) -> set[str]:
+    """Return all methods that an address knows (RFC 9110 section 10.2.1), whichever of its routes has them."""
+    found: set[str] = set()
+    for each in getattr(app.state, "addresses", ()):
+        if each.path_regex.match(path):
+            found |= each.methods or set()
+    return found
+
+
 async def refuse(fault: HTTPException, scope: Any, receive: Any, send: Any) -> None:
     """Answer with a fault as the application would that a request is for; for what stands around it (ASGI)."""
     handler = scope["app"].exception_handlers[HTTPException]
@@ -61,16 +69,6 @@ def _tmf_error(
     return JSONResponse(tmf.error_body(status, text, code), status, headers)
 
 
-def methods_of(request: Request) -> list[str]:
-    """Return the methods that a request's path has; Starlette names those of the first route alone (RFC 9110 section 10.2.1 wants all)."""
-    found: set[str] = set()
-    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        scope = dict(request.scope, method=method)
-        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
-            found.add(method)
-    return sorted(found)
-
-
 def tell_problems(app: FastAPI) -> None:
     """Let an application answer with problem details wherever a request fails; below /tmf-api/ with the Error body of the definitions."""
 
@@ -78,7 +76,7 @@ def tell_problems(app: FastAPI) -> None:
     async def refused(request: Request, fault: HTTPException) -> JSONResponse:
         headers = dict(fault.headers or {})
         if fault.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(methods_of(request))
+            headers["Allow"] = ", ".join(sorted(methods_of(app, request.url.path)))
         if _is_tmf(request):
             return _tmf_error(fault.status_code, str(fault.detail), headers, getattr(fault, "code", ""))
         return problem(fault.status_code, str(fault.detail), headers)

@@ -7,6 +7,7 @@ Laws
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
@@ -81,6 +82,11 @@ class Http(H11Protocol):
                 self._waiting = None
         elif self._waiting is None:
             self._waiting = self.loop.call_later(HTTP_IDLE_S, self.transport.close)
+
+
+def _is_ours(line: logging.LogRecord) -> bool:
+    """Drop uvicorn's words on what strangers send: whoever sends garbage must not fill the disk."""
+    return line.levelno != logging.WARNING
 
 
 class _Server(uvicorn.Server):
@@ -165,6 +171,7 @@ async def keep(
         forwarded_allow_ips=list(parts.proxies),
         ssl_context_factory=(lambda _config, _default: tls) if (tls := parts.tls) is not None else None,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_ours)
     server = _Server(settings)
     ready = counters.index("ocs_process_ready")
     counters.cells[counters.index("ocs_process_starts_total")] += 1

@@ -80,7 +80,7 @@ def test_roles_are_what_they_are_said_to_be() -> None:
         {"channel": "a\nb"},
         {"rate": -1},
         {"rate": 100_001},
-        {"burst": 5},
+        {"burst": -1},
         {"rate": 1, "burst": 200_001},
         {"until_ms": NOW_MS},
     ],
@@ -278,6 +278,33 @@ def test_key_and_token_of_one_client_share_its_rate(valkey: RealValkey, tmp_path
         assert [api("GET", "/things", each).status_code for each in (shown, token, shown)] == [200, 200, 429]
 
 
+# -- what there is not
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("PATCH", "/things", 405, {"GET", "POST"}),
+        ("OPTIONS", "/admin/v1/keys", 405, {"GET", "POST"}),
+        ("GET", "/oauth/token", 405, {"POST"}),
+        ("DELETE", "/health/live", 405, {"GET"}),
+        ("GET", "/things/", 404, None),
+        ("POST", "/nothing", 404, None),
+    ],
+)
+def test_an_address_or_a_method_that_there_is_not_is_a_problem(
+    api: Ground, method: str, path: str, status: int, allow: set[str] | None
+) -> None:
+    answer = api(method, path)
+    is_problem(answer, status)
+    assert (set(answer.headers["allow"].split(", ")) if "allow" in answer.headers else None) == allow
+
+
+def test_an_error_of_our_own_is_a_problem_that_tells_nothing_of_it(api: Ground) -> None:
+    _, shown = api.key(ADJUST)
+    assert "broken" not in is_problem(api("PUT", "/things/broken", shown), 500)
+
+
 # -- strangers
 
 
@@ -303,6 +330,8 @@ def test_a_thousand_wrong_keys_of_an_address_are_not_looked_at_and_fill_nothing(
     # who was right before passes from there all the same, and another address is its own
     assert api("GET", "/things", shown).status_code == 200
     assert api("POST", "/things", wrong[0], ("192.0.2.2", 1), json=BODY).status_code == 401
+    token = api.token(shown).json()["access_token"]
+    assert api("GET", "/things", token).status_code == 200
     # the right key that nobody has shown before waits with the guesses: whoever guesses it learns nothing
     _, fresh = api.key(READ)
     refused = api("GET", "/things", fresh)

@@ -18,6 +18,12 @@ def test_a_burst_passes_and_then_as_many_as_are_earned() -> None:
     assert rates.take("b", TWO_A_SECOND, 500) == 0
 
 
+def test_idleness_earns_no_more_than_a_burst() -> None:
+    rates = Rates(10)
+    assert rates.take("a", TWO_A_SECOND, 0) == 0
+    assert [rates.take("a", TWO_A_SECOND, 3_600_000) for _ in range(5)] == [0, 0, 0, 0, 500]
+
+
 def test_who_only_asks_how_long_takes_nothing() -> None:
     rates = Rates(10)
     assert [rates.wait_ms("a", Limit(1, 1000, 1), 0) for _ in range(5)] == [0] * 5
