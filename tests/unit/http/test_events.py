@@ -112,7 +112,11 @@ def test_nobody_sees_or_changes_what_is_anothers(api: Api) -> None:
 def test_scopes_are_asked_for(api: Api) -> None:
     made = api.subscribe()
     assert api("GET", "/subscriptions", READ).status_code == 200
-    for method, path in (("POST", "/subscriptions"), ("DELETE", f"/subscriptions/{made['id']}"), ("POST", "/dead-letters/retry")):
+    for method, path in (
+        ("POST", "/subscriptions"),
+        ("DELETE", f"/subscriptions/{made['id']}"),
+        ("POST", "/dead-letters/retry"),
+    ):
         assert api(method, path, READ, json={}).status_code == 403
     assert api("GET", "/subscriptions", None).status_code == 401
 
@@ -153,7 +157,11 @@ def test_dead_letters_are_listed_page_by_page_delivered_again_and_dropped(api: A
         first = page["next"]
     assert sorted(found) == names
     shown = api("GET", f"/dead-letters?subscription={made}").json()["letters"][0]
-    assert (shown["tries"], shown["why"], shown["notice"]["data"]["account"]) == (9, "answered 500", "acc/kid")
+    assert (shown["tries"], shown["why"], shown["notice"]["data"]["account"]) == (
+        9,
+        "answered 500",
+        "acc/kid",
+    )
 
     retry = {"subscription": made, "notices": ["n1", "no such"]}
     assert api("POST", "/dead-letters/retry", json=retry).json() == {"letters": 1}
