@@ -21,6 +21,7 @@ from ocs.stream import groups
 from tests.faults.judgement import Room, numbers, populate, room
 from tests.faults.ledger import Ledger
 from tests.faults.serving import Server
+from tests.house.source import ROOT
 from tests.unit.notices.receivers import Posted, Receiver, receiver
 
 pytestmark = pytest.mark.timeout(180)  # starts of a whole server, on a machine that may be busy
@@ -89,7 +90,7 @@ class Scene:
 
 
 async def played(tmp_path: Path, play: "asyncio.Future[None] | object") -> Scene:
-    server = Server(tmp_path / "served", workers=1, **SETTINGS)
+    server = Server(tmp_path / "served", workers=1, store=None, root=ROOT, **SETTINGS)
     try:
         await server.start()
         async with room(server.store_url) as at, receiver() as to:

@@ -150,7 +150,8 @@ def test_dead_letters_are_listed_page_by_page_delivered_again_and_dropped(api: A
     made = api.subscribe()["id"]
     names = [f"n{number}" for number in range(5)]
     api.bury(made, *names)
-    found, first = [], 0
+    found: list[str] = []
+    first: int | None = 0
     while first is not None:
         page = api("GET", f"/dead-letters?subscription={made}&first={first}&limit=2").json()
         found += [each["notice"]["id"] for each in page["letters"]]
