@@ -45,6 +45,7 @@ _RENEW_S: Final = EVENTS_LEASE_MS / 3000
 _LOOK_S: Final = 2.0
 _PAUSE_S_MIN: Final = 0.05
 _DAMAGED_S: Final = 60
+_LOOKS_BETWEEN: Final = 100
 
 Job = Callable[[], Awaitable[None]]
 
@@ -211,10 +212,12 @@ class _Owner:
         return places
 
     async def _until_nobody(self) -> None:
-        while await self._targets.read():
-            for _ in range(100):
-                if not await self._follower.once():
-                    await asyncio.sleep(max(_PAUSE_S_MIN, self._reader.pause_s))
+        looks = 0
+        while looks % _LOOKS_BETWEEN or await self._targets.read():
+            looks += 1
+            if not await self._follower.once():
+                await asyncio.sleep(max(_PAUSE_S_MIN, self._reader.pause_s))
+                looks = 0  # with nothing to do there is time to ask who wants to know
 
     async def _scan(self) -> None:
         while True:
