@@ -21,6 +21,9 @@ from ocs.limits import API_KEY_NAME_CHARS_MAX, API_KEYS_MAX
 SCOPES: Final = {
     "sessions:read": "see open sessions",
     "sessions:write": "end sessions, and let their clients ask anew",
+    "balance:read": "see balances, allowances and what moved them",
+    "subscribers:read": "see subscribers and their services",
+    "subscribers:write": "create, change, bar and terminate subscribers",
 }
 """What a key may be for."""
 

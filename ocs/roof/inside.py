@@ -369,14 +369,15 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         return Health(health.is_ready(judged, workers), judged, store_facts(keepers) | {JOB_PASSED: passed})
 
     logger = structlog.get_logger().bind(process=start.name)
+    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
+    holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
     app = application(
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(folder)),
         version=version(),
-        routers=routers_of(keepers, logger),
+        routers=routers_of(keepers, holdings, tariffs, logger),
     )
-    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
-    jobs = jobs_of(keepers, counters, holdings_on(keepers, tariffs, catalogue_of(settings)))
+    jobs = jobs_of(keepers, counters, holdings)
 
     async def learn_tariffs() -> None:
         await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
