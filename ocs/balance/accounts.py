@@ -270,7 +270,7 @@ class Accounts:
         where = account.profile
         keys = self._parts.keys[where.partition]
         text = await self._parts.store.execute(keys.slot, "GET", _created_marker(keys, where.path))
-        return None if text is None else unpacked(text).decode()
+        return None if text is None else str(unpacked(text))
 
     async def join(self, shared: Account, profile: Profile, content: str = "") -> Code:
         """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.
