@@ -245,6 +245,8 @@ class Accounts:
         The status of a member of a shared account is its own. With ``as_read`` it is STALE where the account's version, or the end of
         its life, is another by now than ``account`` says; a profile is always written for the version that was read.
         """
+        if floor_micros is not None and floor_micros > 0:
+            return Code.LIMIT
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream]
