@@ -121,9 +121,7 @@ class Held(BaseModel):
 class Purchase(BaseModel):
     """A purchase; ``id`` (or the header Idempotency-Key) counts once for each subscriber and channel, for 30 days."""
 
-    model_config = _STRICT | {
-        "json_schema_extra": {"examples": [{"product": "data-10gb", "id": "order-4711"}]}
-    }
+    model_config = _STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
 
     product: str = Field(min_length=1, max_length=64, description="Name, or name@version.")
     id: str | None = Field(None, min_length=1, max_length=64)
