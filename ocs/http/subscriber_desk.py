@@ -8,6 +8,7 @@ Laws
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ from ocs.outcomes import Code
 from ocs.rating.tariff import Tariff
 from ocs.rating.versions import Tariffs
 
+_ID = re.compile(r"[a-z0-9]{10}(-[a-z0-9]{5})?")
+"""Names of accounts and members (balance/accounts.py)."""
 ENDED = "the subscriber is terminated; create a new one"
 
 
@@ -141,10 +144,9 @@ class Desk:
 
     async def by_id(self, name: str) -> Account | None:
         """Return a subscriber by its id alone."""
-        path = name.replace("-", "/")
-        if name.count("-") > 1 or not (path.replace("/", "a").isascii() and path.replace("/", "a").isalnum()):
-            return None
-        return await self.directory.find(path)
+        if _ID.fullmatch(name) is None:
+            return None  # all partitions would be asked in vain
+        return await self.directory.find(name.replace("-", "/"))
 
     async def of_imsi(self, text: str) -> Account | None:
         """Return whom an IMSI names."""
