@@ -77,12 +77,18 @@ class ServiceCreate(BaseModel):
     characteristics: list[Characteristic] = Field(alias="serviceCharacteristic", max_length=16)
 
 
+def _without_empty(schema: dict[str, Any]) -> None:
+    """Describe a state that may be left out, and is none of its values then."""
+    schema.pop("default", None)
+    schema["enum"] = [each for each in schema["enum"] if each]
+
+
 class ServiceUpdate(BaseModel):
     """What a service is to be: another state, other characteristics; those that are left out stay."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"state": "inactive"}]}}
+    model_config = _STRICT | {"json_schema_extra": {"examples": [{"state": "inactive"}], "minProperties": 1}}
 
-    state: Literal["active", "inactive", "terminated"] | None = None
+    state: Literal["active", "inactive", "terminated", ""] = Field("", json_schema_extra=_without_empty)
     characteristics: list[Characteristic] = Field(
         default_factory=list, alias="serviceCharacteristic", max_length=16
     )
@@ -294,7 +300,7 @@ def _changed(routes: APIRouter, desk: Desk, access: Access) -> None:
     async def change(id: _ID, service: ServiceUpdate, caller: Caller = writes) -> dict[str, Any]:  # noqa: A002 - as above
         """Change a service's state and characteristics, all that is asked for or nothing; what is so already stays so."""
         values = _values(service.characteristics, _CHANGED)
-        if not values and service.state is None:
+        if not service.state and (not values or "state" in service.model_fields_set):
             raise bad("badRequest", "body: name a state or a characteristic")
         account = await _found(desk, id)
         with told_as_tmf():
@@ -302,7 +308,7 @@ def _changed(routes: APIRouter, desk: Desk, access: Access) -> None:
                 if values:
                     raise bad("badRequest", "state: a service that is terminated changes nothing else")
                 return service_of(await desk.end(account, caller))
-            status = _STATUSES[service.state] if service.state is not None else None
+            status = _STATUSES[service.state] if service.state else None
             asked = Asked(
                 status, values.get("tariff"), values.get("creditFloor"), values.get("cap"), values.get("msisdn"), values.get("imsi")
             )  # fmt: skip

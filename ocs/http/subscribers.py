@@ -34,6 +34,23 @@ _PURCHASE_ID = re.compile(r"[!-.0-9;-~]{1,64}")
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
+_E164 = r"^(\+|00)?[0-9]{3,15}$"
+_IMSI = r"^$|^[0-9]{3,15}$"
+_MICROS = r"^[0-9]{1,10}(\.[0-9]{1,6})?$"
+_FLOOR = r"^-[0-9]{1,10}(\.[0-9]{1,6})?$|^0(\.0{1,6})?$"
+
+
+def _field(default: Any, *, pattern: str = "", **options: Any) -> Any:
+    """Describe a field; its pattern is for readers of the description, the desk says in words what is wrong with a value."""
+
+    def described_so(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+        if pattern:
+            schema["pattern"] = pattern
+
+    return Field(default, json_schema_extra=described_so, **options)
+
+
 class NewSubscriber(BaseModel):
     """A subscriber to be created. Asked for again with the same content it is answered as at first, for 30 days."""
 
@@ -43,40 +60,50 @@ class NewSubscriber(BaseModel):
         }
     }
 
-    msisdn: Annotated[str, Field(max_length=17, description="E.164: 3 to 15 digits, with or without a plus.")]
-    tariff: Annotated[str, Field(min_length=1, max_length=64)]
-    imsi: Annotated[str, Field(max_length=15)] = ""
+    msisdn: str = _field(
+        ..., max_length=17, pattern=_E164, description="E.164: 3 to 15 digits, with or without a plus."
+    )
+    tariff: str = Field(min_length=1, max_length=64)
+    imsi: str = _field("", max_length=15, pattern=_IMSI)
     kind: Literal["prepaid", "postpaid"] = "prepaid"
-    credit: str = Field("", max_length=20, description="Opening credit.")
-    credit_floor: str = Field(
-        "", max_length=20, description="Zero or negative: a credit limit of 50.00 is -50.00."
+    credit: str = _field("", max_length=20, pattern=f"^$|{_MICROS}", description="Opening credit.")
+    credit_floor: str = _field(
+        "",
+        max_length=20,
+        pattern=f"^$|{_FLOOR}",
+        description="Zero or negative: a credit limit of 50.00 is -50.00.",
     )
     member_of: str = Field(
         "", max_length=20, description="Number or id of who pays: it is a member of that account."
     )
-    cap: str = Field(
-        "", max_length=20, description="What a member may spend in a month; nothing or 0: all there is."
+    cap: str = _field(
+        "",
+        max_length=20,
+        pattern=f"^$|{_MICROS}",
+        description="What a member may spend in a month; nothing or 0: all there is.",
     )
 
 
 class Changes(BaseModel):
     """What a subscriber is to be; fields that are left out stay. All of it comes about, or nothing."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}]}}
+    model_config = _STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}], "minProperties": 1}}
 
-    status: Literal["active", "barred"] | None = None
-    tariff: str | None = Field(None, min_length=1, max_length=64)
-    credit_floor: str | None = Field(None, max_length=20)
-    cap: str | None = Field(None, max_length=20, description="Of a member, 0: none.")
-    msisdn: str | None = Field(None, max_length=17, description="The old number rests, then it is free.")
-    imsi: str | None = Field(
-        None, max_length=15, description="Another SIM; the old one is free at once. Empty: none."
+    status: Literal["active", "barred"] = _field("active")
+    tariff: str = _field("", min_length=1, max_length=64)
+    credit_floor: str = _field("", max_length=20, pattern=_FLOOR)
+    cap: str = _field("", max_length=20, pattern=_MICROS, description="Of a member, 0: none.")
+    msisdn: str = _field(
+        "", max_length=17, pattern=_E164, description="The old number rests, then it is free."
+    )
+    imsi: str = _field(
+        "", max_length=15, pattern=_IMSI, description="Another SIM; the old one is free at once. Empty: none."
     )
 
     @model_validator(mode="after")
     def _of_something(self) -> "Changes":
-        if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("name a field and what it is to be; null is nothing that it could be")
+        if not self.model_fields_set:
+            raise ValueError("name a field and what it is to be")
         return self
 
 
@@ -124,7 +151,7 @@ class Purchase(BaseModel):
     model_config = _STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
 
     product: str = Field(min_length=1, max_length=64, description="Name, or name@version.")
-    id: str | None = Field(None, min_length=1, max_length=64)
+    id: str | None = _field(None, min_length=1, max_length=64, pattern=f"^{_PURCHASE_ID.pattern}$")
 
 
 class Bill(BaseModel):
@@ -172,7 +199,7 @@ _LIMIT = Annotated[int, Query(ge=1, le=SUBSCRIBERS_PER_PAGE_MAX)]
 _AFTER = Annotated[str, Query(max_length=64, description="`next` of the page before.")]
 _FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 409, 422, 503)
+    for code in (400, 401, 403, 404, 409, 422, 503)
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -82,7 +83,11 @@ def test_the_examples_of_the_page_work_when_pasted(served: RealOcs, tmp_path: Pa
     for block in blocks:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
-            env={"PATH": "/usr/bin:/bin", "OCS": f"http://127.0.0.1:{served.http_port}", "KEY": key["key"]},
+            env={
+                "PATH": os.environ["PATH"],
+                "OCS": f"http://127.0.0.1:{served.http_port}",
+                "KEY": key["key"],
+            },
             capture_output=True,
             text=True,
             check=False,

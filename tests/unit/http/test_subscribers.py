@@ -154,7 +154,7 @@ def test_a_credit_floor_may_not_leave_less_than_nothing(api: Operators) -> None:
     [
         ({}, "name a field"),
         ({"status": "terminated"}, "body.status"),
-        ({"tariff": None}, "null is nothing"),
+        ({"tariff": None}, "body.tariff"),
         ({"tariff": "gold"}, "known are t"),
         ({"msisdn": ""}, "3 to 15 digits"),
         ({"cap": "1.00"}, "for a member"),
