@@ -529,3 +529,10 @@ LIBRARY_TELL_S = 60
 
 LIBRARY_IDLE_MS = 600_000
 """Age of the last word of it at which a library counts as used by nobody: ten of those times."""
+
+SUBSCRIBERS_PER_PAGE_MAX = 1_000
+"""Subscribers that one HTTP answer lists (some 500 octets each). Beyond: 422."""
+
+SERVICES_LISTED_MAX = 1_000_000
+"""Subscribers up to which the service inventory lists by offset: each such page walks over the whole store and sorts some 40 octets of
+each. Beyond: 400, which names the list that goes page by page."""

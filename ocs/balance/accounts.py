@@ -242,6 +242,8 @@ class Accounts:
         The status of a member of a shared account is its own. With ``as_read`` it is STALE where the account's version, or the end of
         its life, is another by now than ``account`` says; a profile is always written for the version that was read.
         """
+        if floor_micros is not None and floor_micros > 0:
+            return Code.LIMIT
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream]
@@ -267,7 +269,7 @@ class Accounts:
         where = account.profile
         keys = self._parts.keys[where.partition]
         text = await self._parts.store.execute(keys.slot, "GET", _created_marker(keys, where.path))
-        return None if text is None else unpacked(text).decode()
+        return None if text is None else str(unpacked(text))
 
     async def join(self, shared: Account, profile: Profile, content: str = "") -> Code:
         """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.

@@ -327,6 +327,7 @@ class Charging:
         if ids and not self._looked_where:
             if known is not None and any(owned(known, each) and not owned(profile, each) for each in ids):
                 self._book.profiles.forget(ids)  # given up meanwhile: whom they name by now, the index says
+                self._profile = None
                 self._find()
                 return
             self._book.profiles.remember(ids, profile)

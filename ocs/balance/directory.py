@@ -5,8 +5,8 @@ Laws
    meanwhile may be missing.
 2. A page is as long as the store's steps make it: about as long as asked for, a few more at times, empty ones too. Its ``following`` alone
    says whether there is more.
-3. A walk belongs to the masters and processes that it began on. When one of them is another by now, the page is refused (WalkOver), since it
-   could leave subscribers out without a word.
+3. A walk belongs to the masters, their slots and their processes on which it began. When one of them is another by now, the page is refused
+   (WalkOver), since it could leave subscribers out without a word.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _PROFILES = "{*}:profile:*"
 
 
 class WalkOver(ValueError):
-    """A page that cannot follow: it names no place, or the store's masters are others than those on which the walk began."""
+    """A page that cannot follow: it names no place, or masters or their slots are others than those on which the walk began."""
 
 
 class Place(NamedTuple):
@@ -118,10 +118,11 @@ class Directory:
         return following.decode(), found
 
     async def _mark(self, masters: list[str], number: int) -> str:
-        """Return what a walk is bound to: the masters' names, and the process of the one that it is at."""
+        """Return what a walk is bound to: where each partition is served, and the process of the master that it is at."""
         said = await self._parts.store.execute_at(masters[number], "INFO", "server")
         run_id = next(line for line in said.decode().splitlines() if line.startswith("run_id:"))
-        return hashlib.sha256(f"{masters} {number} {run_id}".encode()).hexdigest()[:12]
+        served = [str(self._parts.store.endpoint(keys.slot)) for keys in self._parts.keys]
+        return hashlib.sha256(f"{served} {number} {run_id}".encode()).hexdigest()[:12]
 
     async def _place(self, after: str, masters: list[str]) -> tuple[int, str]:
         if not after:

@@ -7,14 +7,16 @@ from fastapi import APIRouter
 
 from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
+from ocs.balance.tariffs import StoredTariffs
 from ocs.charging.plan import Profile
-from ocs.http import admin, events, oauth, sessions
+from ocs.http import admin, events, oauth, services, sessions, subscribers
 from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
 from ocs.http.keys import ApiKeys
 from ocs.http.prepay import hub
 from ocs.http.prepay import routes as prepay
+from ocs.http.subscriber_desk import Desk
 from ocs.http.tokens import Tokens
 from ocs.names import SubscriberId
 from ocs.notices.forms import Forms
@@ -67,7 +69,7 @@ def ground_of(keepers: Keepers, log: Any) -> Ground:
 
 
 def routers_of(
-    keepers: Keepers, holdings: Holdings, log: Any, ground: Ground, forms: Forms
+    keepers: Keepers, holdings: Holdings, tariffs: StoredTariffs, log: Any, ground: Ground, forms: Forms
 ) -> list[APIRouter]:
     """Build the routes that need a key, and those that keys and tokens come from."""
     access = ground.access
@@ -83,15 +85,20 @@ def routers_of(
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    desk = event_desk(keepers, log) if keepers.settings.events.enabled else None
-    prepaid = prepay_of(keepers, holdings, desk)
+    listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
+    prepaid = prepay_of(keepers, holdings, listeners)
     forms.register(hub.FORM, hub.Writer(prepaid))
+    desk = Desk(
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
+    )  # fmt: skip
     routers = [
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         prepay.router(prepaid, access),
+        subscribers.router(desk, access),
+        services.router(desk, access),
     ]
-    if desk is not None:
-        routers.append(events.router(desk, access))
+    if listeners is not None:
+        routers.append(events.router(listeners, access))
     return routers

@@ -406,7 +406,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(folder)),
         version=version(),
-        routers=routers_of(keepers, holdings, logger, ground, forms),
+        routers=routers_of(keepers, holdings, tariffs, logger, ground, forms),
         hosts=ground.hosts,
         secured=tls is not None,
     )
