@@ -16,8 +16,10 @@ import pytest
 
 from ocs.http.prepay.buckets import BASE
 from tests.house.source import ROOT
+from tests.prepay_scene import DEFINITION
 from tests.real_ocs import RealOcs
 from tests.serving import Client
+from tests.unit.notices.receivers import receiver
 
 pytestmark = pytest.mark.timeout(300)  # many real processes, on a machine that may be busy
 
@@ -157,3 +159,66 @@ def test_the_page_of_the_api_works_when_it_is_pasted(served: RealOcs) -> None:
             sent += 1
     assert sent >= 10
     assert served.troubles() == []
+
+
+def test_a_listener_is_told_in_the_definitions_own_bodies(tmp_path: Path) -> None:
+    """Top-up, reversal, adjustment, transfer, reservation: each once, of the channel that did it; types that were not asked for stay out."""
+    settings = {
+        "OCS_HTTP__RATE": "0",
+        "OCS_EVENTS__CALLBACK_NETWORKS": '["127.0.0.0/8"]',
+        "OCS_ARCHIVE__EVERY_S": "1",
+    }
+
+    async def play(server: RealOcs) -> tuple[list[Any], list[Any]]:
+        till = headers(server, "--role", "admin", "--channel", "till")
+        async with (
+            receiver() as everything,
+            receiver() as some,
+            httpx.AsyncClient(headers=till, timeout=60) as api,
+        ):
+            at, ids = address(server), []
+            for to, query in ((everything, {}), (some, {"query": "eventType=TopupBalanceCancelEvent"})):
+                said = await api.post(f"{at}/hub", json={"callback": to.url, **query})
+                assert said.status_code == 201, said.text
+                assert DEFINITION.answer_faults("POST", "/hub", 201, said.json()) == []
+                assert said.headers["webhook-secret"].startswith("whsec_")
+                ids.append(said.json()["id"])
+            bad = await api.post(f"{at}/hub", json={"callback": some.url, "query": "eventType=Nothing"})
+            assert (bad.status_code, bad.json()["code"]) == (400, "badQuery")
+            inside = await api.post(f"{at}/hub", json={"callback": "http://10.0.0.1/"})
+            assert inside.status_code == 400
+            one = {"reason": "a test", "receiverLogicalResource": {"id": OTHER}}
+            for path, more in (
+                ("topupBalance", {}),
+                ("adjustBalance", {}),
+                ("transferBalance", one),
+                ("reserveBalance", {}),
+            ):
+                said = await api.post(f"{at}/{path}", json=topup(1, path) | more)
+                assert said.status_code == 201, said.text
+            for path in ("topupBalance", "reserveBalance"):
+                assert (await api.delete(f"{at}/{path}/{path}")).status_code == 204
+            await everything.until(lambda: len(everything.posted) >= 6, 90)
+            await some.until(lambda: len(some.posted) >= 1, 90)
+            for name in ids:
+                assert (await api.delete(f"{at}/hub/{name}")).status_code == 204
+                assert (await api.delete(f"{at}/hub/{name}")).status_code == 404
+            return [json.loads(each.body) for each in everything.posted], [
+                json.loads(each.body) for each in some.posted
+            ]
+
+    with RealOcs(tmp_path, **settings) as server:
+        for number in (MSISDN, OTHER):
+            server.ocs("subscriber", "create", number, "--tariff", "flat-data", "--credit", "20.00")
+        told, some = asyncio.run(play(server))
+        assert server.ocs("audit")["clean"] is True
+    for each in told:
+        listener = each["eventType"][0].lower() + each["eventType"][1:]
+        assert DEFINITION.body_faults("POST", f"/listener/{listener}", each) == []
+    assert sorted(each["eventId"] for each in told) == sorted(
+        f"till:{name}" for name in (
+            "topupBalance:create", "topupBalance:cancel", "adjustBalance:create", "transferBalance:create", "reserveBalance:create",
+            "reserveBalance:cancel",
+        )
+    )  # fmt: skip
+    assert [each["eventId"] for each in some] == ["till:topupBalance:cancel"]
