@@ -269,3 +269,36 @@ def test_every_notice_is_of_a_known_type_has_known_facts_and_survives_the_store(
             assert each.type in TYPES
             assert each.facts.keys() <= FACTS
             assert read_notice(write_notice(each)) == each
+
+
+def moved(kind: records.ActionKind, credited: int = 0, taken: int = 0, held: int = 0) -> records.Moved:
+    return records.Moved(
+        "acc", 9, 1_000, int(kind), "till", "a1", "", "", "", credited, taken, held, 0, 0, 20 * M + credited, 10 * M + taken, held
+    )  # fmt: skip
+
+
+def test_what_an_action_moved_is_told_by_its_kind() -> None:
+    kind = records.ActionKind
+    for record, verb, amount in (
+        (moved(kind.ADJUST, credited=2 * M), "adjusted", "2.00"),
+        (moved(kind.ADJUST, taken=2 * M), "adjusted", "-2.00"),
+        (moved(kind.TRANSFER, taken=M), "transferred", "-1.00"),
+        (moved(kind.TRANSFER, credited=M), "transferred", "1.00"),
+        (moved(kind.RESERVE, held=3 * M), "reserved", "3.00"),
+        (moved(kind.RESERVE, taken=M), "settled", "1.00"),
+        (moved(kind.REVERSAL, credited=-M), "reversed", "-1.00"),
+    ):
+        (found,) = told(record)
+        assert (found.type, found.facts["amount"]) == (f"balance.{verb}", amount)
+        assert (found.facts["channel"], found.facts["id"]) == ("till", "a1")
+
+
+def test_what_an_action_takes_can_bring_the_balance_low() -> None:
+    assert kinds(told(moved(records.ActionKind.ADJUST, taken=6 * M))) == ["balance.adjusted", "balance.low"]
+
+
+def test_a_reservation_whose_time_came_is_settled_and_no_session_that_ended() -> None:
+    name = records.reservation("till", "a1")
+    record = records.Expire("acc", 9, 1_000, name, M, SILENT, "", 0, 0, 20 * M, 10 * M, 0)
+    (found,) = told(record)
+    assert (found.type, found.facts["amount"], found.facts["id"]) == ("balance.settled", "0.00", "a1")
