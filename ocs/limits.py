@@ -115,6 +115,18 @@ TOPUP_KEPT_MS = 30 * 24 * 3_600_000
 TOPUP_MICROS_MAX = 10_000 * 1_000_000
 """Largest single top-up. Beyond: refused with LIMIT."""
 
+ACTION_REASON_CHARS_MAX = 200
+"""Length of the reason that an action is given; it stands in its record. Beyond: refused."""
+
+ACTION_CONTENT_CHARS_MAX = 4_096
+"""Length of what else a client said of an action, which is kept with it for 30 days. Beyond: refused."""
+
+RESERVED_MS_MAX = 7 * 24 * 3_600_000
+"""How far ahead a reservation may end: an outside system that says nothing for so long has lost it. Beyond: refused."""
+
+ACTIONS_PER_PAGE_MAX = 1_000
+"""Actions that one listing tells at once. Beyond: refused."""
+
 BOOK_MICROS_MAX = 2**52
 """Largest total of credits or of posted money of one account, half of what the store computes exactly."""
 
@@ -224,6 +236,65 @@ ARCHIVE_WAIT_MS_MAX = 30_000
 
 STREAM_ENTRIES_MAX = 100_000
 """Records that a lagging consumer group may keep on a partition's stream (about 40 MB). Beyond: archived, cut, alarm."""
+
+GROUP_SILENT_MS = 600_000
+"""Time for which a consumer group that does not come on keeps records on a stream. Beyond: archived, cut, counted; it resumes from the
+archive."""
+
+STREAM_READ_MAX = 500
+"""Records of one partition that a reader of the stream takes at once."""
+
+STREAM_POLL_MAX = 4_000
+"""Records that a reader of the stream holds at once (some 400 octets each). Beyond: partitions wait for the next look."""
+
+STREAM_PAUSE_MS_MIN = 100
+"""First pause before a partition that had nothing is looked at again; it doubles up to STREAM_PAUSE_MS_MAX."""
+
+STREAM_PAUSE_MS_MAX = 2_000
+"""Longest pause between two looks at a quiet partition: 128 short commands a second for 256 partitions."""
+
+STREAM_CHECK_MS = 30_000
+"""How often a reader compares its place in a quiet partition with the stream's last id."""
+
+SUBSCRIPTIONS_MAX = 256
+"""Subscriptions to events of a store; each has a worker in the keeper. Beyond: 409."""
+
+SUBSCRIPTIONS_PER_OWNER_MAX = 32
+"""Subscriptions of one client, so that none takes all. Beyond: 409."""
+
+DELIVERIES_WAITING_MAX = 20_000
+"""Notices that wait for one subscription (some 400 octets each). Beyond: what comes is a dead letter at once."""
+
+DEAD_LETTERS_MAX = 10_000
+"""Dead letters of one subscription (some 500 octets each). Beyond: the oldest is dropped, and counted."""
+
+DEAD_LETTERS_PER_PAGE_MAX = 1_000
+"""Dead letters that one HTTP answer lists, or one request retries or drops. Beyond: 422, or the next request's."""
+
+DELIVERIES_AT_ONCE_MAX = 256
+"""Deliveries under way at once. Beyond: the next wait for one that ends, within its time-out."""
+
+DELIVERIES_LOOK_S = 5.0
+"""Pause before a subscription's queue is looked at again without a word that something is new."""
+
+CALLBACK_PAUSE_MS_MAX = 60_000
+"""Longest pause between two tries at a callback that does not answer, however much waits for it."""
+
+CALLBACK_CHARS_MAX = 2_048
+"""Length of a callback's URL. Beyond: it is refused."""
+
+CALLBACK_LOOKUPS_MAX = 16
+"""Host names of callbacks that are looked up at once, in threads. Beyond: the next wait, within their time-out."""
+
+EVENTS_LEASE_MS = 15_000
+"""Life of the lease that names who follows the stream and delivers; a server that died leaves both to another after it."""
+
+ALLOWANCES_KEPT_MAX = 50_000
+"""Allowances whose amount is remembered while the stream is followed (some 300 octets each). Beyond: the one not met for longest is looked
+up again."""
+
+EXPIRY_AT_ONCE = 100
+"""Subscribers that are read at once in search of what ends soon."""
 
 CONNECTIONS_PER_WORKER_MAX = 4_096
 """Connections of one worker; an operator has tens of peers. Beyond: a new one is closed at once, and counted."""
@@ -359,6 +430,27 @@ AUDIT_SCANNED_OCTETS_MAX = 8 << 20
 SESSIONS_PER_PAGE_MAX = 1_000
 """Open sessions that one HTTP answer lists (some 300 octets each). Beyond: 422."""
 
+TMF_PAGE = 100
+"""Resources in a page of a TM Forum list that names no limit."""
+
+TMF_PAGE_MAX = 1_000
+"""Resources in one page of such a list (some 500 octets each). Beyond: 400."""
+
+TMF_FILTERS_MAX = 32
+"""Parameters of such a list's query; there are not many more attributes. Beyond: 400."""
+
+TMF_LISTED_MAX = 10_000
+"""Resources that one list looks through to filter and count them. Beyond: 400, which says how to ask for fewer."""
+
+TMF_ACCOUNTS_MAX = 1_000
+"""Subscribers in a store whose buckets are all listed where a list names nobody. Beyond: 400, which says to name somebody."""
+
+TMF_ACCOUNTS_KEPT_MAX = 100_000
+"""Accounts of which the API remembers in which partition they are (about 100 octets each). Beyond: all are forgotten and asked for again."""
+
+TMF_TEXT_CHARS_MAX = 256
+"""Length of a free text in a resource (description, reason, a name): it is kept with the action. Beyond: 400."""
+
 NEWS_MAX = 64
 """Times at once that a worker tells the other sessions of accounts what one has used up or reached. Beyond: counted, and not told."""
 
@@ -470,3 +562,10 @@ VOUCHER_LIFE_MS_MAX = 20 * 366 * 86_400_000
 
 VOUCHER_MAKING_MS_MAX = 3_600_000
 """Time that the making of a batch may take; a million take half a minute. Beyond: whoever made it has died, and the batch is cancelled."""
+
+SUBSCRIBERS_PER_PAGE_MAX = 1_000
+"""Subscribers that one HTTP answer lists (some 500 octets each). Beyond: 422."""
+
+SERVICES_LISTED_MAX = 1_000_000
+"""Subscribers up to which the service inventory lists by offset: each such page walks over the whole store and sorts some 40 octets of
+each. Beyond: 400, which names the list that goes page by page."""

@@ -6,7 +6,7 @@ Laws
 3. The first field is the record's version; a reader that does not know it stops and says so.
 
 Records travel as flat MessagePack arrays in the order of the fields below; the lines of a charge follow its other fields,
-one after the other (ocs/balance/functions/charge.lua, account.lua), then what was taken of rows, and last the correlation, where there is one.
+one after the other (ocs/balance/functions/charge.lua, account.lua, moves.lua), then what was taken of rows, and last the correlation, where there is one.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ EVENT = 4
 """CC-Request-Type of a one-time event, as a charge's ``kind`` has it."""
 ACCOUNTING = "rf "
 """Before the Session-Id in the name of a session of offline charging: a Session-Id begins with a DiameterIdentity, which has no blank."""
+RESERVATION = ACCOUNTING + " "
+"""Before channel and id in the name of the session that a reservation is: like one of accounting's, it is asked nothing."""
 
 
 class Kind(IntEnum):
@@ -30,6 +32,20 @@ class Kind(IntEnum):
     ACCOUNT = 4
     EPOCH = 5
     ROWS = 6
+    MOVED = 7
+
+
+class ActionKind(IntEnum):
+    """What moved money that no network element charged (ocs/balance/actions.py); the last two stand in records alone."""
+
+    TOPUP = 1
+    ADJUST = 2
+    TRANSFER = 3
+    RESERVE = 4
+    REFUND = 5
+    EMERGENCY = 6
+    REVERSAL = 7
+    REPAYMENT = 8
 
 
 class SessionState(IntEnum):
@@ -227,6 +243,45 @@ class Rows(NamedTuple):
     gone: tuple[Opened, ...] = ()
 
 
+class Moved(NamedTuple):
+    """An action moved money, or a bucket (ocs/balance/actions.py): what came in (negative: was taken back), what was posted (negative: given back),
+    what its reservation holds since, and what the account owes since for emergency credit.
+
+    ``kind`` is an ActionKind, ``channel`` and ``id`` are the action's; ``member`` is whose bucket it is, or who is terminated with it;
+    ``counterpart`` the place of the other side of a transfer, "<partition> <path>"; ``until_ms`` where the life of the balance ends;
+    ``rows`` the bucket as it is since.
+    """
+
+    account: str
+    sequence: int
+    now_ms: int
+    kind: int
+    channel: str
+    id: str
+    member: str
+    counterpart: str
+    reason: str
+    credited_micros: int
+    taken_micros: int
+    held_micros: int
+    owed_micros: int
+    until_ms: int
+    credits_micros: int
+    posted_micros: int
+    pending_micros: int
+    rows: tuple[Opened, ...] = ()
+
+    @property
+    def session_id(self) -> str:
+        """Return the name of the session that a reservation is."""
+        return reservation(self.channel, self.id)
+
+
+def reservation(channel: str, action_id: str) -> str:
+    """Return the name of the session that a reservation is."""
+    return f"{RESERVATION}{channel}:{action_id}"
+
+
 class Epoch(NamedTuple):
     """The store is another process than before: its new epoch, and the last id of the stream until then."""
 
@@ -238,7 +293,7 @@ class Epoch(NamedTuple):
     run_id: str
 
 
-Record = Charge | Expire | Topup | Account | Epoch | Rows
+Record = Charge | Expire | Topup | Account | Epoch | Rows | Moved
 
 _LINE_WIDTH, _TAKEN_WIDTH = len(Line._fields), len(Taken._fields)
 _SHAPES: dict[int, Any] = {
@@ -248,6 +303,7 @@ _SHAPES: dict[int, Any] = {
     Kind.ACCOUNT: Account,
     Kind.EPOCH: Epoch,
     Kind.ROWS: Rows,
+    Kind.MOVED: Moved,
 }
 
 
@@ -324,13 +380,25 @@ def _read_rows(fields: Sequence[Any]) -> Rows:
     return Rows._make((*fields[2 : first - 1], listed[:count], listed[count:]))
 
 
+_ACTION_KINDS = frozenset(map(int, ActionKind))
+
+
+def _read_moved(fields: Sequence[Any]) -> Moved:
+    first = len(Moved._fields) + 1
+    if len(fields) < first or (len(fields) - first) % len(Opened._fields):
+        raise RecordError(f"a record of an action with {len(fields)} fields")
+    if fields[5] not in _ACTION_KINDS:
+        raise RecordError(f"a record of an action of kind {fields[5]}")
+    return Moved._make((*fields[2:first], _rows(Opened, fields[first:])))
+
+
 def _count(fields: Sequence[Any], first: int) -> int:
     """Return how many rows there are before field ``first``'s, -1 where it is no number."""
     count = fields[first - 1] if len(fields) >= first else -1
     return count if type(count) is int else -1
 
 
-_LISTED: dict[Any, Any] = {Charge: _read_charge, Rows: _read_rows}
+_LISTED: dict[Any, Any] = {Charge: _read_charge, Rows: _read_rows, Moved: _read_moved}
 _TYPES: dict[Any, tuple[type, ...]] = {
     shape: _types(shape) for shape in (*_SHAPES.values(), Line, Taken, Opened)
 }

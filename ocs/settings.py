@@ -29,6 +29,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from ocs.roof.action_sections import Actions
+from ocs.roof.event_sections import Events
 from ocs.roof.sections import (
     Accounting,
     Archive,
@@ -45,7 +47,9 @@ from ocs.roof.sections import (
 PREFIX = "OCS_"
 LEVEL = "__"
 # Values of these keys are never shown: a password, or an address that may hold one.
-SECRET_KEYS = frozenset({"store.password", "store.url", "vouchers.secret"})
+SECRET_KEYS = frozenset(
+    {"events.smtp.password", "events.sms.secret", "store.password", "store.url", "vouchers.secret"}
+)
 
 
 # Options of the command line that are not simply --section-key.
@@ -108,7 +112,9 @@ class Settings(BaseSettings):
     vouchers: Vouchers = Vouchers()
     log: Log = Log()
     archive: Archive = Archive()
+    events: Events = Events()
     backup: Backups = Backups()
+    actions: Actions = Actions()
 
     @property
     def archive_folder(self) -> Path:
@@ -124,6 +130,11 @@ class Settings(BaseSettings):
     def backups_folder(self) -> Path:
         """Where backups are put: the folder that is set, else `backups` in the data folder."""
         return self.backup.dir or self.server.data_dir / "backups"
+
+    @property
+    def notices_folder(self) -> Path:
+        """Where texts of mails and short messages are read: the folder that is set, else the sample operator's."""
+        return self.events.texts_dir or config_folder() / "notices"
 
     @property
     def tariffs_folder(self) -> Path:

@@ -31,13 +31,15 @@ class Authority:
         self.certificate = folder / "ca.pem"
         self.certificate.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _sign(self, name: str, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
+    def _sign(
+        self, name: str, key: ec.EllipticCurvePublicKey, *, ca: bool, host: bool = False
+    ) -> x509.Certificate:
         begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
         signs = x509.KeyUsage(
             digital_signature=True, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
         )  # fmt: skip
-        return (
+        made = (
             x509.CertificateBuilder()
             .subject_name(_named(name))
             .issuer_name(self._name)
@@ -52,14 +54,16 @@ class Authority:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
-            .sign(self._key, hashes.SHA256())
         )
+        if host:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        return made.sign(self._key, hashes.SHA256())
 
-    def pair(self, name: str) -> Pair:
-        """A certificate of this name, and its key."""
+    def pair(self, name: str, *, host: bool = False) -> Pair:
+        """A certificate of this name, and its key; of a ``host`` it has the name as HTTPS and SMTP look for it."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        certificate = self._sign(name, key.public_key(), ca=False)
+        certificate = self._sign(name, key.public_key(), ca=False, host=host)
         made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         made.key.write_bytes(
             key.private_bytes(

@@ -3,45 +3,50 @@
 Laws
 1. Whatever crosses partitions is claim -> act -> confirm, each step idempotent, so that dying between two of them leaves
    something that the next try, or the sweeper, finishes.
-2. A top-up's id is unique per channel over all accounts. The same content gets the same answer, other content a conflict.
+2. A top-up is an action (actions.py): its id is unique per channel over all accounts. The same content gets the same answer, other content a
+   conflict.
 3. Money that is not acknowledged may still have arrived (StoreFault): ask again with the same id.
 """
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ocs.balance.actions import Actions, Asked, Brings
 from ocs.balance.functions import function
-from ocs.balance.keys import Keys, home, slot_of
+from ocs.balance.identities import Identities
+from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, packed, unpacked
-from ocs.balance.profiles import payer, read_place, read_profile, write_place, write_profile
+from ocs.balance.parts import Parts, unpacked
+from ocs.balance.profiles import identities_of, payer, read_place, read_profile, write_profile
 from ocs.balance.stored_book import ENDLESS, Book, read_book
 from ocs.charging.plan import Profile
 from ocs.clock import Clock
 from ocs.limits import TOPUP_KEPT_MS, TOPUP_MICROS_MAX
-from ocs.names import E164, IMSI, SubscriberId
+from ocs.names import SubscriberId
 from ocs.outcomes import Code, Note
 from ocs.rating.openings import OpenedRow, Rolled
-from ocs.records import Status
+from ocs.records import ActionKind, Status
 
-CLAIMED, DONE = 1, 2
 _MEMBER_LETTERS = 5
 _KEEP = -2
 """Of an end of life: as it is (account.lua, amend)."""
-CLAIM_MS = 60_000
-"""Age at which an identity claimed by a create that never opened its account is free again."""
-
+_KEEP_FLOOR = 1
+"""Of a credit floor: as it is."""
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class Account(NamedTuple):
-    """A subscriber: who it is, the book of the account that pays, and of a member of a shared account its own."""
+    """A subscriber: who it is, the book of the account that pays, and of a member of a shared account its own.
+
+    ``owed_micros`` is what the account owes for emergency credit.
+    """
 
     profile: Profile
     book: Book
     own: Book | None = None
+    owed_micros: int = 0
 
     @property
     def ended(self) -> bool:
@@ -79,16 +84,6 @@ class RowsOpened(NamedTuple):
     until_ms: int = 0
 
 
-class Brings(Protocol):
-    """What a top-up brings besides its money (holdings.py); both may be asked again after a crash, with the same top-up."""
-
-    async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
-        """Return how long the balance lasts from now on at least; 0: it changes nothing."""
-
-    async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
-        """Do what follows from money that came in: the bonus, once by the top-up's name, and renewals that waited for it."""
-
-
 class Listener(Protocol):
     """Who hears what has changed for a subscriber's open sessions (sessions/reauthorise.py)."""
 
@@ -108,22 +103,21 @@ class ToppedUp(NamedTuple):
 class Accounts:
     """The accounts of one store."""
 
-    __slots__ = ("_clock", "_parts", "brings", "listener")
+    __slots__ = ("_clock", "_parts", "actions", "brings", "identities", "listener")
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
+        self.identities = Identities(parts, clock, self.read)
         self.brings: Brings | None = None
         """None: a top-up brings its money alone."""
         self.listener: Listener | None = None
+        self.actions = Actions(parts, clock, self)
 
     async def find(self, identity: SubscriberId) -> Account | None:
         """Return the account that an identity names, or None; raises StoreFault."""
-        key = identity.key
-        place = await self._parts.store.execute(slot_of(key), "GET", key)
-        if place is None:
-            return None
-        return await self.read(*read_place(place))
+        place = await self.identities.standing(identity)
+        return None if place is None else await self.read(*read_place(place))
 
     async def read(self, partition: int, path: str) -> Account | None:
         """Return a subscriber by its place (profiles.py)."""
@@ -131,22 +125,29 @@ class Accounts:
         names = [keys.profile(path), keys.book(account)]
         if path != account:
             names += [keys.profile(account), keys.book(path)]
-        texts = await self._parts.store.execute(keys.slot, "MGET", *names)
+        *texts, owed = await self._parts.store.execute(keys.slot, "MGET", *names, keys.owed(account))
         if None in texts:
             return None
         book = read_book(texts[1])
         own = read_book(texts[3]) if path != account else None
-        return Account(read_profile(texts[0], path, partition, book.version, *texts[2:3]), book, own)
+        profile = read_profile(texts[0], path, partition, book.version, *texts[2:3])
+        return Account(profile, book, own, int(owed or 0))
 
     async def create(
-        self, new: NewSubscriber, credit_micros: int = 0, shared: Account | None = None, cap_micros: int = 0
+        self,
+        new: NewSubscriber,
+        credit_micros: int = 0,
+        shared: Account | None = None,
+        cap_micros: int = 0,
+        content: str = "",
     ) -> tuple[Code, Account]:
         """Create a subscriber with an account and its opening credit: SUCCESS, or EXISTS when number or IMSI is taken.
 
         The identities are claimed first (set if absent, with what they are meant for), then account and credit come in
         one call. With ``shared``, it is a member of that account, in its partition, and may spend ``cap_micros`` of it in a month (0: all).
         A create that died in between is finished by the next create of the same identities for the same payer; others wait
-        CLAIM_MS, after which what it claimed is free. Raises StoreFault; the same call again goes on.
+        CLAIM_MS, after which what it claimed is free. With ``content`` it is kept what was asked for (``asked_for``). Raises StoreFault;
+        the same call again goes on.
         """
         intent = f"{new.msisdn}|{new.imsi}|{shared.profile.account if shared is not None else ''}"
         if shared is None:
@@ -155,15 +156,15 @@ class Accounts:
             partition = shared.profile.partition
             account = f"{shared.profile.account}/{_account_name()[:_MEMBER_LETTERS]}"
         taken_here: list[SubscriberId] = []
-        for identity in _identities(new.msisdn, new.imsi):
-            text = _claim_text(partition, account, intent, self._clock.now_ms())
-            standing = await self._claim_identity(identity, text, intent)
+        for identity in identities_of(new.msisdn, new.imsi):
+            text = self.identities.claim_text(partition, account, intent)
+            standing = await self.identities.claim(identity, text, intent)
             if standing is None:
                 taken_here.append(identity)
                 continue
             found = await self.read(*read_place(standing))
             if found is not None:
-                await self._release(taken_here, account)
+                await self.identities.release(taken_here, account)
                 return Code.EXISTS, found
             partition, account = read_place(
                 standing
@@ -182,76 +183,45 @@ class Accounts:
             (),
             cap_micros,
         )
-        return await self._open(profile, new, credit_micros, shared)
-
-    async def _claim_identity(self, identity: SubscriberId, text: str, intent: str) -> bytes | None:
-        """Claim one identity: None when it is ours now, else what stands there (an account, or a claim of the same intent)."""
-        key = identity.key
-        slot = slot_of(key)
-        standing: bytes | None = await self._parts.store.execute(slot, "SET", key, text, "NX", "GET")
-        if standing is None:
-            return None
-        words = standing.decode().split(" ")
-        if len(words) == 2 or words[2] == intent or await self.read(*read_place(standing)) is not None:
-            return standing
-        if self._clock.now_ms() - int(words[3]) < CLAIM_MS:
-            raise StoreFault(
-                f"{key.split(':')[1]} identity: another create has claimed it; try again in a minute"
-            )
-        if not await self._swap(key, standing, text):
-            raise StoreFault("another create has just claimed the identity; try again")
-        return None
-
-    async def _swap(self, key: str, known: bytes, text: str) -> bool:
-        """Put a text in the place of the one that was read; False when something else stands there by now."""
-        reply = await self._parts.store.execute(slot_of(key), "FCALL", function("swap"), 1, key, known, text)
-        return bool(reply)
+        return await self._open(profile, new, credit_micros, shared, content)
 
     async def _open(
-        self, profile: Profile, new: NewSubscriber, credit_micros: int, shared: Account | None
+        self, profile: Profile, new: NewSubscriber, credit_micros: int, shared: Account | None, content: str
     ) -> tuple[Code, Account]:
         if shared is not None:
-            code = await self.join(shared, profile)
+            code = await self.join(shared, profile, content)
             if code == Code.UNKNOWN_SUBSCRIBER:
-                await self._release(_identities(new.msisdn, new.imsi), profile.path)
+                await self.identities.release(identities_of(new.msisdn, new.imsi), profile.path)
                 return code, shared
         else:
-            code = await self._open_account(profile, new, credit_micros)
+            code = await self._open_account(profile, new, credit_micros, content)
         if code not in {Code.SUCCESS, Code.EXISTS}:
             raise StoreFault(f"opening the account was refused: {code.name}")
         return await self._opened(profile, new)
 
-    async def _open_account(self, profile: Profile, new: NewSubscriber, credit_micros: int) -> Code:
+    async def _open_account(
+        self, profile: Profile, new: NewSubscriber, credit_micros: int, content: str
+    ) -> Code:
         keys = self._parts.keys[profile.partition]
-        names = (keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream)
+        names = [keys.part, keys.book(profile.account), keys.profile(profile.account), keys.stream]
+        names.append(_created_marker(keys, profile.path))
         reply = await self._parts.call(
             profile.partition, "open", names, profile.account, new.floor_micros, write_profile(profile), credit_micros,
-            new.until_ms,
+            new.until_ms, content, TOPUP_KEPT_MS if content else 0,
         )  # fmt: skip
         return Code(reply[0])
 
     async def _opened(self, profile: Profile, new: NewSubscriber) -> tuple[Code, Account]:
         """Let the identities name what was opened, where they were claimed for it; EXISTS when something else stands there."""
-        place = write_place(profile.partition, profile.path)
-        for identity in _identities(new.msisdn, new.imsi):
-            held = await self._parts.store.execute(slot_of(identity.key), "GET", identity.key)
-            if held is None or read_place(held)[1] != profile.path:
+        for identity in identities_of(new.msisdn, new.imsi):
+            if not await self.identities.confirm(identity, profile.partition, profile.path):
                 raise StoreFault("another create has taken the identity meanwhile: this one took too long")
-            await self._swap(identity.key, held, place)
         found = await self.read(profile.partition, profile.path)
         if found is None:
             raise StoreFault("the account was opened and is not there")
         same = write_profile(found.profile) == write_profile(profile)
         same = same and (bool(profile.member) or found.book.floor_micros == new.floor_micros)
         return Code.SUCCESS if same else Code.EXISTS, found
-
-    async def _release(self, ids: Iterable[SubscriberId], account: str) -> None:
-        """Give identities back that name this account; those of somebody else stay."""
-        for identity in ids:
-            key = identity.key
-            held = await self._parts.store.execute(slot_of(key), "GET", key)
-            if held is not None and read_place(held)[1] == account:
-                await self._swap(key, held, "")
 
     async def amend(
         self,
@@ -260,13 +230,20 @@ class Accounts:
         status: Status | None = None,
         profile: Profile | None = None,
         until_ms: int | None = None,
+        floor_micros: int | None = None,
         as_read: bool = False,
+        told: bool = True,
     ) -> Code:
-        """Change a subscriber's status or profile, or where its balance's life ends; running sessions meet it at their next request.
+        """Change a subscriber's status or profile, its account's credit floor (zero or negative), or where its balance's life ends.
+
+        Running sessions meet it at their next request, and are told (``told``). A floor that is higher than it was and would take what is
+        available below zero is CREDIT_LIMIT: it would be a debt that nobody has asked for; lower it may always be.
 
         The status of a member of a shared account is its own. With ``as_read`` it is STALE where the account's version, or the end of
         its life, is another by now than ``account`` says; a profile is always written for the version that was read.
         """
+        if floor_micros is not None and floor_micros > 0:
+            return Code.LIMIT
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream]
@@ -276,8 +253,9 @@ class Accounts:
             where.partition, "amend", names, where.account, where.member, int(status or 0),
             write_profile(profile) if profile is not None else "", _KEEP if until_ms is None else until_ms,
             account.book.version if as_read or profile is not None else 0, account.book.until_ms if as_read else _KEEP,
+            _KEEP_FLOOR if floor_micros is None else floor_micros,
         )  # fmt: skip
-        if reply[0] == Code.SUCCESS:
+        if reply[0] == Code.SUCCESS and told:
             await self.tell(where.partition, where.path, ended=status is Status.TERMINATED)
         return Code(reply[0])
 
@@ -286,7 +264,14 @@ class Accounts:
         if self.listener is not None:
             await self.listener.changed(partition, path, ended=ended)
 
-    async def join(self, shared: Account, profile: Profile) -> Code:
+    async def asked_for(self, account: Account) -> str | None:
+        """Return what a subscriber was created from (``create``, content), as long as a top-up's id is kept; None where it is not kept."""
+        where = account.profile
+        keys = self._parts.keys[where.partition]
+        text = await self._parts.store.execute(keys.slot, "GET", _created_marker(keys, where.path))
+        return None if text is None else str(unpacked(text))
+
+    async def join(self, shared: Account, profile: Profile, content: str = "") -> Code:
         """Open a member of a shared account, in its partition: SUCCESS, EXISTS, UNKNOWN_SUBSCRIBER. Its identities are not set here.
 
         It is listed first (``members``), so that no member is missing there.
@@ -294,11 +279,13 @@ class Accounts:
         keys = self._parts.keys[shared.profile.partition]
         await self._parts.store.execute(keys.slot, "SADD", keys.members(profile.account), profile.path)
         names = (
-            keys.part, keys.book(profile.account), keys.profile(profile.path), keys.stream, keys.book(profile.path)
+            keys.part, keys.book(profile.account), keys.profile(profile.path), keys.stream, keys.book(profile.path),
+            _created_marker(keys, profile.path),
         )  # fmt: skip
         reply = await self._parts.call(
-            shared.profile.partition, "join", names, profile.account, profile.member, write_profile(profile)
-        )
+            shared.profile.partition, "join", names, profile.account, profile.member, write_profile(profile), content,
+            TOPUP_KEPT_MS if content else 0,
+        )  # fmt: skip
         return Code(reply[0])
 
     async def members(self, partition: int, account: str) -> list[str]:
@@ -379,102 +366,27 @@ class Accounts:
     async def release(self, account: Account) -> None:
         """Set the identities of a subscriber free."""
         where = account.profile
-        await self._release(_identities(where.msisdn, where.imsi), where.path)
+        await self.identities.release(identities_of(where.msisdn, where.imsi), where.path)
 
-    async def topup(
-        self, account: Account, amount_micros: int, channel: str, topup_id: str, voucher: str = ""
-    ) -> ToppedUp:
+    async def topup(self, account: Account, amount_micros: int, channel: str, topup_id: str) -> ToppedUp:
         """Add money once per (channel, id): SUCCESS, CONFLICT (id used with other content), LIMIT, UNKNOWN_SUBSCRIBER.
 
-        The serial of the ``voucher`` that it comes from is content too.
+        One that was refused leaves its id free.
         """
         if not 0 < amount_micros <= TOPUP_MICROS_MAX:
             return ToppedUp(Code.LIMIT, replayed=False, balance_micros=0, available_micros=0)
         where = account.profile
-        digest = topup_digest(where.account, amount_micros, voucher)
-        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
-        name = f"{channel}:{topup_id}"
-        body = packed(
-            self._clock.now_ms(),
-            digest,
-            name,
-            where.partition,
-            where.account,
-            amount_micros,
-            channel,
-            topup_id,
-            *([voucher] if voucher else []),
-        )
-        reply = await self._parts.store.execute(
-            home_keys.slot,
-            "FCALL",
-            function("claim"),
-            2,
-            home_keys.claim(channel, topup_id),
-            home_keys.claims,
-            body,
-        )
-        if reply[0] != Code.SUCCESS:
-            return ToppedUp(Code(reply[0]), replayed=False, balance_micros=0, available_micros=0)
-        claim = unpacked(reply[1])
-        if claim[0] == DONE:
-            return _topped_up(Code.SUCCESS, replayed=True, result=claim[7])
-        return await self.finish(
-            digest, where.partition, where.account, amount_micros, channel, topup_id, voucher
-        )
-
-    async def finish(
-        self,
-        digest: int,
-        partition: int,
-        account: str,
-        amount_micros: int,
-        channel: str,
-        topup_id: str,
-        voucher: str = "",
-    ) -> ToppedUp:
-        """Credit what was claimed and confirm the claim; the sweeper does the same for claims whose caller died."""
-        keys = self._parts.keys[partition]
-        brings = self.brings
-        extend_ms = await brings.extends_ms(partition, account, amount_micros) if brings is not None else 0
-        reply = await self._parts.call(
-            partition, "credit", (keys.part, keys.book(account), keys.credit(channel, topup_id), keys.stream),
-            account, channel, topup_id, digest, amount_micros, TOPUP_KEPT_MS, extend_ms,
-            *([voucher] if voucher else []),
-        )  # fmt: skip
-        code = Code(reply[0])
-        if code in {Code.SKEW, Code.EPOCH}:
-            raise StoreFault(f"the credit was refused for now: {code.name}; ask again with the same id")
-        if (
-            code == Code.SUCCESS and brings is not None
-        ):  # before the claim is confirmed: whoever finishes it does this too
-            await brings.follow(partition, account, amount_micros, f"{channel}:{topup_id}")
-        result: tuple[int, ...] = unpacked(reply[1]) if code == Code.SUCCESS else ()
-        home_keys = self._parts.keys[home(f"{channel}:{topup_id}", len(self._parts.keys))]
-        await self._parts.store.execute(
-            home_keys.slot, "FCALL", function("confirm"), 2, home_keys.claim(channel, topup_id), home_keys.claims,
-            packed(f"{channel}:{topup_id}", digest, result, code != Code.SUCCESS, TOPUP_KEPT_MS),
-        )  # fmt: skip
-        if code != Code.SUCCESS:
-            return ToppedUp(code, replayed=False, balance_micros=0, available_micros=0)
-        await self.tell(partition, account)
-        return _topped_up(code, replayed=bool(reply[2] & Note.REPLAY), result=result)
+        asked = Asked(ActionKind.TOPUP, channel, topup_id, where.partition, where.account, amount_micros)
+        done = await self.actions.do_again(asked)
+        if done.code != Code.SUCCESS or done.action is None:
+            return ToppedUp(done.code, replayed=False, balance_micros=0, available_micros=0)
+        return ToppedUp(done.code, done.replayed, done.action.balance, done.action.available)
 
     async def learn_all(self) -> None:
         """Learn every partition's epoch, so that the store's restarts are on record even where nobody charges."""
         for partition in range(len(self._parts.keys)):
             if self._parts.known(partition) is None:
                 await self._parts.epoch(partition)
-
-
-def _topped_up(code: Code, *, replayed: bool, result: tuple[int, ...]) -> ToppedUp:
-    came_in, posted, pending, floor, _sequence = result
-    return ToppedUp(code, replayed, came_in - posted, came_in - posted - pending - floor)
-
-
-def topup_digest(account: str, amount_micros: int, voucher: str = "") -> int:
-    """Return what tells one top-up's content from another's."""
-    return _digest(account, f"{amount_micros} {voucher}" if voucher else amount_micros)
 
 
 def _digest(account: str, content: int | str) -> int:
@@ -486,13 +398,9 @@ def _rows_marker(keys: Keys, where: Profile, cause: str) -> str:
     return keys.credit("rows", f"{where.path} {cause}")
 
 
-def _identities(msisdn: str, imsi: str) -> list[SubscriberId]:
-    return [SubscriberId(E164, msisdn)] + ([SubscriberId(IMSI, imsi)] if imsi else [])
-
-
-def _claim_text(partition: int, account: str, intent: str, now_ms: int) -> str:
-    """Write a claim on an identity: the place that it will have, what it is meant for, and since when."""
-    return f"{write_place(partition, account)} {intent} {now_ms}"
+def _created_marker(keys: Keys, path: str) -> str:
+    """Return the key of what a subscriber was created from."""
+    return keys.credit("created", path)
 
 
 def _account_name() -> str:

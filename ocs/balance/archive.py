@@ -6,8 +6,8 @@ Laws
    over when it is whole and follows, else set aside; nothing is ever removed. Every record is there exactly once.
 3. One archiver at a time: the folder carries a lock, the store a lease.
 4. A hole in the ids is an alarm, kept in ``holes`` and shown by /metrics and ``ocs audit``; it never stops the archive.
-5. A consumer group that lags keeps its records on the stream until the stream passes its limit; then it is cut (it can
-   go on from the archive), and counted.
+5. A consumer group that lags keeps its records on the stream until the stream passes its limit, or the group has been silent
+   for GROUP_SILENT_MS; then it is cut (it goes on from the archive, ocs/stream.py), and counted, once until it has caught up.
 6. A folder holds the archive of one store, by the store's own random name; another store is refused.
 7. A stream that does not go on from where its archive is (a store restored from old files, a replica that missed records)
    is neither archived nor trimmed, and stays so until a human removes its mark: its ids say nothing about its records.
@@ -46,7 +46,13 @@ from ocs.balance.keys import Keys, slot_of
 from ocs.balance.link import LinkDown
 from ocs.balance.parts import Parts
 from ocs.clock import Clock
-from ocs.limits import ARCHIVE_BATCH, ARCHIVE_LEASE_MS, ARCHIVE_WAIT_MS_MAX, STREAM_ENTRIES_MAX
+from ocs.limits import (
+    ARCHIVE_BATCH,
+    ARCHIVE_LEASE_MS,
+    ARCHIVE_WAIT_MS_MAX,
+    GROUP_SILENT_MS,
+    STREAM_ENTRIES_MAX,
+)
 from ocs.records import Epoch
 
 __all__ = ["START", "Archived", "Archiver", "history"]
@@ -78,7 +84,9 @@ class Archiver:
 
     __slots__ = (
         "_clock",
+        "_cut",
         "_folder",
+        "_held",
         "_leased",
         "_lock",
         "_name",
@@ -102,6 +110,8 @@ class Archiver:
         self._untrimmed: set[int] = set()
         self._verified: dict[int, tuple[str, int]] = {}
         self._started: set[int] = set()
+        self._held: dict[tuple[int, bytes], tuple[str, int]] = {}
+        self._cut: set[tuple[int, bytes]] = set()
         self._waiting_since_ms: dict[int, int] = {}
         self.done = Archived()
 
@@ -185,8 +195,10 @@ class Archiver:
             await asyncio.to_thread(self._write, ripe)
         for keys, life in lives.items():
             if keys.partition in ripe or keys.partition in self._untrimmed - self.done.behind.keys():
-                await self._trim(keys, life)
-                self._untrimmed.discard(keys.partition)
+                if await self._trim(keys, life):
+                    self._untrimmed.discard(keys.partition)
+                else:  # a group is behind: looked at again at the next pass
+                    self._untrimmed.add(keys.partition)
         return sum(map(len, ripe.values()))
 
     async def _holds_lease(self) -> bool:
@@ -337,25 +349,40 @@ class Archiver:
         write_places(self._folder, places)
         self._places = places
 
-    async def _trim(self, keys: Keys, life: str) -> None:
-        """Cut the stream behind the archive and behind every consumer group (law 5)."""
-        keep_from = _after(self._places[keys.partition].last_id)
+    async def _trim(self, keys: Keys, life: str) -> bool:
+        """Cut the stream behind the archive and behind every consumer group (law 5); False where a group keeps some of it."""
+        archived = keep_from = _after(self._places[keys.partition].last_id)
         store = self._parts.store
-        groups = await store.execute(keys.slot, "XINFO", "GROUPS", keys.stream)
-        for group in groups:
+        for group in await store.execute(keys.slot, "XINFO", "GROUPS", keys.stream):
             told = dict(zip(group[::2], group[1::2], strict=True))
             behind = _after(told[b"last-delivered-id"].decode())
             if told[b"pending"]:
                 oldest = await store.execute(keys.slot, "XPENDING", keys.stream, told[b"name"], "-", "+", 1)
                 behind = oldest[0][0].decode() if oldest else behind
-            if order(behind) < order(keep_from):
-                if await store.execute(keys.slot, "XLEN", keys.stream) > STREAM_ENTRIES_MAX:
-                    self.done.groups_cut += 1
-                else:
-                    keep_from = behind
+            named = (keys.partition, told[b"name"])
+            if order(behind) >= order(archived):
+                self._held.pop(named, None)
+                self._cut.discard(named)
+            elif await self._is_cut(keys, named, behind):
+                self.done.groups_cut += named not in self._cut
+                self._cut.add(named)
+            else:
+                keep_from = min(keep_from, behind, key=order)
         self.done.trimmed += await store.execute(
             keys.slot, "XTRIM", keys.stream, "MINID", keep_from, incarnation=life
         )
+        return keep_from == archived
+
+    async def _is_cut(self, keys: Keys, group: tuple[int, bytes], behind: str) -> bool:
+        """Tell whether a group that lags has been silent for too long, or keeps more than a stream may hold."""
+        now_ms = self._clock.monotonic_ms()
+        was, since_ms = self._held.get(group, ("", now_ms))
+        if was != behind:
+            since_ms = now_ms
+        self._held[group] = behind, since_ms
+        if now_ms - since_ms >= GROUP_SILENT_MS:
+            return True
+        return int(await self._parts.store.execute(keys.slot, "XLEN", keys.stream)) > STREAM_ENTRIES_MAX
 
 
 def _begun(reply: list[Any]) -> Epoch | None:

@@ -229,6 +229,60 @@ def history(folder: Path, partition: int, since: str = "") -> Iterator[Entry]:
         yield from _read_again(path, octets)
 
 
+class Mark(NamedTuple):
+    """Where to go on reading a partition's files: a file's name, and octets of it that were read."""
+
+    file: str
+    octets: int
+
+
+def next_batch(
+    folder: Path, partition: int, after: str, mark: Mark | None = None
+) -> tuple[list[Entry], Mark | None]:
+    """Read the next of a partition's records behind an id, one batch of the archiver's, and where to go on; none behind what is noted.
+
+    Without a mark the files are looked through for the id. Memory holds one batch. Raises ArchiveFault where a file is damaged.
+    """
+    place = read_places(folder).get(partition)
+    if place is None or order(place.last_id) <= order(after):
+        return [], mark
+    names = [
+        name
+        for path in sorted(folder.glob(f"*/p{partition:03d}.rec.gz"))
+        if (name := str(path.relative_to(folder))) <= place.file
+    ]
+    if not names:
+        raise ArchiveFault(f"{folder}: has no file of partition {partition} up to {place.file}; restore it")
+    mark = mark or Mark(_first_file(folder, names, after), 0)
+    while True:
+        path = folder / mark.file
+        end = place.octets if mark.file == place.file else path.stat().st_size
+        if mark.octets >= end:
+            later = [name for name in names if name > mark.file]
+            if not later:
+                raise ArchiveFault(f"{path}: ends before {place.last_id}, which was noted; restore the file")
+            mark = Mark(later[0], 0)
+            continue
+        with path.open("rb") as file:
+            file.seek(mark.octets)
+            found, length = one_member(file)
+        if not found:
+            raise ArchiveFault(f"{path}: damaged at octet {mark.octets}; restore the file")
+        mark = Mark(mark.file, mark.octets + length)
+        if fresh := [each for each in found if order(each.id) > order(after)]:
+            return fresh, mark
+
+
+def _first_file(folder: Path, names: list[str], after: str) -> str:
+    """Return the newest file that begins at an id or before it; the first file where all begin behind it."""
+    for name in reversed(names):
+        with (folder / name).open("rb") as file:
+            found, _ = one_member(file)
+        if found and order(found[0].id) <= order(after):
+            return name
+    return names[0]
+
+
 def _read_again(path: Path, octets: bytes) -> Iterator[Entry]:
     """Read the entries of a file, or of as much of it as is noted; raises ArchiveFault where they are damaged."""
     try:

@@ -9,8 +9,9 @@ What must hold (DESIGN law 4)
 4. The holds that the records add up to are the pending of the book, without looking at a session.
 5. Every bucket and counter holds what the parts of the open sessions hold on it, and has used what the records took of it, one
    after the other; a member's own book has posted and holds what its records and sessions say.
-6. Claims of top-ups that are not confirmed are counted: money in transit.
-7. Vouchers and the records of their top-ups agree (voucher_audit.py).
+6. Actions that are not confirmed are counted, with the money that is in transit.
+7. What an account owes for emergency credit is what its records say; what a transfer's giver has given was received, given back, or is in transit.
+8. Vouchers and the records of their top-ups agree (voucher_audit.py).
 
 Books and sessions of a partition are read in one instant by the function ``snapshot``; the records up to that instant follow.
 """
@@ -21,19 +22,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocs import records
-from ocs.balance.accounts import CLAIMED
 from ocs.balance.archive import START, history
+from ocs.balance.audit_actions import ActionChain, Leg, transfer_faults, under_way
 from ocs.balance.audit_rows import OwnTail, RowChain, held_faults
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.functions import function
-from ocs.balance.keys import Keys, slot_of
+from ocs.balance.keys import Keys
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, unpacked
+from ocs.balance.parts import Parts
 from ocs.balance.profiles import payer
 from ocs.balance.stored_book import Book, BookUnreadable, read_book
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
 from ocs.balance.voucher_audit import Holder, Vouched, VoucherAudit, VoucherReport
-from ocs.records import SessionState
+from ocs.records import ActionKind, SessionState
 
 _TRIES = 8
 _AT_ONCE = 2_000
@@ -90,12 +91,23 @@ class _Instant(NamedTuple):
     by_account: set[str]
     last_id: str
     unreadable: list[Fault]
+    owed: dict[str, int]
 
 
 class Chain:
     """Follows the records of one partition, account by account, and keeps every break as a fault."""
 
-    __slots__ = ("_from_birth", "_holds", "_partition", "faults", "last_id", "rows", "tails", "vouched")
+    __slots__ = (
+        "_from_birth",
+        "_holds",
+        "_partition",
+        "actions",
+        "faults",
+        "last_id",
+        "rows",
+        "tails",
+        "vouched",
+    )
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
@@ -103,6 +115,7 @@ class Chain:
         self._from_birth: set[str] = set()
         self.tails: dict[str, Tail] = {}
         self.rows = RowChain()
+        self.actions = ActionChain(partition)
         self.faults: list[Fault] = []
         self.vouched: list[Vouched] = []
         self.last_id = ""
@@ -138,6 +151,7 @@ class Chain:
                 self._fault(account, f"record {entry.id} leads to {after}, its own figures to {expected}")
         else:
             self._hold(record)
+        self.actions.add(record)
         for what in self.rows.add(record, from_birth=account in self._from_birth):
             self._fault(account, f"record {entry.id}: {what}")
         self.tails[account] = after
@@ -151,21 +165,28 @@ class Chain:
             posted += sum(line.amount_micros for line in record.lines)
         elif isinstance(record, records.Rows):
             posted += record.price_micros
+        elif isinstance(record, records.Moved):
+            came_in += record.credited_micros
+            posted += record.taken_micros
         before, after = self._hold(record)
         pending = tail.pending_micros - before + after
         return Tail(sequence, came_in, posted, pending)._replace(**_settings(tail, record))
 
     def _hold(self, record: Any) -> tuple[int, int]:
         """Take over what a record says of its session's holds; the session's sum before and after. A one-time event has no session."""
-        if not isinstance(record, records.Charge | records.Expire):
+        if not isinstance(record, records.Charge | records.Expire | records.Moved):
             return 0, 0
         if isinstance(record, records.Charge) and record.is_event:
+            return 0, 0
+        if isinstance(record, records.Moved) and record.kind != ActionKind.RESERVE:
             return 0, 0
         sessions = self._holds.setdefault(record.account, {})
         held = sessions.setdefault(record.session_id, {})
         before = sum(held.values())
         if isinstance(record, records.Charge) and record.state == SessionState.OPEN:
             held.update({line.key: line.hold_micros for line in record.lines})
+        elif isinstance(record, records.Moved) and record.held_micros:
+            held[""] = record.held_micros
         else:
             sessions.pop(record.session_id, None)
             return before, 0
@@ -205,15 +226,24 @@ async def audit(
     found = await _scan(parts)
     vouchers = VoucherAudit(parts)
     await vouchers.look()
+    legs: dict[tuple[str, str], list[Leg]] = {}
     for keys in parts.keys:
         instant = await _instant(parts, keys, found.get(keys.partition, set()))
         chain = await _chain(parts, keys, archive, instant.last_id, report)
         await _missing(parts, keys, instant, chain)
         _judge(report, keys.partition, instant, chain)
         vouchers.judge(keys.partition, chain.vouched, chain.knows)
-        await _claims(parts, keys, report)
+        for name, more in chain.actions.legs.items():
+            legs.setdefault(name, []).extend(more)
+        left = await under_way(parts, keys)
+        report.in_transit += left.actions
+        report.in_transit_micros += left.micros
         if progress is not None:
             progress(keys.partition + 1, len(parts.keys))
+    async for leg, what, micros in transfer_faults(parts, legs):
+        report.in_transit_micros += micros
+        if what:
+            report.faults.append(Fault(leg.partition, leg.account, what))
     report.vouchers = await vouchers.finish()
     report.faults += [Fault(*each) for each in report.vouchers.faults]
     return report
@@ -306,6 +336,7 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
         sessions: dict[str, OpenSession] = {}
         unreadable: list[Fault] = []
         books: dict[str, Book] = {}
+        owed: dict[str, int] = {}
         for name, value in zip(listed, values, strict=True):
             if value is None:
                 continue
@@ -315,6 +346,8 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
                     books[account] = read_book(value)
                 except BookUnreadable as fault:
                     unreadable.append(Fault(keys.partition, account, str(fault)))
+            elif name.startswith(keys.owed("")):
+                owed[name.removeprefix(keys.owed(""))] = int(value)
             else:
                 session_id = name.removeprefix(keys.session(""))
                 try:
@@ -324,9 +357,10 @@ async def _instant(parts: Parts, keys: Keys, names: set[str]) -> _Instant:
         needed = {keys.session(each) for each in due}
         for each in sessions.values():
             needed |= {keys.book(each.account), keys.book(payer(each.account))}
+        needed |= {keys.owed(account) for account in books if account == payer(account)}
         if needed <= names:
             by_account = {row.decode() for row in rows}
-            return _Instant(books, sessions, due, by_account, last_id.decode(), unreadable)
+            return _Instant(books, sessions, due, by_account, last_id.decode(), unreadable, owed)
         names = names | needed
     raise StoreFault(
         f"partition {keys.partition} changes faster than it can be read; run the audit at a quieter time"
@@ -378,6 +412,9 @@ def _judge(report: Report, partition: int, instant: _Instant, chain: Chain) -> N
             report.balance_micros += book.balance_micros
             report.pending_micros += book.pending_micros
             found += _chain_faults(report, account, book, chain)
+            owed = chain.actions.owed.get(account, 0 if chain.knows(account) else None)
+            if owed is not None and owed != instant.owed.get(account, 0):
+                found.append(f"owes {instant.owed.get(account, 0)}, the records say {owed}")
         elif chain.knows(payer(account)):
             tail = chain.rows.own.get(account, OwnTail(0, 0))
             if tail != (book.posted_micros, book.pending_micros) or book.credits_micros:
@@ -414,17 +451,6 @@ def _chain_faults(report: Report, account: str, book: Book, chain: Chain) -> lis
     if held is not None and held != book.pending_micros:
         found.append(f"pending is {book.pending_micros}, the records hold {held}")
     return found
-
-
-async def _claims(parts: Parts, keys: Keys, report: Report) -> None:
-    names = await parts.store.execute(keys.slot, "ZRANGE", keys.claims, 0, -1)
-    for name in names:
-        channel, _, topup_id = name.decode().partition(":")
-        key = keys.claim(channel, topup_id)
-        text = await parts.store.execute(slot_of(key), "GET", key)
-        if text is not None and unpacked(text)[0] == CLAIMED:
-            report.in_transit += 1
-            report.in_transit_micros += unpacked(text)[4]
 
 
 def rebuild(folder: Path, partition: int) -> Chain:

@@ -3,7 +3,8 @@
 Laws
 1. A row holds what the parts of the open sessions hold on it.
 2. A row has used what the records took of it, each from where the one before left it; a counter begins with nothing.
-3. A member's own book has posted what its records posted, and holds what its open sessions hold.
+3. A bucket is of as much as the records say that it came with, rolled over, or was adjusted to.
+4. A member's own book has posted what its records posted, and holds what its open sessions hold.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,10 +29,11 @@ class OwnTail(NamedTuple):
 class RowChain:
     """Follows what records say of rows and of members' own books."""
 
-    __slots__ = ("_used", "own")
+    __slots__ = ("_amounts", "_used", "own")
 
     def __init__(self) -> None:
         self._used: dict[RowKey, int] = {}
+        self._amounts: dict[RowKey, int] = {}
         self.own: dict[str, OwnTail] = {}
 
     def add(self, record: Any, *, from_birth: bool) -> Iterator[str]:
@@ -44,6 +46,7 @@ class RowChain:
                     self._used[key] = row.used
                 else:
                     self._used.setdefault(key, row.used)
+                    self._amounts[key] = row.amount
             yield from self._own(record, path, record.price_micros)
         elif isinstance(record, records.Charge):
             for taken in record.parts:
@@ -56,6 +59,12 @@ class RowChain:
                     yield f"{_told(key)} had used {before}, took {taken.taken}, and the record says {taken.used_after}"
                 self._used[key] = taken.used_after
             yield from self._own(record, path, sum(line.amount_micros for line in record.lines))
+        elif isinstance(record, records.Moved):
+            for row in record.rows:
+                key = (path if row.own else record.account, row.id, row.start_ms)
+                if from_birth and self._used.get(key, 0) != row.used:
+                    yield f"{_told(key)} had used {self._used.get(key, 0)}, and the record says {row.used}"
+                self._amounts[key] = row.amount
         elif isinstance(record, records.Expire):
             yield from self._own(record, path, 0)
 
@@ -74,6 +83,9 @@ class RowChain:
             used = self._used.get((path, row.id, row.start_ms), 0)
             if used != row.used:
                 yield f"{_told((path, row.id, row.start_ms))} has used {row.used}, the records took {used}"
+            amount = self._amounts.get((path, row.id, row.start_ms), 0)
+            if not row.is_counter and amount != row.amount:
+                yield f"{_told((path, row.id, row.start_ms))} is of {row.amount}, the records say {amount}"
 
 
 def held_faults(path: str, book: Book, sessions: Iterable[OpenSession]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from ocs.balance.keys import slot_of, where
 from ocs.balance.link import Displaced, LinkLost, StoreError, StoreFault, pack
 from ocs.balance.parts import Part, packed
 from ocs.balance.plan_text import NOTES_AT, pack_plan, read_outcome, split_told, without_pools
-from ocs.balance.profiles import read_profile, write_place
+from ocs.balance.profiles import owned, read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
 from ocs.charging.outcome import NO_POOLS, More, Outcome, Pooled, ServiceOutcome
@@ -322,9 +322,15 @@ class Charging:
         if not isinstance(profile, Profile):
             self._end(Code.EPOCH if profile is not None else Code.UNKNOWN_SUBSCRIBER)
             return
-        self._profile = profile
-        if self._ask.ids and not self._looked_where:
-            self._book.profiles.remember(self._ask.ids, profile)
+        known, self._profile = self._profile, profile
+        ids = self._ask.ids
+        if ids and not self._looked_where:
+            if known is not None and any(owned(known, each) and not owned(profile, each) for each in ids):
+                self._book.profiles.forget(ids)  # given up meanwhile: whom they name by now, the index says
+                self._profile = None
+                self._find()
+                return
+            self._book.profiles.remember(ids, profile)
         self._send()
 
     def _faulted(self, fault: StoreFault, again: Callable[[], None]) -> None:

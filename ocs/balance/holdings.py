@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts
+from ocs.balance.changes import KIND, Changes
 from ocs.balance.link import StoreFault
 from ocs.balance.lives import Lives, NewestTariff
 from ocs.balance.parts import Parts
@@ -23,7 +24,7 @@ from ocs.charging.plan import Profile
 from ocs.clock import Clock
 from ocs.limits import AGENDA_AT_ONCE, RENEWAL_RETRY_MS
 from ocs.outcomes import Code
-from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, opening
+from ocs.rating.openings import NUMBER_MAX, Held, Opening, bonus_opening, given_opening, opening
 from ocs.rating.products import Catalogue, Product
 from ocs.rating.wallet import Due
 from ocs.records import Status
@@ -50,7 +51,16 @@ class Bought(NamedTuple):
 class Holdings:
     """Products of the accounts of one store."""
 
-    __slots__ = ("_accounts", "_clock", "_newest", "_parts", "bonuses_not_given", "catalogue", "lives")
+    __slots__ = (
+        "_accounts",
+        "_clock",
+        "_newest",
+        "_parts",
+        "bonuses_not_given",
+        "catalogue",
+        "changes",
+        "lives",
+    )
 
     def __init__(
         self, parts: Parts, accounts: Accounts, clock: Clock, catalogue: Catalogue, newest: NewestTariff
@@ -61,6 +71,7 @@ class Holdings:
         self._newest = newest
         self.catalogue = catalogue
         self.lives = Lives(parts, accounts, self.now_ms, newest)
+        self.changes = Changes(parts, accounts, self.now_ms, newest)
         self.bonuses_not_given = 0
         """Bonuses that an account had no room for, counted at every try."""
 
@@ -74,8 +85,27 @@ class Holdings:
         A ``name`` counts once for each subscriber: repeated it is answered as at first, whatever is held by then. Two subscribers may
         use the same. Raises StoreFault; the same call again goes on.
         """
+        if product.given:
+            return Bought(Code.LIMIT, why=f"{product.key} is not sold; operators give it")
         done = await self._open_new(
             account, product, f"bought {name}", lambda held: opening(product, held, held.start_ms)
+        )
+        if done.code == Code.SUCCESS and not done.replayed:
+            await self._accounts.tell(account.profile.partition, account.profile.path)
+        return done
+
+    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+        """Give so much of a product that is given, until an instant (0: as long as it lasts), once by a name for each subscriber.
+
+        SUCCESS, CONFLICT (the name gave something else), LIMIT (``why``), UNKNOWN_SUBSCRIBER. Raises StoreFault; the same call again goes on.
+        """
+        done = await self._open_new(
+            account,
+            product,
+            f"given {name}",
+            lambda held: given_opening(product, held, amount, until_ms),
+            may_crowd=True,
+            content=f"{product.key} {amount} {until_ms}",
         )
         if done.code == Code.SUCCESS and not done.replayed:
             await self._accounts.tell(account.profile.partition, account.profile.path)
@@ -89,10 +119,12 @@ class Holdings:
         begin: Callable[[Held], Opening],
         *,
         may_crowd: bool = False,
+        content: str = "",
     ) -> Bought:
+        content = content or product.key
         for _ in range(_TRIES):
             profile = account.profile
-            earlier = await self._accounts.opened(account, cause, product.key)
+            earlier = await self._accounts.opened(account, cause, content)
             if earlier is not None:
                 return Bought(*earlier)
             now_ms = await self.now_ms(profile.partition)
@@ -108,7 +140,7 @@ class Holdings:
             after = profile._replace(products=(*standing, held._replace(until_ms=until_ms)))
             done = await self._accounts.open_rows(
                 account, opened.rows, opened.price_micros, cause, own=own_book(profile, product), profile=after,
-                due_ms=self._due_ms(after, now_ms), content=product.key, told=(held.number, until_ms),
+                due_ms=self._due_ms(after, now_ms), content=content, told=(held.number, until_ms),
                 limit=self._limit(profile, now_ms),
             )  # fmt: skip
             if done.code == Code.SUCCESS:
@@ -251,7 +283,7 @@ class Holdings:
             ends.append(now_ms + RENEWAL_RETRY_MS)
         return min(ends, default=0)
 
-    # -- top-ups (accounts.py, Brings)
+    # -- actions (action_steps.py, Brings)
 
     async def extends_ms(self, partition: int, account: str, amount_micros: int) -> int:
         """Return how long a top-up makes the balance last, by the tariff's life."""
@@ -260,6 +292,14 @@ class Holdings:
         if found is not None:
             tariff = self._newest(found.profile.tariff, await self.now_ms(partition))
         return tariff.life.extend_ms(amount_micros) if tariff is not None else 0
+
+    async def ending(self, partition: int, path: str) -> None:
+        """Say until when a number rests before its subscriber is terminated (lives.py, law 2)."""
+        await self.lives.ending(partition, path)
+
+    async def ended(self, partition: int, path: str) -> None:
+        """Free the number of who was terminated, where it does not rest."""
+        await self.lives.ended(partition, path)
 
     async def follow(self, partition: int, account: str, amount_micros: int, name: str) -> None:
         """Give the bonus of a top-up, once by its name, and open what waited for money. Raises StoreFault: ask again.
@@ -316,7 +356,8 @@ class Holdings:
         """Do what is due under a name of the agenda (lives.py, law 1) that was read with this time. Raises StoreFault."""
         kind, _, path = name.rpartition(":")
         if kind:
-            await self.lives.tend(partition, kind, path, score_ms)
+            ends = self.changes if kind.startswith(KIND) else self.lives
+            await ends.tend(partition, kind, path, score_ms)
             return
         for _ in range(_TRIES):
             account = await self.renew(partition, path)

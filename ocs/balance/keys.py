@@ -59,6 +59,7 @@ class Keys(NamedTuple):
     stream: str
     claims: str
     agenda: str
+    actions: str
     prefix: str
 
     def book(self, account: str) -> str:
@@ -101,6 +102,10 @@ class Keys(NamedTuple):
         """Return the key of the claim on a top-up's id (in the partition of the id, not of the account)."""
         return f"{self.prefix}claim:{channel}:{topup_id}"
 
+    def gift(self, channel: str, name: str) -> str:
+        """Return the key that says what the id of a bucket that is given is for (in the partition of the id)."""
+        return f"{self.prefix}gift:{channel}:{name}"
+
     def credit(self, channel: str, topup_id: str) -> str:
         """Return the key of the marker that a top-up reached this partition's account."""
         return f"{self.prefix}credit:{channel}:{topup_id}"
@@ -126,6 +131,26 @@ class Keys(NamedTuple):
         """Return the key of the wrong codes that a subscriber or a channel has tried."""
         return f"{self.prefix}tries:{who}"
 
+    def moved(self, step: str, channel: str, action_id: str) -> str:
+        """Return the key of the marker that a step of an action reached this partition's account."""
+        return f"{self.prefix}moved:{step}:{channel}:{action_id}"
+
+    def owed(self, account: str) -> str:
+        """Return the key of what an account owes for emergency credit."""
+        return f"{self.prefix}owed:{account}"
+
+    def acted(self, account: str, kind: int) -> str:
+        """Return the key of the index of the actions of a kind that moved an account's money, by time."""
+        return f"{self.prefix}acted:{kind}:{account}"
+
+    def asked(self, channel: str, kind: int) -> str:
+        """Return the key of the index of the actions of a kind that a channel has claimed in this partition, by time."""
+        return f"{self.prefix}asked:{kind}:{channel}"
+
+    def day(self, channel: str, kind: int, day: str) -> str:
+        """Return the key of what a channel did on one day, of one kind (in the partition of the channel)."""
+        return f"{self.prefix}day:{kind}:{day}:{channel}"
+
 
 @lru_cache(maxsize=8)
 def layout(partitions: int) -> tuple[Keys, ...]:
@@ -141,6 +166,7 @@ def layout(partitions: int) -> tuple[Keys, ...]:
             f"{{{tag}}}:stream",
             f"{{{tag}}}:claims",
             f"{{{tag}}}:agenda",
+            f"{{{tag}}}:actions",
             f"{{{tag}}}:",
         )
         for partition, tag in enumerate(tags(partitions))

@@ -1,7 +1,7 @@
 """Where subscribers end: balances whose life is over, numbers that rest, members whose payer has ended.
 
 Laws
-1. The agenda has names of three kinds: a path says when to look at what is held (the store writes it together with the profile),
+1. The agenda has names of these kinds: a path says when to look at what is held (the store writes it together with the profile),
    "life:<path>" when to look at the end of a balance, "rest:<path>" when the number of who has ended is free.
 2. The end of the rest is written before the subscriber is terminated, and the number is free only once it has passed as it stands
    there by then. Dying between two steps leaves a number that rests, never one that nobody frees, nor one that is free too soon.
@@ -55,19 +55,40 @@ class Lives:
             return Code.UNKNOWN_SUBSCRIBER
         profile = account.profile
         now_ms = await self._now_ms(profile.partition)
-        tariff = self._newest(profile.tariff, now_ms)
-        rest_ms = tariff.life.quarantine_ms if tariff is not None else 0
-        free_ms = now_ms + max(rest_ms, END_RETRY_MS)
-        name = f"{_REST}:{profile.path}"
-        keys = self._parts.keys[profile.partition]
-        await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, free_ms, name)
+        rest_ms, free_ms = await self._rest(account, now_ms)
         code = await self._accounts.terminate(account, rests=True, as_read=as_read)
         if code in {Code.SKEW, Code.EPOCH}:
             raise StoreFault(f"the store refused for now: {code.name}; try again")
         if code == Code.SUCCESS and not rest_ms:
             await self._free(account, now_ms)
-            await self._accounts.strike(profile.partition, name, free_ms)
+            await self._accounts.strike(profile.partition, f"{_REST}:{profile.path}", free_ms)
         return code
+
+    async def _rest(self, account: Account, now_ms: int) -> tuple[int, int]:
+        """Put the end of the rest of a number on the agenda; how long it rests, and when it is free at the latest."""
+        profile = account.profile
+        tariff = self._newest(profile.tariff, now_ms)
+        rest_ms = tariff.life.quarantine_ms if tariff is not None else 0
+        free_ms = now_ms + max(rest_ms, END_RETRY_MS)
+        keys = self._parts.keys[profile.partition]
+        await self._parts.store.execute(keys.slot, "ZADD", keys.agenda, free_ms, f"{_REST}:{profile.path}")
+        return rest_ms, free_ms
+
+    async def ending(self, partition: int, path: str) -> None:
+        """Say until when a number rests, before an action terminates its subscriber with a refund. Raises StoreFault."""
+        account = await self._accounts.read(partition, path)
+        if account is not None and not account.ended:
+            await self._rest(account, await self._now_ms(partition))
+
+    async def ended(self, partition: int, path: str) -> None:
+        """Free the number of who an action has terminated, where it does not rest; else the agenda does in its time. Raises StoreFault."""
+        account = await self._accounts.read(partition, path)
+        now_ms = await self._now_ms(partition)
+        if account is None or not account.ended:
+            return
+        tariff = self._newest(account.profile.tariff, now_ms)
+        if tariff is None or not tariff.life.quarantine_ms:
+            await self._free(account, now_ms)
 
     async def tend(self, partition: int, kind: str, path: str, score_ms: int) -> None:
         """Do what is due under a name of the agenda that was read with this time. Raises StoreFault."""

@@ -18,7 +18,7 @@ from ocs.charging.outcome import Outcome
 from ocs.limits import NUMBERS_WINDOW, SESSIONS_PER_SUBSCRIBER_MAX
 from ocs.outcomes import Code, Note
 from ocs.records import Account as AccountRecord
-from ocs.records import Expire, Opened, Rows, SessionState, Status, Topup
+from ocs.records import ActionKind, Expire, Moved, Opened, Rows, SessionState, Status, Topup
 
 
 class Model:
@@ -35,7 +35,7 @@ class Model:
         self.accounts[account.name] = account
         self._amended(account, account, now_ms)
         if credit_micros:
-            self._credited(account, "opening", account.name, credit_micros, now_ms)
+            credited(account, "opening", account.name, credit_micros, now_ms)
 
     def amend(
         self,
@@ -46,11 +46,21 @@ class Model:
         profile: str = "",
         offer: Offer | None = None,
         member: str = "",
+        floor_micros: int | None = None,
     ) -> Code:
-        """Change status, or profile and tariff, of an account or of a member; who is terminated, or whose payer is, stays so."""
+        """Change status, or profile and tariff, of an account or of a member, or the account's floor; who is terminated, or whose payer
+        is, stays so.
+
+        A higher floor must leave something available, or nothing: never less.
+        """
         own = account.own(member)
         if Status.TERMINATED in {account.status, own.status}:  # members end with who pays
             return Code.UNKNOWN_SUBSCRIBER
+        if floor_micros is not None:
+            raised = floor_micros - account.floor_micros
+            if raised > 0 and account.available_micros < raised:
+                return Code.CREDIT_LIMIT
+            account.floor_micros = floor_micros
         own.status = status or own.status
         own.profile = profile or own.profile
         own.offer = offer or own.offer
@@ -130,23 +140,8 @@ class Model:
         self._claims[name] = content
         if account.until_ms > 0 and extend_ms > 0:
             account.until_ms = max(account.until_ms, now_ms + extend_ms)
-        self._credited(account, channel, topup_id, amount_micros, now_ms)
+        credited(account, channel, topup_id, amount_micros, now_ms)
         return Code.SUCCESS, False
-
-    @staticmethod
-    def _credited(account: Account, channel: str, topup_id: str, amount_micros: int, now_ms: int) -> None:
-        account.credits_micros += amount_micros
-        record = Topup(
-            account.name,
-            account.next(),
-            now_ms,
-            channel,
-            topup_id,
-            amount_micros,
-            account.until_ms,
-            *account.money,
-        )
-        account.records.append(record)
 
     def expire(
         self, account: Account, session_id: str, now_ms: int, *, forced: bool = False, due_ms: int = 0
@@ -224,6 +219,40 @@ class Model:
         if ask.kind == TERMINATION and session.state is SessionState.CLOSED:
             return _refusal(Code.UNKNOWN_SESSION)
         return None
+
+
+def credited(account: Account, channel: str, topup_id: str, amount_micros: int, now_ms: int) -> None:
+    """Add money, and repay of it what is owed."""
+    account.credits_micros += amount_micros
+    account.records.append(
+        Topup(
+            account.name,
+            account.next(),
+            now_ms,
+            channel,
+            topup_id,
+            amount_micros,
+            account.until_ms,
+            *account.money,
+        )
+    )
+    repaid = min(account.owed_micros, amount_micros)
+    if repaid:
+        account.owed_micros -= repaid
+        account.posted_micros += repaid
+        account.records.append(
+            owing_record(account, ActionKind.REPAYMENT, channel, topup_id, now_ms, 0, repaid)
+        )
+
+
+def owing_record(
+    account: Account, kind: ActionKind, channel: str, action_id: str, now_ms: int, came_in: int, taken: int
+) -> Moved:
+    """Make the record of an action that has moved an account's money."""
+    return Moved(
+        account.name, account.next(), now_ms, kind, channel, action_id, "", "", "", came_in, taken, 0, account.owed_micros,
+        account.until_ms, *account.money,
+    )  # fmt: skip
 
 
 def _refusal(code: Code) -> Outcome:

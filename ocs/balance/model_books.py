@@ -126,7 +126,7 @@ class Member:
 
 @dataclass(slots=True)
 class Account:
-    """A book and its sessions; ``until_ms`` is the end of its life (0: none, -1: not used yet)."""
+    """A book and its sessions; ``until_ms`` is the end of its life (0: none, -1: not used yet), ``owed_micros`` what is to be repaid."""
 
     name: str
     profile: str
@@ -138,6 +138,7 @@ class Account:
     version: int = 1
     status: Status = Status.ACTIVE
     until_ms: int = 0
+    owed_micros: int = 0
     rows: dict[RowKey, Row] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)

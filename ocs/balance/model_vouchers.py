@@ -14,10 +14,9 @@ _BY_BATCH: Final = {
 
 
 class Place(NamedTuple):
-    """An account: where it lives, its currency, and whether it can hold another voucher's worth."""
+    """An account: its currency, and whether it can hold another voucher's worth."""
 
     name: str
-    partition: int
     currency: str
     is_full: bool
 
@@ -48,8 +47,7 @@ class VoucherModel:
     currency: str
     state: BatchState = BatchState.CREATED
     tickets: dict[int, Ticket] = field(default_factory=dict)
-    came_in: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    never: dict[tuple[int, str, str], tuple[int, str, Why]] = field(default_factory=dict)
+    ended: dict[tuple[str, str], tuple[tuple[int, str], Why]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin with free vouchers."""
@@ -87,22 +85,11 @@ class VoucherModel:
         """Top up for who has a voucher, once; or for ever not."""
         asker = self.tickets[number].holder
         assert asker is not None
-        place, content = self.places[asker.account], (number, asker.account)
-        name, mark = (asker.channel, asker.id), (place.partition, asker.channel, asker.id)
-        if self.came_in.get(name) == content:
-            return Why.NONE
-        if mark in self.never:
-            *other, why = self.never[mark]
-            return why if tuple(other) == content else Why.CONFLICT
-        if name in self.came_in:
-            if self.places[self.came_in[name][1]].partition != place.partition:
-                self.never[mark] = (*content, Why.CONFLICT)
-            return Why.CONFLICT
-        if place.is_full:
-            self.never[mark] = (*content, Why.LIMIT)
-            return Why.LIMIT
-        self.came_in[name] = content
-        return Why.NONE
+        content, name = (number, asker.account), (asker.channel, asker.id)
+        known = self.ended.setdefault(
+            name, (content, Why.LIMIT if self.places[asker.account].is_full else Why.NONE)
+        )
+        return known[1] if known[0] == content else Why.CONFLICT
 
     def end(self, number: int, why: Why) -> None:
         """Confirm what came in; set free what never will."""
@@ -142,4 +129,4 @@ class VoucherModel:
 
     def came_to(self, account: str) -> int:
         """Count the vouchers whose money came in to an account."""
-        return sum(content[1] == account for content in self.came_in.values())
+        return sum(content[1] == account for content, why in self.ended.values() if why is Why.NONE)

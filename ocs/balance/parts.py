@@ -144,6 +144,21 @@ class Parts:
                 return reply
             self.forget(partition)
 
+    async def bare(
+        self, partition: int, name: str, keys: Sequence[str], *arguments: Any, texts: Sequence[bytes] = ()
+    ) -> Any:
+        """Run a function that needs no epoch, with its arguments packed, and texts behind them; raises the StoreFault.
+
+        An unknown outcome is not tried again here: the caller's own next try is.
+        """
+        slot = self.keys[partition].slot
+        try:
+            return await self.store.execute(
+                slot, "FCALL", function(name), len(keys), *keys, packed(*arguments), *texts
+            )
+        except StoreError as fault:
+            raise script_fault(fault) from fault
+
 
 def script_fault(fault: StoreError) -> StoreFault:
     """Tell an error of the function itself from one of the store."""

@@ -4,10 +4,13 @@ Laws
 1. Identities that name different accounts are a fault of provisioning: unknown subscriber, never a guess.
 2. "Unknown" is never remembered: the subscriber may be created a moment later.
 3. What is remembered may be old: the store compares its version in every charge and sends the fresh one.
+4. An identity that names a subscriber but is its own no more (a number that rests after a change) is looked up every time: it may be
+   another's a moment later, and that subscriber's version will not tell.
 """
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ocs.balance.keys import slot_of, where
@@ -16,7 +19,7 @@ from ocs.balance.parts import Parts
 from ocs.balance.stored_book import read_book
 from ocs.charging.plan import Profile
 from ocs.limits import PROFILES_CACHED_MAX
-from ocs.names import SubscriberId
+from ocs.names import E164, IMSI, SubscriberId
 from ocs.rating.openings import Held
 
 Found = Callable[[Any], None]
@@ -60,6 +63,16 @@ def payer(path: str) -> str:
     return path.partition("/")[0]
 
 
+def identities_of(msisdn: str, imsi: str) -> list[SubscriberId]:
+    """Return what names a subscriber: its number, and its IMSI if it has one ("" : none)."""
+    return [SubscriberId(E164, msisdn)] + ([SubscriberId(IMSI, imsi)] if imsi else [])
+
+
+def owned(profile: Profile, identity: SubscriberId) -> bool:
+    """Tell whether an identity is one of a subscriber's own by now; one that it gave up may still name it for a while."""
+    return identity in identities_of(profile.msisdn, profile.imsi)
+
+
 def _profile(texts: list[bytes], path: str, partition: int) -> Profile | StoreUnreadable:
     try:
         return read_profile(texts[0], path, partition, read_book(texts[1]).version, *texts[2:])
@@ -96,15 +109,16 @@ class Profiles:
     def find(self, ids: tuple[SubscriberId, ...], session_id: str, done: Found) -> None:
         """Ask the store who this is: by identities, or, where the request has none, by where its session was opened."""
         keys = [each.key for each in ids] if ids else [where(session_id)]
-        places: list[Any] = []
+        places: dict[str, Any] = {}
+        asked = len(set(keys))
 
-        def one(reply: Any) -> None:
-            places.append(reply)
-            if len(places) == len(keys):
-                self._placed(ids, places, done)
+        def one(key: str, reply: Any) -> None:
+            places[key] = reply
+            if len(places) == asked:
+                self._placed(ids, [places[each] for each in keys], done)
 
-        for key in keys:
-            self._parts.store.call(slot_of(key), pack("GET", key), one)
+        for key in dict.fromkeys(keys):
+            self._parts.store.call(slot_of(key), pack("GET", key), partial(one, key))
 
     def _placed(self, ids: tuple[SubscriberId, ...], places: list[Any], done: Found) -> None:
         for place in places:
@@ -125,12 +139,14 @@ class Profiles:
         if not 0 <= partition < len(self._parts.keys):
             done(None)
             return
-        self.read(partition, path, lambda found: self._read(ids, found, done))
+        naming = [each for each, place in zip(ids, places, strict=True) if place is not None] if ids else []
 
-    def _read(self, ids: tuple[SubscriberId, ...], found: Any, done: Found) -> None:
-        if ids and isinstance(found, Profile):
-            self.remember(ids, found)
-        done(found)
+        def read(found: Any) -> None:
+            if naming and isinstance(found, Profile) and all(owned(found, each) for each in naming):
+                self.remember(ids, found)
+            done(found)
+
+        self.read(partition, path, read)
 
     def read(self, partition: int, path: str, done: Found) -> None:
         """Read a subscriber's profile, and the version of its account, from their partition."""

@@ -2,8 +2,8 @@
 
 Laws
 1. Nothing is thrown away: every record of the lost future that archive and append-only file hold is in ``records``, once.
-2. ``undone.csv`` has a row for each, ``accounts.csv`` one for each account that was touched, ``undone.json`` the sums and every top-up with
-   channel, id and amount. A top-up that its channel repeats, or a human books with this channel and id, counts then.
+2. ``undone.csv`` has a row for each, ``accounts.csv`` one for each account that was touched, ``undone.json`` the sums and every top-up and other
+   action with channel, id and amount. One that its channel repeats, or a human books with this channel and id, counts then.
 """
 
 import csv
@@ -28,6 +28,7 @@ COLUMNS: Final = (
 _ACCOUNT_COLUMNS: Final = ("account", "msisdn", "topups_micros", "charged_micros", "records")
 _KINDS: Final = (
     "top-up",
+    "action",
     "charge",
     "event",
     "refund",
@@ -82,6 +83,7 @@ class Undone:
         self._counts: Counter[str] = Counter()
         self._micros: Counter[str] = Counter()
         self.topups: list[Row] = []
+        self.actions: list[Row] = []
         self.epochs: dict[int, int] = {}
         """The greatest epoch of each partition that a record has."""
 
@@ -115,6 +117,8 @@ class Undone:
         known[2] += 1
         if row.kind == "top-up":
             self.topups.append(row)
+        elif row.kind == "action":
+            self.actions.append(row)
         self._rows.writerow(row)
 
     async def _number(self, partition: int, row: Row) -> str:
@@ -160,6 +164,7 @@ class Undone:
             "accounts": self.accounts,
             "kinds": [each._asdict() for each in self.sums],
             "topups": [each._asdict() for each in self.topups],
+            "actions": [each._asdict() for each in self.actions],
         }
         write_durably(self._folder / "undone.json", json.dumps(content, indent=1).encode())
 
@@ -190,10 +195,17 @@ def _row(entry: Entry) -> Row | None:
             session_id=record.session_id.removeprefix(records.ACCOUNTING),
             number=record.number, code=record.code, what=used,
         )  # fmt: skip
+    if isinstance(record, records.Moved):
+        words = (records.ActionKind(record.kind).name.lower(), record.counterpart, record.reason)
+        return row._replace(
+            kind="action", amount_micros=record.taken_micros - record.credited_micros, channel=record.channel,
+            id=record.id, what=" ".join(filter(None, words)),
+        )  # fmt: skip
     if isinstance(record, records.Rows):
         return row._replace(kind="purchase", amount_micros=record.price_micros, what=record.cause)
     if isinstance(record, records.Expire):
-        return row._replace(kind="expiry", session_id=record.session_id, what=f"held {record.held_micros}")
+        session_id = record.session_id.removeprefix(records.RESERVATION)
+        return row._replace(kind="expiry", session_id=session_id, what=f"held {record.held_micros}")
     opened = f"status {record.status}, floor {record.floor_micros}, profile {record.profile}"
     return row._replace(kind="account", what=opened, msisdn=_msisdn(record.profile))
 

@@ -3,8 +3,8 @@
 Laws
 1. Redeeming is claim -> top up under the claim's id -> confirm, each step idempotent: what died between two of them is finished by the next
    try of the same id, or by ``finish_left``.
-2. A voucher that a top-up has claimed is free again only after the top-up's mark in the account's partition says that its money will never
-   come in (``voucher_settle``): whoever still drives that top-up is refused there.
+2. A voucher that a top-up has claimed is free again only after that action has FAILED, which it is for good (actions.py, law 2): whoever still
+   drives it is told the same, though what was refused might be done by now.
 3. A voucher is told to be used, never by whom. A code that was never made, and one of a batch that was never active, are answered alike, by as
    many calls, and both count as a wrong try.
 4. Locks are judged before a code is looked at. Tries that are under way when a lock falls are still answered.
@@ -13,11 +13,11 @@ Laws
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from ocs.balance.accounts import DONE, Account, Accounts, topup_digest
-from ocs.balance.functions import function
+from ocs.balance.accounts import Account, Accounts
+from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, packed, unpacked
+from ocs.balance.parts import Parts, unpacked
 from ocs.balance.voucher_batches import (
     Batches,
     BatchRefused,
@@ -29,7 +29,7 @@ from ocs.balance.voucher_batches import (
 )
 from ocs.balance.voucher_codes import NAME_OCTETS, name_of, read_code
 from ocs.clock import Clock
-from ocs.limits import TOPUP_KEPT_MS, VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
+from ocs.limits import VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
 from ocs.outcomes import Code
 
 _TRIES: Final = 8
@@ -222,36 +222,18 @@ class Vouchers:
             return await self._again(claim)
         if self._now_ms(await self._parts.epoch(claim.partition)) - claim.at_ms > VOUCHER_CLAIM_MS_MAX:
             return _refused(Why.UNDER_WAY)  # the top-up's marks may have gone: ocs audit names it
-        found = await self._accounts.read(claim.partition, claim.account)
-        for _ in range(_TRIES):
-            code = Code.UNKNOWN_SUBSCRIBER
-            if found is not None:
-                done = await self._accounts.topup(
-                    found, claim.amount_micros, claim.channel, claim.id, claim.serial
-                )
-                code = done.code
-                if code == Code.SUCCESS:
-                    await self._end(claim, used=True)
-                    return Redeemed(
-                        code, done.replayed, claim.amount_micros, done.balance_micros, done.available_micros,
-                        id=claim.id, serial=claim.serial,
-                    )  # fmt: skip
-            code = await self._settle(claim, code)
-            if code != Code.SUCCESS:
-                await self._end(claim, used=False)
-                return _refused(_REFUSED.get(code, Why.CONFLICT))
-            # it came in meanwhile, by another's hand: asked again, it tells
-        raise StoreFault("the top-up of the voucher came in and cannot be confirmed; try again")
-
-    async def _settle(self, claim: _Claim, code: Code) -> Code:
-        """Let the money of a refused top-up never come in; SUCCESS: it has."""
-        keys = self._parts.keys[claim.partition]
-        digest = topup_digest(claim.account, claim.amount_micros, claim.serial)
-        reply = await self._parts.store.execute(
-            keys.slot, "FCALL", function("voucher_settle"), 1, keys.credit(claim.channel, claim.id),
-            packed(digest, int(code), TOPUP_KEPT_MS),
+        asked = Asked(
+            ActionKind.TOPUP, claim.channel, claim.id, claim.partition, claim.account, claim.amount_micros, mark=claim.serial
         )  # fmt: skip
-        return Code(reply[0])
+        done = await self._accounts.actions.do(asked)
+        if done.code == Code.SUCCESS and done.action is not None:
+            await self._end(claim, used=True)
+            return Redeemed(
+                done.code, done.replayed, claim.amount_micros, done.action.balance, done.action.available,
+                id=claim.id, serial=claim.serial,
+            )  # fmt: skip
+        await self._end(claim, used=False)  # law 2: what has failed once is never done
+        return _refused(_REFUSED.get(done.code, Why.CONFLICT))
 
     async def _end(self, claim: _Claim, *, used: bool) -> None:
         reply = await self._parts.call(
@@ -264,15 +246,12 @@ class Vouchers:
 
     async def _again(self, claim: _Claim) -> Redeemed:
         """Return the answer of a redemption that was done before; nothing moves."""
-        keys = self._parts.keys[home(f"{claim.channel}:{claim.id}", len(self._parts.keys))]
-        text = await self._parts.store.execute(keys.slot, "GET", keys.claim(claim.channel, claim.id))
-        kept: Any = unpacked(text) if text is not None else (0,)
-        if kept[0] == DONE:
-            came_in, posted, pending, floor, _ = kept[7]
-            money = came_in - posted, came_in - posted - pending - floor
-        else:
-            found = await self._accounts.read(claim.partition, claim.account)
-            money = (found.book.balance_micros, found.book.available_micros) if found is not None else (0, 0)
+        action = await self._accounts.actions.find(claim.channel, claim.id)
+        money = (0, 0)
+        if action is not None:
+            money = action.balance, action.available
+        elif (found := await self._accounts.read(claim.partition, claim.account)) is not None:
+            money = found.book.balance_micros, found.book.available_micros
         return Redeemed(
             Code.SUCCESS, True, claim.amount_micros, *money, id=claim.id, serial=claim.serial
         )  # fmt: skip

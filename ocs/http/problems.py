@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
+from ocs.http.prepay import errors as tmf
 
 _AGAIN_S = 1
 """Seconds after which a store that was away may be asked for again (Retry-After)."""
@@ -57,28 +58,49 @@ async def refuse(fault: HTTPException, scope: Any, receive: Any, send: Any) -> N
     await answer(scope, receive, send)
 
 
+def _is_tmf(request: Request) -> bool:
+    return request.url.path.startswith(tmf.ROOT)
+
+
+def _tmf_error(
+    status: int, text: str, headers: Mapping[str, str] | None = None, code: str = ""
+) -> JSONResponse:
+    """Build the answer of a request that failed where TM Forum's definitions hold: their Error body."""
+    return JSONResponse(tmf.error_body(status, text, code), status, headers)
+
+
 def tell_problems(app: FastAPI) -> None:
-    """Let an application answer with problem details wherever a request fails."""
+    """Let an application answer with problem details wherever a request fails; below /tmf-api/ with the Error body of the definitions."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, fault: HTTPException) -> JSONResponse:
         headers = dict(fault.headers or {})
-        if fault.status_code == 405:
+        if fault.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(sorted(methods_of(app, request.url.path)))
+        if _is_tmf(request):
+            return _tmf_error(fault.status_code, str(fault.detail), headers, getattr(fault, "code", ""))
         return problem(fault.status_code, str(fault.detail), headers)
 
-    @app.exception_handler(Exception)
-    async def broken(_request: Request, _fault: Exception) -> JSONResponse:
-        return problem(500, "an error of the server's own; its log tells more")
-
     @app.exception_handler(RequestValidationError)
-    async def unreadable(_request: Request, fault: RequestValidationError) -> JSONResponse:
+    async def unreadable(request: Request, fault: RequestValidationError) -> JSONResponse:
+        if _is_tmf(request):  # the definitions have no 422
+            return _tmf_error(400, tmf.unreadable(fault.errors()))
         # where and why, without the value: it may be a number of somebody
         return problem(422, "; ".join(said_of(fault)))
 
+    @app.exception_handler(Exception)
+    async def broken(
+        request: Request, _fault: Exception
+    ) -> JSONResponse:  # it is raised again behind this, and logged
+        text = "a fault of the server; it may have been done: ask again with the same id"
+        return _tmf_error(500, text) if _is_tmf(request) else problem(500, text)
+
     @app.exception_handler(StoreFault)
-    async def away(_request: Request, _fault: StoreFault) -> JSONResponse:
-        return problem(503, "the store does not answer; ask again", {"Retry-After": str(_AGAIN_S)})
+    async def away(request: Request, _fault: StoreFault) -> JSONResponse:
+        headers = {"Retry-After": str(_AGAIN_S)}
+        if _is_tmf(request):
+            return _tmf_error(503, "the store does not answer; ask again with the same id", headers)
+        return problem(503, "the store does not answer; ask again", headers)
 
     @app.exception_handler(SessionUnreadable)
     async def damaged(_request: Request, _fault: SessionUnreadable) -> JSONResponse:

@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ocs.balance.described import instant
 from ocs.balance.voucher_batches import Batch, BatchState
 from ocs.balance.voucher_making import Made
 from ocs.balance.vouchers import Voucher
 from ocs.money import format_amount
-from ocs.sessions.described import instant
 
 HEAD: Final = "serial,code,value,currency,valid_until\n"
 """First line of an export."""

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from ocs.balance.accounts import Account
+from ocs.balance.described import instant
 from ocs.balance.parts import Parts
 from ocs.balance.voucher_batches import Batches, BatchRefused, BatchState, NewBatch, NoBatch
 from ocs.balance.voucher_codes import SecretFault
@@ -29,7 +30,6 @@ from ocs.limits import VOUCHER_DESCRIPTION_CHARS_MAX, VOUCHERS_PER_BATCH_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 from ocs.names import SubscriberId, e164
 from ocs.outcomes import Code
-from ocs.sessions.described import instant
 
 BASE = "/vouchers/v1"
 ID_PATTERN = r"^[!-.0-9;-~]{1,64}$"

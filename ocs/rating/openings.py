@@ -110,6 +110,22 @@ def bonus_opening(bonus: Bonus, held: Held, topup_micros: int) -> Opening:
     return made._replace(rows=tuple(row._replace(amount=worth_micros) for row in made.rows))
 
 
+def given_opening(product: Product, held: Held, amount: int, until_ms: int) -> Opening:
+    """Return what begins where an operator gives a product: so much of its one allowance, until an instant (0: as long as it lasts).
+
+    Raises ValueError for more than the allowance's amount, and for an end that is past or lies behind the product's own.
+    """
+    made = opening(product, held, held.start_ms)
+    (allowance,), (begun_ms, longest_ms) = product.allowances, made.period
+    if not 0 < amount <= allowance.amount:
+        raise ValueError(f"{product.key} gives at most {allowance.amount} at once")
+    if until_ms and not begun_ms < until_ms <= longest_ms:
+        raise ValueError(f"{product.key} ends after now, and at {longest_ms} at the latest")
+    until_ms = until_ms or longest_ms
+    rows = tuple(row._replace(amount=amount, until_ms=until_ms) for row in made.rows)
+    return made._replace(rows=rows, period=(begun_ms, until_ms))
+
+
 def _share(product: Product, start_ms: int, begun_ms: int, until_ms: int) -> tuple[int, int]:
     """Return how much of a period is left of how much, in seconds; all of it where it is whole or not prorated."""
     if not product.prorated or begun_ms != start_ms:

@@ -111,6 +111,7 @@ class _Reading:
             text.shared,
             frozenset(text.lifts),
             allowances,
+            text.given,
         )
 
     def bonus(self, text: BonusText) -> Bonus:
@@ -173,6 +174,13 @@ class _Reading:
                 self.fault(
                     path, "what is bought once has no next period; strike it, or write charge: recurring"
                 )
+        if text.given and (
+            recurring or micros(text.price) or text.lifts or text.shared or len(text.allowances) != 1
+        ):
+            self.fault(
+                ("given",),
+                'what is given has charge: once, price: "0.00", one allowance, and neither lifts nor shared',
+            )
         if not (text.allowances or text.lifts or micros(text.price)):
             self.fault((), "gives nothing and costs nothing; write allowances, lifts or a price")
 

@@ -141,6 +141,7 @@ class ProductText(Section):
     grace_days: int = Field(default=0, ge=0, le=DAYS_MAX)
     shared: bool = False
     lifts: list[Name] = Field(default_factory=list, max_length=12)
+    given: bool = False
     allowances: list[AllowanceText] = Field(default_factory=list, max_length=ALLOWANCES_MAX)
 
 

@@ -58,7 +58,8 @@ class Product:
 
     ``recurring``: it is paid for and opened again in each period. ``prorated``: a first period that is cut short costs and holds
     its share. ``grace_ms``: how long a renewal that credit is short for is tried again. ``lifts``: spend caps that do not hold
-    for who has it. ``shared``: its rows are in the account's book, else a member's are the member's own.
+    for who has it. ``shared``: its rows are in the account's book, else a member's are the member's own. ``given``: nobody buys it;
+    operators give it, each time as much as they say, up to its one allowance's amount.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Product:
     shared: bool = False
     lifts: frozenset[str] = frozenset()
     allowances: tuple[Allowance, ...] = ()
+    given: bool = False
 
     @property
     def key(self) -> str:

@@ -5,20 +5,42 @@ from typing import Any, NamedTuple
 
 from fastapi import APIRouter
 
+from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
+from ocs.balance.tariffs import StoredTariffs
 from ocs.charging.plan import Profile
-from ocs.http import admin, oauth, sessions, vouchers
+from ocs.http import admin, events, oauth, services, sessions, subscribers, vouchers
 from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
 from ocs.http.keys import ApiKeys
+from ocs.http.prepay import hub
+from ocs.http.prepay import routes as prepay
+from ocs.http.subscriber_desk import Desk
 from ocs.http.tokens import Tokens
 from ocs.names import SubscriberId
+from ocs.notices.forms import Forms
+from ocs.notices.queue import Queue
+from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
 from ocs.roof.ending import sweeper_of
+from ocs.roof.events import callbacks_of
+from ocs.roof.prepay import prepay_of
 from ocs.roof.vouchers import batches_of, vouchers_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
+
+
+def event_desk(keepers: Keepers, log: Any) -> events.Desk:
+    """Build what subscriptions are made with."""
+    return events.Desk(
+        keepers.parts,
+        Subscriptions(keepers.store),
+        Queue(keepers.store),
+        callbacks_of(keepers.settings.events),
+        keepers.clock.now_ms,
+        log,
+    )
 
 
 class Ground(NamedTuple):
@@ -47,7 +69,9 @@ def ground_of(keepers: Keepers, log: Any) -> Ground:
     return Ground(keys, tokens, access, audit, LOOPBACK_HOSTS | {http.host} if is_open else None)
 
 
-def routers_of(keepers: Keepers, log: Any, ground: Ground) -> list[APIRouter]:
+def routers_of(
+    keepers: Keepers, holdings: Holdings, tariffs: StoredTariffs, log: Any, ground: Ground, forms: Forms
+) -> list[APIRouter]:
     """Build the routes that need a key, and those that keys and tokens come from."""
     access = ground.access
     sweeper = sweeper_of(keepers)
@@ -62,12 +86,24 @@ def routers_of(keepers: Keepers, log: Any, ground: Ground) -> list[APIRouter]:
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    return [
+    listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
+    prepaid = prepay_of(keepers, holdings, listeners)
+    forms.register(hub.FORM, hub.Writer(prepaid))
+    desk = Desk(
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
+    )  # fmt: skip
+    routers = [
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
+        prepay.router(prepaid, access),
+        subscribers.router(desk, access),
+        services.router(desk, access),
     ]
+    if listeners is not None:
+        routers.append(events.router(listeners, access))
+    return routers
 
 
 def voucher_routes_of(keepers: Keepers, log: Any) -> vouchers.Keepers:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocs.roof.backup_commands import backup_app
+from ocs.roof.event_commands import events_app
 from ocs.roof.key_commands import audit_log, keys_app
 from ocs.roof.options import (
     CreditOption,
@@ -47,6 +48,7 @@ app.add_typer(backup_app, name="backup")
 app.command("audit-log")(at_place(audit_log))
 app.add_typer(vouchers_app, name="vouchers")
 app.add_typer(voucher_app, name="voucher")
+app.add_typer(events_app, name="events")
 
 
 @app.command()

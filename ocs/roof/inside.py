@@ -46,6 +46,7 @@ from ocs.roof.build import (
     stored_tariffs,
 )
 from ocs.roof.ends import Ended, Exit
+from ocs.roof.event_texts import TextFault, read_messages
 from ocs.roof.offers import catalogue_of, equip, holdings_on
 from ocs.roof.say import instant
 from ocs.roof.tariff_files import written_tariffs
@@ -117,6 +118,10 @@ def read_files(settings: Settings) -> None:
     _refuse_bad_tls(settings)
     tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
     read_products(settings.products_folder, settings.zones_folder, tariffs)
+    try:
+        read_messages(settings)
+    except (TextFault, OSError) as fault:
+        raise Ended(Exit.USAGE, f"the messages cannot be used:\n{fault}") from fault
 
 
 def _refuse_bad_tls(settings: Settings) -> None:
@@ -375,7 +380,9 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
+    from ocs.notices.forms import Forms  # noqa: PLC0415
     from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
+    from ocs.roof.events import events_job  # noqa: PLC0415
     from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
     from ocs.server import health  # noqa: PLC0415
@@ -392,18 +399,19 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         passed = {job: counters.cells[counters.index(JOB_PASSED, job)] for job in JOBS}
         return Health(health.is_ready(judged, workers), judged, store_facts(keepers) | {JOB_PASSED: passed})
 
-    logger = structlog.get_logger().bind(process=start.name)
+    logger, forms = structlog.get_logger().bind(process=start.name), Forms()
     ground, tls = ground_of(keepers, logger), http_tls(settings)
+    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
+    holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
     app = application(
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(folder)),
         version=version(),
-        routers=routers_of(keepers, logger, ground),
+        routers=routers_of(keepers, holdings, tariffs, logger, ground, forms),
         hosts=ground.hosts,
         secured=tls is not None,
     )
-    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
-    jobs = jobs_of(keepers, counters, holdings_on(keepers, tariffs, catalogue_of(settings)))
+    jobs = jobs_of(keepers, counters, holdings)
 
     async def learn_tariffs() -> None:
         await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
@@ -414,6 +422,8 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         "libraries": library_job(keepers),
         "vouchers": voucher_job(keepers, counters),
     }
+    if settings.events.enabled:
+        jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms)
     named = {each.profile for each in settings.diameter.peers}
     used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
     if any(each.restart == "ends_sessions" for each in used):

@@ -4,18 +4,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ocs.balance.accounts import Account, ToppedUp
+from ocs.balance.described import balance_of
 from ocs.balance.link import StoreFault
-from ocs.balance.stored_book import Row
 from ocs.money import format_amount
 from ocs.outcomes import Code
-from ocs.rating.counters import MEMBER, counter_id
-from ocs.rating.openings import bucket_id
-from ocs.rating.products import UNIT_OF_ROW, Catalogue
+from ocs.rating.products import Catalogue
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_msisdn, read_topup_id
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
-from ocs.roof.offers import bucket_name, catalogue_of, known_holdings
+from ocs.roof.offers import catalogue_of, known_holdings
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
 
@@ -88,74 +86,7 @@ def balance(place: Place, msisdn: str, *, as_json: bool) -> None:
         say.table(columns, [tuple(str(each[name]) for name, _ in columns) for each in buckets])
 
 
-MONEY_UNIT = UNIT_OF_ROW["money"]
 _BUCKET_COLUMNS = ("name", "unit", "remaining", "reserved", "valid_until")
-_UNITS = {1: "octets", 2: "seconds", 3: "events", MONEY_UNIT: "money"}
-
-
-def _buckets(account: Account, now_ms: int, catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Describe the buckets of both books that hold at an instant; one of money in decimal text."""
-    profile = account.profile
-    listed = [
-        (row, profile.shared if account.own is not None else profile.products) for row in account.book.rows
-    ]
-    if account.own is not None:  # of the account's, a member uses what is shared
-        shared = {
-            bucket_id(each.number, place, rolled=rolled)
-            for each in profile.shared
-            if (product := catalogue.product(each.product_key)) is not None and product.shared
-            for place in range(len(product.allowances))
-            for rolled in (False, True)
-        }
-        listed = [
-            *((row, profile.products) for row in account.own.rows),
-            *((row, held) for row, held in listed if row.id in shared),
-        ]
-    return [
-        {
-            "id": f"{row.id}-{row.start_ms}",
-            "name": bucket_name(row.id, held, catalogue),
-            "unit": _UNITS[row.unit],
-            "remaining": _amount(row, row.amount - row.used),
-            "reserved": _amount(row, row.pending),
-            "valid_until": say.instant(row.until_ms),
-        }
-        for row, held in listed
-        if not row.is_counter and row.start_ms <= now_ms < row.until_ms
-    ]
-
-
-def _amount(row: Row, count: int) -> str | int:
-    return format_amount(count) if row.unit == MONEY_UNIT else count
-
-
-def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str, Any]:
-    """Describe an account's money as INTERFACE promises it, with the buckets that hold now; a member's own come first."""
-    profile, book = account.profile, account.book
-    return {
-        "msisdn": profile.msisdn,
-        "account": profile.account,
-        **_cap(account, now_ms),
-        "currency": profile.currency,
-        "balance": format_amount(book.balance_micros),
-        "available": format_amount(book.available_micros),
-        "reserved": format_amount(book.pending_micros),
-        "credit_floor": format_amount(book.floor_micros),
-        "buckets": _buckets(account, now_ms, catalogue),
-    }
-
-
-def _cap(account: Account, now_ms: int) -> dict[str, str]:
-    """Describe what a member may spend in the month, and what is left of it; nothing where there is no cap."""
-    cap_micros = account.profile.cap_micros
-    if account.own is None or not cap_micros:
-        return {}
-    spent = sum(
-        row.used + row.pending
-        for row in account.own.rows
-        if row.id == counter_id(MEMBER) and row.start_ms <= now_ms < row.until_ms
-    )
-    return {"cap": format_amount(cap_micros), "cap_left": format_amount(max(0, cap_micros - spent))}
 
 
 def prove(place: Place, *, as_json: bool) -> None:

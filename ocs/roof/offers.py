@@ -1,11 +1,8 @@
 """What is offered beside tariffs, as a process works with it: the catalogue of products, and what subscribers hold of it."""
 
-from collections.abc import Iterable
-
 from ocs.balance.book import Book
 from ocs.balance.holdings import Holdings
 from ocs.balance.wallets import Wallets
-from ocs.rating.openings import Held, bucket_id
 from ocs.rating.products import Catalogue
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import Keepers, known_tariffs, read_products, read_tariffs
@@ -16,17 +13,6 @@ def catalogue_of(settings: Settings) -> Catalogue:
     """Read the products of the settings' folder; Ended (usage) names every fault."""
     tariffs = read_tariffs(settings.tariffs_folder, settings.zones_folder)
     return read_products(settings.products_folder, settings.zones_folder, tariffs)
-
-
-def bucket_name(row_id: int, held: Iterable[Held], catalogue: Catalogue) -> str:
-    """Return what people call a bucket: the product's name and the allowance's (openings.py, law 1)."""
-    for each in held:
-        product = catalogue.product(each.product_key)
-        for place, allowance in enumerate(product.allowances if product is not None else ()):
-            for rolled in (False, True):
-                if bucket_id(each.number, place, rolled=rolled) == row_id:
-                    return f"{each.product_key} {allowance.name}{' (rolled over)' if rolled else ''}"
-    return str(row_id)
 
 
 def holdings_on(keepers: Keepers, tariffs: Tariffs, catalogue: Catalogue) -> Holdings:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ocs.balance.accounts import Account
+from ocs.balance.described import holdings_of
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.link import StoreFault
 from ocs.money import format_amount
@@ -30,7 +31,7 @@ def listing(place: Place, *, as_json: bool) -> None:
             "description": each.description,
         }
         for each in sorted(catalogue.products.values(), key=lambda each: each.key)
-        if each.key not in bonuses and catalogue.newest(each.name) is each
+        if each.key not in bonuses and not each.given and catalogue.newest(each.name) is each
     ]
     if as_json:
         say.as_json(sold)
@@ -91,9 +92,15 @@ def _sold(catalogue: Catalogue, name: str) -> Product:
     """Return a product by name, or one version by key."""
     product = catalogue.product(name) or catalogue.newest(name)
     bonuses = {each.key for each in catalogue.bonuses}
-    if product is None or product.key in bonuses:
+    if product is None or product.key in bonuses or product.given:
         known = ", ".join(
-            sorted({each.name for each in catalogue.products.values() if each.key not in bonuses})
+            sorted(
+                {
+                    each.name
+                    for each in catalogue.products.values()
+                    if each.key not in bonuses and not each.given
+                }
+            )
         )
         raise Ended(Exit.NOT_FOUND, f"no product {name!r}; known are {known or 'none'}")
     return product
@@ -107,26 +114,12 @@ def held(place: Place, msisdn: str, *, as_json: bool) -> None:
         return await found(keepers, identity), await known_holdings(keepers)
 
     account, holdings = run(place, work)
-    rows = [
-        {
-            "number": each.number,
-            "product": each.product_key,
-            "since": say.instant(each.start_ms),
-            "until": say.instant(each.until_ms),
-            "renews": each.renews and _recurring(holdings.catalogue, each.product_key),
-        }
-        for each in account.profile.products
-    ]
+    rows = holdings_of(account, holdings.catalogue)
     if as_json:
         say.as_json(rows)
         return
     columns = [(name, name == "number") for name in ("number", "product", "since", "until", "renews")]
     say.table(columns, [tuple(str(each[name]) for name, _ in columns) for each in rows])
-
-
-def _recurring(catalogue: Catalogue, key: str) -> bool:
-    product = catalogue.product(key)
-    return product is not None and product.recurring
 
 
 def cancel(place: Place, msisdn: str, number: int, *, as_json: bool) -> None:

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ocs.balance import described
 from ocs.money import format_amount
-from ocs.sessions import described
 from ocs.units import Unit
 
 instant = described.instant

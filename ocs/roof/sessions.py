@@ -98,6 +98,8 @@ def client_told(ended: EndedSession) -> str:
         return "yes"
     if application_of(ended.session) == "accounting":
         return "no: a client of accounting is asked nothing; what its records still tell is posted"
+    if application_of(ended.session) == "reservation":
+        return "no: a reservation has no client; who made it finds it void"
     return "no: no server has its connection; its next request gets 5002"
 
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ocs.balance.accounts import Account, NewSubscriber
+from ocs.balance.described import described
 from ocs.balance.link import StoreFault
-from ocs.balance.lives import note_life
-from ocs.balance.stored_book import ENDLESS as ENDLESS_MS
-from ocs.balance.stored_book import UNUSED
+from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.limits import CREATES_AT_ONCE
-from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.life import ENDLESS, Life
 from ocs.records import Status
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn, read_opening_credit
-from ocs.roof.build import Keepers, find_tariff, known_tariffs, read_settings, run
+from ocs.roof.build import Keepers, known_tariffs, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
@@ -60,61 +58,32 @@ def _terms(settings: Settings, wanted: Wanted) -> _Terms:
 async def _judged(keepers: Keepers, terms: _Terms) -> _Terms:
     """Refuse a tariff that neither the folder nor the store has, or that is in another currency than accounts; add the life it gives."""
     tariffs = await known_tariffs(keepers)
-    for each in tariffs.versions(terms.tariff):
-        if each.currency != terms.currency:
-            raise Ended(
-                Exit.USAGE, f"tariff {each.name} is in {each.currency}, accounts are kept in {terms.currency}"
-            )
     offset_ms = (await keepers.parts.epoch(0)).offset_ms
-    counts = tariffs.newest(terms.tariff, keepers.clock.now_ms() + offset_ms)
-    versions = tariffs.versions(terms.tariff)
-    if counts is None and versions:  # none counts yet: the first to come
-        counts = min(versions, key=lambda each: each.effective_ms)
-    return terms._replace(life=(counts or find_tariff(tariffs, terms.tariff)).life)
+    try:
+        given = tariff_given(tariffs, terms.tariff, terms.currency, keepers.clock.now_ms() + offset_ms)
+    except TariffRefused as why:
+        raise Ended(Exit.USAGE if why.is_known else Exit.NOT_FOUND, str(why)) from why
+    return terms._replace(life=given.life)
 
 
 def _new(terms: _Terms, msisdn: str, imsi: str) -> NewSubscriber:
-    until_ms = UNUSED if terms.life.first_ms else ENDLESS_MS
+    until_ms = unused_until_ms(terms.life)
     return NewSubscriber(msisdn, imsi, terms.tariff, terms.kind, terms.currency, terms.floor_micros, until_ms)
 
 
 async def _created(
     keepers: Keepers, terms: _Terms, new: NewSubscriber, shared: Account | None = None, cap_micros: int = 0
 ) -> tuple[Code, Account]:
-    """Create one; a balance with a life is put on the agenda (ocs/balance/lives.py), also where a create that died had not come to it."""
-    code, account = await keepers.accounts.create(new, terms.credit_micros, shared, cap_micros)
-    profile = account.profile
-    if account.book.until_ms and not profile.member and not account.ended:
-        now_ms = keepers.clock.now_ms() + (await keepers.parts.epoch(profile.partition)).offset_ms
-        await note_life(keepers.parts, account, now_ms + terms.life.first_ms + terms.life.grace_ms)
-    return code, account
-
-
-def described(account: Account) -> dict[str, Any]:
-    """Describe a subscriber as JSON shows it."""
-    profile, book = account.profile, account.book
-    own = account.own if account.own is not None else book
-    return {
-        "msisdn": profile.msisdn,
-        "imsi": profile.imsi,
-        "account": profile.account,
-        "member": profile.member or None,
-        "status": account.status.name.lower(),
-        "tariff": profile.tariff,
-        "kind": profile.kind,
-        "currency": profile.currency,
-        "balance": format_amount(book.balance_micros),
-        "available": format_amount(book.available_micros),
-        "reserved": format_amount(book.pending_micros),
-        "credit_floor": format_amount(book.floor_micros),
-        "sessions_open": own.sessions_open,
-        "active_until": _until(book.until_ms),
-    }
-
-
-def _until(until_ms: int) -> str | None:
-    """Tell where the life of a balance ends; None: never."""
-    return "not used yet" if until_ms == UNUSED else say.instant(until_ms) if until_ms else None
+    return await create_with_life(
+        keepers.parts,
+        keepers.accounts,
+        keepers.clock,
+        terms.life,
+        new,
+        terms.credit_micros,
+        shared,
+        cap_micros,
+    )
 
 
 def _tell(account: Account, *, as_json: bool) -> None:

@@ -239,6 +239,26 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "ocs_archive_partitions_behind", GAUGE, "Partitions whose stream lies behind its archive: an alarm."
     ),
     Family("ocs_archive_waiting_records", GAUGE, "Records on the streams that wait for the archive."),
+    Family("ocs_events_records_total", COUNTER, "Records of the streams that were read for notices."),
+    Family("ocs_events_notices_total", COUNTER, "Notices that were derived."),
+    Family("ocs_events_delivered_total", COUNTER, "Notices that the other side has taken over."),
+    Family("ocs_events_failed_total", COUNTER, "Tries of deliveries that failed."),
+    Family(
+        "ocs_events_dead_total",
+        COUNTER,
+        "Notices that were given up, or had no room in a queue, and are dead letters.",
+    ),
+    Family("ocs_events_dropped_total", COUNTER, "Dead letters dropped for want of room: an alarm."),
+    Family("ocs_events_waiting", GAUGE, "Notices that wait to be delivered."),
+    Family("ocs_events_dead_letters", GAUGE, "Dead letters that wait for a human."),
+    Family("ocs_events_lag_ms", GAUGE, "Age of the record that was read last; 0 with nothing left."),
+    Family("ocs_events_partitions_stopped", GAUGE, "Partitions with a record that cannot be read: an alarm."),
+    Family(
+        "ocs_stream_breaks_total", COUNTER, "Holes in the ids that the stream's reader has met: an alarm."
+    ),
+    Family(
+        "ocs_stream_resumed_total", COUNTER, "Times that the stream's reader had to go on from the archive."
+    ),
     Family("ocs_sessions_expired_total", COUNTER, "Sessions ended by supervision."),
     Family(
         "ocs_sessions_restarted_total",

@@ -1,25 +1,22 @@
 """An open session as commands and the API show it: one description, so that both say the same."""
 
-from datetime import UTC, datetime
 from typing import Any
 
+from ocs.balance.described import instant
 from ocs.balance.stored_session import OpenSession
 from ocs.money import format_amount
-from ocs.records import ACCOUNTING
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
+from ocs.records import ACCOUNTING, RESERVATION
 
 
 def shown_id(session: OpenSession) -> str:
-    """Return the Session-Id that a session's client knows."""
-    return session.session_id.removeprefix(ACCOUNTING)
+    """Return the Session-Id that a session's client knows; of a reservation, its channel and id."""
+    return session.session_id.removeprefix(ACCOUNTING).lstrip(" ")
 
 
 def application_of(session: OpenSession) -> str:
-    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted."""
+    """Return how a session is charged: online over Gy or Ro, or offline over Rf, where nothing is granted; or that it is a reservation."""
+    if session.session_id.startswith(RESERVATION):
+        return "reservation"
     return "accounting" if session.session_id.startswith(ACCOUNTING) else "credit-control"
 
 

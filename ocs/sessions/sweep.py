@@ -1,9 +1,9 @@
-"""Supervision: sessions whose client fell silent end here, and so do top-ups whose channel died half-way.
+"""Supervision: sessions whose client fell silent end here, and so do actions whose channel died half-way.
 
 Laws
 1. A dead session's hold is released once, within its supervision time plus one sweep (DESIGN law 9): the function
    ``expire`` looks again, inside the store, whether the session is still open and still due.
-2. A claim that nobody confirmed is credited under its own id and confirmed: the money was promised (DESIGN section 3).
+2. An action that nobody confirmed is finished under its own id: the money was promised (DESIGN section 3).
 3. The due index says which sessions are open: a member without a session is removed by the same function.
 4. What cannot be reached or read keeps nothing else from its end: it is counted, and tried again by the next sweep.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ocs.balance.accounts import Accounts
 from ocs.balance.keys import Keys
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, ScriptFault, unpacked
+from ocs.balance.parts import Parts, ScriptFault
 from ocs.balance.profiles import payer
 from ocs.balance.stored_session import SessionUnreadable, read_session
 from ocs.clock import Clock
@@ -168,37 +168,34 @@ class Sweeper:
         return self.accounting_ms if session_id.startswith(ACCOUNTING) else self._tombstone_ms
 
     async def _claims(self) -> int:
-        """Credit and confirm the claims that were left behind; how many."""
+        """Finish the actions that were left behind; how many."""
         finished = 0
         for start in range(0, len(self._parts.keys), _PARTITIONS_AT_ONCE):
             chunk = self._parts.keys[start : start + _PARTITIONS_AT_ONCE]
-            for keys, names in zip(chunk, await asyncio.gather(*map(self._left, chunk)), strict=True):
+            for names in await asyncio.gather(*map(self._left, chunk)):
                 for name in names:
-                    finished += await self._finish(keys, name)
+                    finished += await self._finish(name)
         return finished
 
     async def _left(self, keys: Keys) -> list[bytes]:
         old_ms = self._clock.now_ms() - CLAIM_AGE_MS
         try:
-            names: list[bytes] = await self._parts.store.execute(
-                keys.slot, "ZRANGEBYSCORE", keys.claims, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
-            )
+            names: list[bytes] = []
+            for left in (keys.claims, keys.actions):
+                names += await self._parts.store.execute(
+                    keys.slot, "ZRANGEBYSCORE", left, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
+                )
         except StoreFault:
             self._unreached()
             return []
         return names
 
-    async def _finish(self, keys: Keys, name: bytes) -> bool:
+    async def _finish(self, name: bytes) -> bool:
         try:
-            channel, _, topup_id = name.decode().partition(":")
-            text = await self._parts.store.execute(keys.slot, "GET", keys.claim(channel, topup_id))
-            if text is None:
+            channel, _, action_id = name.decode().partition(":")
+            if not await self._accounts.actions.resume(channel, action_id):
                 return False
-            _state, digest, partition, account, amount_micros, *rest = unpacked(text)
-            await self._accounts.finish(
-                digest, partition, account, amount_micros, channel, topup_id, *rest[3:]
-            )
-        except (ScriptFault, ValueError, TypeError):
+        except (ScriptFault, ValueError, TypeError, SessionUnreadable):
             self.faults += 1
             return False
         except StoreFault:

@@ -17,7 +17,7 @@ from tests.faults.scene import scene
 from tests.faults.serving import Server
 from tests.real_valkey import RealValkey
 
-STEPS = {1: "claim", 2: "epoch", 3: "credit", 4: "confirm"}
+STEPS = {1: "epoch", 2: "claim", 3: "credit", 4: "turn"}
 """The function calls of a first top-up, in their order."""
 
 
@@ -120,7 +120,7 @@ def test_the_topup_command_killed_before_its_answer_and_typed_again_adds_once(
             before = _fcalls(valkey)
             proxy.half_open("FCALL", 3)
             dying = await typed.begin(*command)
-            # claim, epoch, credit: added, and nobody knows
+            # epoch, claim, credit: added, and nobody knows
             while _fcalls(valkey) < before + 3:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.002)
             dying.kill()

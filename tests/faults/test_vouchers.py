@@ -6,12 +6,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from ocs.balance.functions import function
+from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import packed
 from ocs.balance.voucher_batches import BatchState, Counts, VoucherState
 from ocs.balance.vouchers import Redeemed, Why
-from ocs.limits import BOOK_MICROS_MAX, TOPUP_KEPT_MS, VOUCHER_CLAIM_MS
+from ocs.limits import BOOK_MICROS_MAX, VOUCHER_CLAIM_MS
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
 from ocs.sessions.sweep import Sweeper
@@ -142,24 +141,26 @@ def test_a_twin_that_is_late_brings_nothing_in_once_the_voucher_is_free(valkey: 
 
     async def play() -> None:
         async with voucher_room(valkey.url) as at:
-            full = await at.subscriber(MSISDN, BOOK_MICROS_MAX - VALUE_MICROS + 1)
+            full = await at.subscriber(MSISDN, BOOK_MICROS_MAX - 2 * VALUE_MICROS + 1)
             other = await at.subscriber(OTHER)
+            accounts, where = at.at.accounts, full.profile
+            assert (await accounts.topup(full, VALUE_MICROS, "till", "room")).code is Code.SUCCESS
             batch, (one,) = await at.active(1)
             assert (await at.vouchers.redeem(full, one.code, "till", "r1")).why is Why.LIMIT
             assert (await at.vouchers.redeem(other, one.code, "till", "r2")).code is Code.SUCCESS
+            assert (await accounts.actions.cancel("till", "room")).code is Code.SUCCESS
 
             # what the late twin does: its claim of the voucher was answered long ago
-            late = await at.at.accounts.topup(full, VALUE_MICROS - 1, "till", "r1", one.serial)
-            keys = at.at.parts.keys[full.profile.partition]
-            room_again = await at.at.accounts.topup(full, VALUE_MICROS - 1, "till", "other")
+            asked = Asked(
+                ActionKind.TOPUP, "till", "r1", where.partition, where.account, VALUE_MICROS, mark=one.serial
+            )
+            late = await accounts.actions.do(asked)
+            room_again = await accounts.topup(full, VALUE_MICROS, "till", "other")
 
-            assert late.code is Code.CONFLICT
-            assert room_again.code is Code.SUCCESS, "the account has room: only the mark has held it"
-            told = await at.at.store.execute(
-                keys.slot, "FCALL", function("voucher_settle"), 1, keys.credit("till", "r1"),
-                packed(1, int(Code.LIMIT), TOPUP_KEPT_MS),
-            )  # fmt: skip
-            assert told[0] == Code.CONFLICT
+            assert (late.code, late.replayed) == (Code.LIMIT, True)
+            assert room_again.code is Code.SUCCESS, (
+                "the account has room: only what is known of the action has held it"
+            )
             assert await at.batches.counts(batch.id) == Counts(used=1)
             assert await at.wrong() == []
 

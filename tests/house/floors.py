@@ -23,9 +23,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "sessions": _BELOW_KEEPERS | {"balance", "stream"},
     "stream": GROUND | {"balance"},
     "sql": GROUND,
+    "notices": _BELOW_KEEPERS | _KEEPERS | {"stream"},
     "server": _BELOW_KEEPERS | _KEEPERS | {"stream"},
-    "http": _BELOW_KEEPERS | _KEEPERS | {"stream"},
-    "care": _BELOW_KEEPERS | _KEEPERS | {"stream", "sql", "http"},
+    "http": _BELOW_KEEPERS | _KEEPERS | {"stream", "notices"},
+    "care": _BELOW_KEEPERS | _KEEPERS | {"stream", "notices", "sql", "http"},
 }
 MAY_IMPORT |= {room: frozenset(MAY_IMPORT) | ROOF for room in ROOF}
 

@@ -12,6 +12,7 @@ WRITES = (
     "MSET",
     "ZADD",
     "ZREM",
+    "ZREMRANGEBYSCORE",
     "DEL",
     "PEXPIRE",
     "XTRIM",
@@ -24,7 +25,7 @@ WRITES = (
 _WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'")
 _PLAIN_WRITE = re.compile(rf"\bcall\('({'|'.join(WRITES)})'((?:[^()]|values_of\(\w+\))*)\)")
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")
-READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "ZSCORE", "MGET", "HGET"})
+READS = frozenset({"GET", "TIME", "EXISTS", "XINFO", "ZRANGE", "ZSCORE", "MGET", "HGET", "HMGET"})
 
 
 class LuaFunction(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ocs.balance.book import Rules
 from ocs.balance.model import Model
+from ocs.balance.model_actions import Deeds
 from ocs.balance.model_books import Account, Member, Session, Terms
 from ocs.balance.model_events import Events
 from ocs.balance.model_prices import Offer, Version
@@ -22,7 +23,7 @@ from ocs.names import SubscriberId, e164, imsi
 from ocs.outcomes import Code, Note
 from ocs.rating.openings import OpenedRow
 from ocs.rating.sources import COUNTER_IDS, Source, SourceKind
-from ocs.records import Charge, Record, SessionState, Status
+from ocs.records import RESERVATION, Charge, Record, SessionState, Status
 from tests.charged_store import ChargedStore, StoreRoom
 from tests.property.lua_text import places
 from tests.property.offers import TARIFFS, revised, tariff_of
@@ -121,6 +122,7 @@ class Pair:
         newest = charged.book.rules.refunds_newest
         self.events = [Events(model, refunds_newest=newest) for model in self.models]
         self.homes: list[Home] = []
+        self.deeds = Deeds()
         self.asks: list[tuple[int, Ask]] = []
         self.where: dict[str, int] = {}
         self.records_seen: dict[str, int] = {}
@@ -163,6 +165,7 @@ class Pair:
             stored.profile.account, write_profile(stored.profile), offer, floor_micros, until_ms=until_ms
         )
         self.models[stored.profile.partition].open(account, self.charged.now_ms, credit_micros)
+        self.deeds.accounts[account.name] = account
         self.homes.append(Home(stored.profile.partition, account))
 
     async def join(self, index: int, offer: Offer) -> None:
@@ -181,18 +184,25 @@ class Pair:
             await self.charged.store.execute(0, "SET", each.key, write_place(partition, profile.path))
         self.homes.append(Home(partition, account, MEMBER))
 
-    async def amend(self, index: int, *, status: Status | None = None, offer: Offer | None = None) -> None:
-        """Bar, unbar, terminate, or give another tariff."""
+    async def amend(
+        self,
+        index: int,
+        *,
+        status: Status | None = None,
+        offer: Offer | None = None,
+        floor_micros: int | None = None,
+    ) -> None:
+        """Bar, unbar, terminate, give another tariff, or another credit floor."""
         partition, account, member = self.homes[index]
         stored = await self.stored(index)
         profile: Profile | None = None
         if offer is not None:
             profile = stored.profile._replace(tariff=offer.key.partition("@")[0])
         text = write_profile(profile) if profile is not None else ""
-        code = await self.accounts.amend(stored, status=status, profile=profile)
+        code = await self.accounts.amend(stored, status=status, profile=profile, floor_micros=floor_micros)
         expected = self.models[partition].amend(
-            account, self.charged.now_ms, status=status, profile=text, offer=offer, member=member
-        )
+            account, self.charged.now_ms, status=status, profile=text, offer=offer, member=member, floor_micros=floor_micros
+        )  # fmt: skip
         assert code == expected
 
     async def credit(self, index: int, topup_id: str, amount_micros: int, extend_ms: int = 0) -> None:
@@ -339,6 +349,7 @@ class Pair:
         sessions = {name: each for account in accounts for name, each in account.sessions.items()}
         names = [keys.book(name) for each in accounts for name in _books(each)]
         names += [keys.session(name) for name in sessions]
+        names += [keys.owed(each.name) for each in accounts]
         if not names:
             return
         seen = await self.charged.look(partition, names)
@@ -352,12 +363,14 @@ class Pair:
             )
             assert new == known, f"\nstore {new}\nmodel {known}"
             self.records_seen[account.name] = len(account.records)
+            assert int(seen.values[keys.owed(account.name)] or 0) == account.owed_micros
         for name, session in sessions.items():
             assert stored_session(seen.values[keys.session(name)]) == told_session(session)
         due_ms = {name: each.due_ms for name, each in sessions.items() if each.state is SessionState.OPEN}
         assert set(seen.due_ms) == set(due_ms)
         for name, indexed_ms in seen.due_ms.items():  # it may run early, so that not every request moves it
-            assert due_ms[name] - TERMS.supervision_ms / 8 <= indexed_ms <= due_ms[name]
+            early_ms = 0 if name.startswith(RESERVATION) else TERMS.supervision_ms / 8
+            assert due_ms[name] - early_ms <= indexed_ms <= due_ms[name]
 
 
 _Rows = dict[RowKey, tuple[int, int, int, int, int]]

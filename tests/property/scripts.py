@@ -80,6 +80,7 @@ class Amend(NamedTuple):
     account: int
     status: Status | None
     offer: int | None
+    floor_micros: int | None = None
 
 
 class Release(NamedTuple):
@@ -135,6 +136,7 @@ amend_steps = st.builds(
     accounts,
     st.sampled_from((*[Status.ACTIVE] * 5, *[Status.BARRED] * 3, Status.TERMINATED, None)),
     st.one_of(st.none(), st.integers(0, len(OFFERS) - 1)),
+    st.sampled_from((*[None] * 6, 0, -300, -900, -5_000)),
 )
 release_steps = st.builds(
     Release,
@@ -264,7 +266,7 @@ class Player:
 
     async def amend(self, step: Amend) -> None:
         offer = None if step.offer is None else OFFERS[step.offer]
-        await self.pair.amend(step.account, status=step.status, offer=offer)
+        await self.pair.amend(step.account, status=step.status, offer=offer, floor_micros=step.floor_micros)
 
     async def release(self, step: Release) -> None:
         await self.pair.release(OFFERS[step.offer], step.ahead_ms, takes_along=step.takes_along)

@@ -40,10 +40,9 @@ from tests.property.lua_text import (
     without_calls_of_the_store,
 )
 from tests.property.offers import OFFERS
-from tests.property.pair import TERMS, Pair
+from tests.property.pair import MEMBER, TERMS, Pair
 
 BROKEN, WHOLE = 77, 78
-CLAIM_DIGEST = 7
 TEXT = source()
 SERVICE = AskedService("10", 10, None, None, Units(octets=500))
 REPORT = AskedService("10", 10, None, Units(octets=400), None)
@@ -101,8 +100,15 @@ async def join(pair: Pair, _version: int, member: str = "2") -> Any:
     keys = pair.charged.parts.keys[0]
     account = pair.homes[0][1].name
     path = f"{account}/{member}"
-    names = (keys.part, keys.book(account), keys.profile(path), keys.stream, keys.book(path))
-    return await pair.charged.parts.call(0, "join", names, account, member, "[]")
+    names = (
+        keys.part,
+        keys.book(account),
+        keys.profile(path),
+        keys.stream,
+        keys.book(path),
+        keys.credit("created", path),
+    )
+    return await pair.charged.parts.call(0, "join", names, account, member, "[]", "asked for", 1_000)
 
 
 async def rows(pair: Pair, _version: int) -> Any:
@@ -214,7 +220,11 @@ def on_account(name: str, *arguments: Any) -> "Act":
         }[name]
         book = keys.book("new" if name == "open" else account)
         told = "new" if name == "open" else account
-        behind = (keys.open,) if name == "expire" else ()
+        behind = {
+            "expire": (keys.open,),
+            "open": (keys.credit("created", "new"),),
+            "credit": (keys.acted(account, 1), keys.owed(account)),
+        }.get(name, ())
         return await pair.charged.parts.call(
             0, name, (keys.part, book, *middle, keys.stream, *behind), told, *arguments
         )
@@ -238,18 +248,104 @@ async def calendar(pair: Pair, version: int) -> Any:
 
 async def claim(pair: Pair, version: int) -> Any:
     keys = pair.charged.parts.keys[0]
-    account = pair.homes[0][1].name
-    body = packed(pair.charged.now_ms, CLAIM_DIGEST, "test:second", 0, account, 100, "test", "second")
-    return await raw(pair, "claim", version, (keys.claim("test", "second"), keys.claims), body)
+    names = (keys.claim("test", "second"), keys.claims, keys.asked("test", 1))
+    body = packed(pair.charged.now_ms, "test:second", pair.charged.now_ms, 1_000)
+    return await raw(pair, "claim", version, names, body, "a claim")
 
 
-def confirm(*, refused: bool) -> "Act":
+def turn(kept_ms: int) -> "Act":
     async def act(pair: Pair, version: int) -> Any:
         keys = pair.charged.parts.keys[0]
-        body = packed("test:second", CLAIM_DIGEST, "" if refused else "result", refused, 1_000)
-        return await raw(pair, "confirm", version, (keys.claim("test", "second"), keys.claims), body)
+        names = (keys.claim("test", "second"), keys.claims)
+        body = packed(pair.charged.now_ms, "test:second", kept_ms)
+        return await raw(pair, "turn", version, names, body, "a claim", "another")
 
     return act
+
+
+def count(*, back: bool) -> "Act":
+    async def act(pair: Pair, version: int) -> Any:
+        key = pair.charged.parts.keys[0].day("test", 1, "5")
+        return await raw(pair, "count", version, (key,), packed("id second", 1, 5, 100, 3, 1_000, int(back)))
+
+    return act
+
+
+async def counted(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await count(back=False)(pair, WHOLE)
+    return pair
+
+
+def step(name: str, *arguments: Any, amount: int = 0, owes: int = 0, bucket: int = 0) -> "Act":
+    """One step of an action; arguments behind what is told of it."""
+
+    async def act(pair: Pair, _version: int) -> Any:
+        keys, now_ms = pair.charged.parts.keys[0], pair.charged.now_ms
+        account = pair.homes[0][1].name
+        names = [
+            keys.part,
+            keys.book(account),
+            keys.moved(f"{name} {arguments}", "test", "second"),
+            keys.stream,
+        ]
+        names += [keys.acted(account, 2), keys.owed(account)]
+        told = [
+            account,
+            "",
+            "test",
+            "second",
+            "",
+            "",
+            2,
+            7,
+            1,
+            now_ms,
+            1_000,
+            "test:second",
+            amount,
+            0,
+            1,
+            0,
+            0,
+            owes,
+        ]
+        told += [bucket, 0, 5 if bucket else 0]
+        more: list[Any] = list(arguments)
+        if name in {"hold", "settling"}:
+            names += [keys.session("rf  test:second"), keys.due, keys.open]
+        if name == "hold":
+            more = [50, now_ms + 10_000, "rf  test:second", "test reserved"]
+        if name == "closing":
+            names.append(keys.profile(account))
+        if bucket and len(pair.homes) > 1:
+            told[1], names = MEMBER, [*names, keys.book(f"{account}/{MEMBER}")]
+        return await pair.charged.parts.call(0, name, names, told, *more)
+
+    return act
+
+
+async def held(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await step("hold")(pair, WHOLE)
+    return pair
+
+
+async def owing(room: StoreRoom) -> Pair:
+    pair = await opened(room)
+    await step("moving", amount=50, owes=60)(pair, WHOLE)
+    return pair
+
+
+def with_bucket(*, member: bool) -> "Callable[[StoreRoom], Coroutine[Any, Any, Pair]]":
+    async def setting(room: StoreRoom) -> Pair:
+        pair = await opened(room)
+        if member:
+            await pair.join(0, OFFERS[0])
+        await pair.open_rows(int(member), [(5, 1, 0, 2**41, 50)], 0)
+        return pair
+
+    return setting
 
 
 def swap(text: str) -> "Act":
@@ -300,11 +396,6 @@ def voucher(name: str, *arguments: Any) -> "Act":
 CLAIM_VOUCHER = voucher("claim", 7, 0, "till", "r1", 0, 0, "somebody", "EUR", "one")
 
 
-async def settle(pair: Pair, version: int) -> Any:
-    key = pair.charged.parts.keys[0].credit("till", "never")
-    return await raw(pair, "voucher_settle", version, (key,), packed(CLAIM_DIGEST, int(Code.LIMIT), 1_000))
-
-
 async def head(pair: Pair, version: int) -> Any:
     return await raw(pair, "voucher_head", version, ("{vouchers}:batches",), "7", "", "a row")
 
@@ -332,28 +423,51 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     ),
     "epoch": (opened, epoch),
     "calendar": (opened, calendar),
-    "open": (opened, on_account("open", 0, "{}", 0, 0)),
-    "open: with credit": (opened, on_account("open", -100, "{}", 500, -1)),
-    "amend": (opened, on_account("amend", "", 2, "", -2, 0, -2)),
+    "open": (opened, on_account("open", 0, "{}", 0, 0, "", 0)),
+    "open: with credit": (opened, on_account("open", -100, "{}", 500, -1, "asked for", 1_000)),
+    "amend": (opened, on_account("amend", "", 2, "", -2, 0, -2, 1)),
+    "amend: a credit floor": (opened, on_account("amend", "", 0, "", -2, 0, -2, -100)),
     "strike": (listed, strike),
     "claim": (opened, claim),
-    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0)),
+    "credit": (opened, on_account("credit", "test", "second", 7, 100, 1_000, 0, 1, 1, "test:second")),
+    "credit: refused": (opened, on_account("credit", "test", "second", 7, 0, 1_000, 0, 1, 1, "test:second")),
+    "credit: what is owed is repaid": (
+        owing,
+        on_account("credit", "test", "second", 7, 100, 1_000, 0, 1, 1, "test:second"),
+    ),
+    "credit: some of it": (
+        owing,
+        on_account("credit", "test", "second", 7, 10, 1_000, 0, 1, 1, "test:second"),
+    ),
+    "moving": (opened, step("moving", amount=5)),
+    "moving: refused": (opened, step("moving", amount=-5_000)),
+    "moving: lent": (opened, step("moving", amount=5, owes=7)),
+    "moving: a bucket": (with_bucket(member=False), step("moving", bucket=5)),
+    "moving: a member's bucket": (with_bucket(member=True), step("moving", bucket=5)),
+    "closing": (opened, step("closing", -1)),
+    "closing: refused": (opened, step("closing", 3)),
+    "closing: what is owed is repaid": (owing, step("closing", -1)),
+    "hold": (opened, step("hold")),
+    "hold: refused": (held, step("hold", "again")),
+    "settling": (held, step("settling", 20, "rf  test:second", 300)),
+    "settling: refused": (held, step("settling", 60, "rf  test:second", 300)),
     "join": (opened, join),
     "join: another member": (joined, join),
     "rows: a product": (opened, rows),
     "rows: of a member": (joined, rows),
-    "confirm: done": (claimed, confirm(refused=False)),
-    "confirm: refused": (claimed, confirm(refused=True)),
     "voucher_add": (opened, voucher("add", 0, 9, [1])),
     "voucher_batch": (with_voucher, voucher("batch", 2, 4, 5)),
     "voucher_claim": (with_voucher, CLAIM_VOUCHER),
     "voucher_end: used": (with_claim, voucher("end", "till", "r1", "somebody", 1, "one")),
     "voucher_end: free": (with_claim, voucher("end", "till", "r1", "somebody", 0, "one")),
-    "voucher_settle": (opened, settle),
     "voucher_turn": (with_voucher, voucher("turn", 7, 1, 4)),
     "voucher_remove": (with_voucher, voucher("remove", 7, [1])),
     "voucher_head": (opened, head),
     "voucher_wrong": (opened, voucher("wrong", 3, 1_000, 1_000)),
+    "turn: settled": (claimed, turn(1_000)),
+    "turn: under way": (claimed, turn(0)),
+    "count": (opened, count(back=False)),
+    "count: given back": (counted, count(back=True)),
     "swap: another text": (opened, swap("another")),
     "swap: nothing": (opened, swap("")),
 }

@@ -1,4 +1,4 @@
--- Accounts and money that comes in: open, amend, claim, credit, confirm; and the store's epoch.
+-- Accounts: open, join, amend, rows; and the store's epoch.
 
 -- The last id that a stream has given, trimmed or not.
 local function last_id(stream)
@@ -46,11 +46,12 @@ local function calendar(keys, args)
   return after
 end
 
--- open: a new account with its profile and, in the same call, its opening credit (0: none); EXISTS when it is there.
+-- open: a new account with its profile and, in the same call, its opening credit (0: none); EXISTS when it is there. What was asked
+-- for (`content`) is kept under the marker keys[5] for a time (0: not at all).
 local function open(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, credit_floor, profile, opening, ends = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, credit_floor, profile, opening, ends, content, kept_ms = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   if call('EXISTS', keys[2]) == 1 then return { EXISTS } end
@@ -61,20 +62,21 @@ local function open(keys, args)
   local book = write_book({ opening, 0, 0, credit_floor, sequence, 1, ACTIVE, 0, ends, 0 })
   local opened = pack({ RECORD_VERSION, K_ACCOUNT, account, 1, now, 1, ACTIVE, credit_floor, profile, '', ends, 0, 0, 0 })
   local credited = pack({ RECORD_VERSION, K_TOPUP, account, 2, now, 'opening', account, opening, ends, opening, 0, 0 })
-  local id = stream_id(part)
+  local id, asked, life = stream_id(part), pack(content), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', opened)
   if opening > 0 then call('XADD', keys[4], id, 'r', credited) end
+  if life then call('SET', keys[5], asked, 'PX', life) end
   call('SET', keys[3], profile)
   call('SET', keys[2], book)
   return { SUCCESS }
 end
 
--- join: a member of a shared account, with a book of its own; EXISTS when it is there.
+-- join: a member of a shared account, with a book of its own; EXISTS when it is there. The marker (keys[6]) is as of `open`.
 local function join(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, profile = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, profile, content, kept_ms = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
@@ -86,9 +88,10 @@ local function join(keys, args)
   local own = write_book({ 0, 0, 0, 0, 0, 1, ACTIVE, 0, 0, 0 })
   local record = pack({ RECORD_VERSION, K_ACCOUNT, account, book[B_SEQUENCE], now, book[B_VERSION], ACTIVE, book[B_FLOOR],
     profile, member, book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
-  local book_after, id = write_book(book), stream_id(part)
+  local book_after, id, asked, life = write_book(book), stream_id(part), pack(content), kept_ms > 0 and life_of(kept_ms)
 
   call('XADD', keys[4], id, 'r', record)
+  if life then call('SET', keys[6], asked, 'PX', life) end
   call('SET', keys[3], profile)
   call('MSET', keys[2], book_after, keys[5], own)
   return { SUCCESS }
@@ -96,11 +99,13 @@ end
 
 -- amend: another status (0 keeps it), another profile ('' keeps it) or another end of life (-2 keeps it), of an account or of one
 -- of its members (keys[5], whose status is its own); the version rises, so that every plan is made again. STALE where the account
--- is of another version, or its life ends elsewhere, than was read (`was_version` 0, `was_until` -2: whatever they are).
+-- is of another version, or its life ends elsewhere, than was read (`was_version` 0, `was_until` -2: whatever they are). Another
+-- credit floor (1 keeps it) is the account's: CREDIT_LIMIT where it is higher than it was and would take what is available below zero.
 local function amend(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, account, member, status, profile, ends, was_version, was_until = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, account, member, status, profile, ends, was_version, was_until, credit_floor =
+    unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
   local book_text = call('GET', keys[2])
@@ -113,6 +118,10 @@ local function amend(keys, args)
   if own[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER } end
   if was_version ~= 0 and was_version ~= book[B_VERSION] then return { STALE } end
   if was_until ~= -2 and was_until ~= book[B_UNTIL] then return { STALE } end
+  if exact(credit_floor) < -BOOK_MAX or credit_floor > 1 then return { LIMIT } end
+  local floor_was = book[B_FLOOR]
+  if credit_floor <= 0 then book[B_FLOOR] = credit_floor end
+  if book[B_FLOOR] > floor_was and available_of(book) < 0 then return { CREDIT_LIMIT } end
   if status ~= 0 then own[B_STATUS] = status end
   if exact(ends) >= -1 then book[B_UNTIL] = ends end
   if profile == '' then profile = call('GET', keys[3]) or error('an account without a profile') end
@@ -201,76 +210,6 @@ local function strike(keys, args)
   return 1
 end
 
--- claim: take a top-up's id for one account and amount, over all accounts. The state of the claim is returned:
--- 1 claimed (credit it, under this id), 2 done (with the result); CONFLICT when the id belongs to other content.
-local function claim(keys, args)
-  if not call then fetch() end
-  local now, digest, name, partition, account, amount, channel, id, voucher = unpack(cmsgpack.unpack(args[1]))
-  local text = call('GET', keys[1])
-  if text then
-    local kept = cmsgpack.unpack(text)
-    if kept[2] ~= digest then return { CONFLICT, '' } end
-    return { SUCCESS, text, REPLAY }
-  end
-  text = pack({ 1, digest, partition, account, amount, channel, id, '', voucher })
-  local score = format('%.0f', now)
-
-  call('ZADD', keys[2], score, name)
-  call('SET', keys[1], text)
-  return { SUCCESS, text, 0 }
-end
-
--- confirm: the claim is done with this result and is kept for a time; a refused one gives the id free again. A claim of
--- other content under the same id is somebody else's, and stays.
-local function confirm(keys, args)
-  if not call then fetch() end
-  local name, digest, result, refused, kept_ms = unpack(cmsgpack.unpack(args[1]))
-  local text = call('GET', keys[1])
-  if not text then return { UNKNOWN_SESSION } end
-  local kept = cmsgpack.unpack(text)
-  if kept[2] ~= digest then return { CONFLICT } end
-  if kept[1] == 2 then return { SUCCESS } end
-  kept[1], kept[8] = 2, result
-  local after, life = pack(kept), life_of(kept_ms)
-
-  call('ZREM', keys[2], name)
-  if refused then call('DEL', keys[1]) else call('SET', keys[1], after, 'PX', life) end
-  return { SUCCESS }
-end
-
--- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at
--- least; the result is balance and what belongs to it. Of a voucher's top-up the record names the voucher.
-local function credit(keys, args)
-  if not call then fetch() end
-  local part = args[1]
-  local now, offset, skew, account, channel, id, digest, amount, kept_ms, extend, voucher = unpack(cmsgpack.unpack(args[2]))
-  local refused = guard(call('GET', keys[1]), part, now, offset, skew)
-  if refused then return { refused, '', 0 } end
-  local marker = call('GET', keys[3])
-  if marker then
-    local kept = cmsgpack.unpack(marker)
-    if kept[1] ~= digest then return { CONFLICT, '', 0 } end
-    return { SUCCESS, kept[2], REPLAY }
-  end
-  local book_text = call('GET', keys[2])
-  if not book_text then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  local book = read_book(book_text)
-  if book[B_STATUS] == TERMINATED then return { UNKNOWN_SUBSCRIBER, '', 0 } end
-  if exact(amount) <= 0 or book[B_CREDITS] + amount > BOOK_MAX then return { LIMIT, '', 0 } end
-  book[B_CREDITS] = exact(book[B_CREDITS] + amount)
-  book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
-  local result = pack({ book[B_CREDITS], book[B_POSTED], book[B_PENDING], book[B_FLOOR], book[B_SEQUENCE] })
-  local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
-    book[B_CREDITS], book[B_POSTED], book[B_PENDING], voucher })
-  local kept, book_after, stream, life = pack({ digest, result }), write_book(book), stream_id(part), life_of(kept_ms)
-
-  call('XADD', keys[4], stream, 'r', record)
-  call('SET', keys[3], kept, 'PX', life)
-  call('SET', keys[2], book_after)
-  return { SUCCESS, result, 0 }
-end
-
 -- swap: put another text in the place of one that is known ('' removes it); 0 when something else stands there by now.
 local function swap(keys, args)
   if not call then fetch() end
@@ -316,9 +255,6 @@ redis.register_function('amend_VERSION', amend)
 redis.register_function('join_VERSION', join)
 redis.register_function('rows_VERSION', rows)
 redis.register_function('strike_VERSION', strike)
-redis.register_function('claim_VERSION', claim)
-redis.register_function('confirm_VERSION', confirm)
-redis.register_function('credit_VERSION', credit)
 redis.register_function('swap_VERSION', swap)
 redis.register_function({ function_name = 'snapshot_VERSION', callback = snapshot, flags = { 'no-writes' } })
 redis.register_function({ function_name = 'ladder_VERSION', callback = ladder, flags = { 'no-writes' } })

@@ -9,8 +9,6 @@ local BT_VERSION, BT_STATE, BT_AMOUNT, BT_CURRENCY, BT_FROM, BT_UNTIL, BT_CHANGE
 local BATCH_MAKING, BATCH_CREATED, BATCH_ACTIVE, BATCH_SUSPENDED, BATCH_CANCELLED = 1, 2, 3, 4, 5
 -- Why a voucher cannot be had (ocs/balance/vouchers.py, Why).
 local W_UNKNOWN, W_NOT_YET, W_EXPIRED, W_SUSPENDED, W_CANCELLED, W_BLOCKED, W_USED, W_UNDER_WAY, W_CURRENCY = 1, 2, 3, 4, 5, 6, 7, 8, 9
--- First field of the mark that a top-up will never be: no digest is negative.
-local NEVER = -1
 
 local function count_over(copy, from, to)
   copy[BT_CHANGES] = copy[BT_CHANGES] + 1
@@ -136,21 +134,6 @@ local function voucher_end(keys, args)
   return { SUCCESS }
 end
 
--- voucher_settle. KEYS: the mark of the top-up in the account's partition (credit). SUCCESS with the result: the money came in. Else it never
--- will under this channel and id: the mark says so, and with which code it was refused.
-local function voucher_settle(keys, args)
-  if not call then fetch() end
-  local digest, code, kept_ms = unpack(cmsgpack.unpack(args[1]))
-  local text, life = call('GET', keys[1]), life_of(kept_ms)
-  local kept = text and cmsgpack.unpack(text) or { NEVER, digest, code }
-  if kept[1] == digest then return { SUCCESS, kept[2] } end
-  if kept[1] == NEVER and kept[2] == digest then code = kept[3] else code = CONFLICT end
-  local after = pack(kept)
-
-  call('SET', keys[1], after, 'PX', life)
-  return { code, '' }
-end
-
 -- voucher_turn: a voucher that nobody has is blocked, or free again. KEYS: part, the voucher, its batch's copy.
 local function voucher_turn(keys, args)
   if not call then fetch() end
@@ -235,7 +218,6 @@ redis.register_function('voucher_add_VERSION', voucher_add)
 redis.register_function('voucher_batch_VERSION', voucher_batch)
 redis.register_function('voucher_claim_VERSION', voucher_claim)
 redis.register_function('voucher_end_VERSION', voucher_end)
-redis.register_function('voucher_settle_VERSION', voucher_settle)
 redis.register_function('voucher_turn_VERSION', voucher_turn)
 redis.register_function('voucher_remove_VERSION', voucher_remove)
 redis.register_function('voucher_head_VERSION', voucher_head)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import _digest
+from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.audit import Report, audit
-from ocs.balance.functions import function
+from ocs.balance.claims import digest_of
 from ocs.balance.keys import home
 from ocs.balance.parts import packed
 from ocs.balance.stored_book import Book, read_book, write_book
@@ -132,16 +132,13 @@ def test_a_topup_whose_caller_died_is_in_transit(net: Network) -> None:
 
 
 async def _claim_only(net: Network) -> None:
-    """The first step of a top-up, as its caller would have made it before it died."""
+    """The first step of a top-up, as its caller of an earlier release would have made it before it died."""
     charged, where = net.charged, net.account.profile
     keys = charged.parts.keys[home("till:dying", len(charged.parts.keys))]
-    body = packed(
-        charged.clock.now_ms() - 60_000, _digest(where.account, 70_000), "till:dying", where.partition, where.account,
-        70_000, "till", "dying",
-    )  # fmt: skip
-    await charged.store.execute(
-        keys.slot, "FCALL", function("claim"), 2, keys.claim("till", "dying"), keys.claims, body
-    )
+    asked = Asked(ActionKind.TOPUP, "till", "dying", where.partition, where.account, 70_000)
+    body = packed(1, digest_of(asked), where.partition, where.account, 70_000, "till", "dying", "")
+    await charged.store.execute(keys.slot, "ZADD", keys.claims, charged.clock.now_ms() - 60_000, "till:dying")
+    await charged.store.execute(keys.slot, "SET", keys.claim("till", "dying"), body)
 
 
 def test_a_book_that_is_gone_is_seen(net: Network) -> None:

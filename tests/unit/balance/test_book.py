@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.accounts import Account, NewSubscriber, _claim_text
+from ocs.balance.accounts import Account, NewSubscriber
 from ocs.balance.functions import function
 from ocs.balance.keys import where
 from ocs.balance.link import LinkLost, StoreFault
@@ -101,7 +101,7 @@ def test_a_session_goes_on_after_its_number_was_given_to_another_account(net: Ne
 def test_of_two_creates_that_find_a_dead_claim_one_gets_the_number(net: Network) -> None:
     number = "491700000777"
     identity = SubscriberId(E164, number)
-    dead = _claim_text(1, "deadclaim1", f"{number}|262019999999999", net.charged.clock.now_ms() - 61_000)
+    dead = f"1 deadclaim1 {number}|262019999999999 {net.charged.clock.now_ms() - 61_000}"
     net.execute("SET", identity.key, dead)
 
     def create(imsi: str) -> Coroutine[Any, Any, tuple[Code, Account]]:

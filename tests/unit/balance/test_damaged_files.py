@@ -12,9 +12,12 @@ import pytest
 from ocs.balance import spool
 from ocs.balance.archive_files import ArchiveFault, history, recover
 from ocs.balance.entries import Entry
-from ocs.records import VERSION, Kind, RecordError, Topup
+from ocs.records import VERSION, Kind, Moved, RecordError, Topup
 
 TOPUP: list[Any] = [VERSION, Kind.TOPUP, "a", 4, 1, "shop", "1", 5, 0, 15, 5, 0]
+MOVED: list[Any] = [
+    VERSION, Kind.MOVED, "a", 4, 1, 2, "shop", "1", "", "", "goodwill", 5, 0, 0, 0, 0, 15, 5, 0, 0, 7, 1, 0, 9, 100, 0, 0
+]  # fmt: skip
 LINE: list[Any] = ["", 1, 14, 5, 0, 5, 10_000, 10_000, 1_000_000, 10_000, "1", 10_000, 0]
 CHARGE: list[Any] = [
     VERSION, Kind.CHARGE, "a", 2, 1, 1, "s;1", 2, 1, 14, 0, "flat@1", 10, 5, 5, 1, "", "", 0, 0, 0, 1, *LINE
@@ -26,12 +29,16 @@ ENDED: list[Any] = [
 
 
 def changed(fields: list[Any], at: int, value: Any) -> list[Any]:
+    at %= len(fields)
     return [*fields[:at], value, *fields[at + 1 :]]
 
 
 def test_what_is_not_damaged_is_read() -> None:
     assert isinstance(Entry("1-1", msgpack.packb(TOPUP)).record(), Topup)
     assert Entry("1-1", msgpack.packb(CHARGE)).record().account == "a"
+    moved = Entry("1-1", msgpack.packb(MOVED)).record()
+    assert isinstance(moved, Moved)
+    assert (moved.reason, moved.credited_micros, [row.amount for row in moved.rows]) == ("goodwill", 5, [100])
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,10 @@ def test_what_is_not_damaged_is_read() -> None:
         b"\x82\x90\x01\x81\x90\x01\x02",  # a map as the key of a map
         b"\xff" * 9,
         msgpack.packb(changed(TOPUP, 2, 7)),
+        msgpack.packb(changed(MOVED, 5, 99)),
+        msgpack.packb(changed(MOVED, 12, "5")),
+        msgpack.packb(MOVED[:-1]),
+        msgpack.packb(changed(MOVED, -1, "0")),
         msgpack.packb(changed(TOPUP, 4, "now")),
         msgpack.packb(changed(TOPUP, 7, 0.5)),
         msgpack.packb(changed(TOPUP, 7, None)),

@@ -347,6 +347,8 @@ class LateBonus:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.extends_ms = scene.holdings.extends_ms
+        self.ending = scene.holdings.ending
+        self.ended = scene.holdings.ended
 
     async def follow(self, *given: Any) -> None:
         clock = self.scene.charged.clock

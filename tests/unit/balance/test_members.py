@@ -58,7 +58,7 @@ def test_a_create_that_died_as_member_of_one_account_makes_no_member_of_it_for_a
                 await accounts.create(new, 0, first)
         with pytest.raises(StoreFault, match="in a minute"):
             await accounts.create(new, 0, second)
-        monkeypatch.setattr("ocs.balance.accounts.CLAIM_MS", 0)  # the minute is over
+        monkeypatch.setattr("ocs.balance.identities.CLAIM_MS", 0)  # the minute is over
         code, child = await accounts.create(new, 0, second)
         assert (code, child.profile.account) == (Code.SUCCESS, second.profile.account)
         assert (await _there(scene)).profile.path == child.profile.path

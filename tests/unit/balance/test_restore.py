@@ -14,6 +14,7 @@ import msgpack
 import pytest
 
 from ocs import records
+from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.archive_files import history, read_places
 from ocs.balance.audit import rebuild
 from ocs.balance.backup import BackupFault
@@ -124,6 +125,32 @@ def test_what_was_undone_stands_in_files_that_a_human_can_read(
             assert touched == {"491700000001": "200", "491700000002": "0"}
             said = json.loads((folder / "undone.json").read_text())
             assert (said["accounts"], said["topups"][0]["id"]) == (2, "lost")
+
+
+def test_actions_of_the_lost_future_are_told_and_count_when_they_are_asked_again(
+    own_valkey: RealValkey, tmp_path: Path
+) -> None:
+    with network(own_valkey) as net:
+        to_s = later()
+        where = net.account.profile
+        asked = Asked(
+            ActionKind.ADJUST, "care", "lost", where.partition, where.path, -300, reason="wrong tariff"
+        )
+        net.charged.clock.keep_up()
+        assert net.run(net.charged.accounts.actions.do(asked)).code is Code.SUCCESS
+        backup = backed_up(own_valkey, tmp_path / "b")
+        with restored(backup, tmp_path / "r", to_s) as there:
+            told = [(each.channel, each.id, each.amount_micros, each.what) for each in there.undone.actions]
+            assert told == [("care", "lost", 300, "adjust wrong tariff")]
+            said = json.loads((tmp_path / "r" / "undone" / "undone.json").read_text())
+            assert [each["id"] for each in said["actions"]] == ["lost"]
+            for replayed in (False, True):
+                there.charged.clock.keep_up()
+                done = there.run(there.charged.accounts.actions.do(asked))
+                assert (done.code, done.replayed) == (Code.SUCCESS, replayed)
+            found = there.run(there.charged.accounts.find(net.ids[0]))
+            assert found.book.balance_micros == OPENING - 300
+            assert clean(there)
 
 
 def test_accounting_records_of_the_lost_future_have_a_kind_of_their_own(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocs.balance.accounts import Account
+from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.audit import audit
 from ocs.balance.keys import VOUCHER_BATCHES, Keys, slot_of
 from ocs.balance.parts import packed, unpacked
@@ -49,7 +50,11 @@ async def miscounted(spot: Spot) -> None:
 
 
 async def come_in_twice(spot: Spot) -> None:
-    done = await spot.at.at.accounts.topup(spot.account, VALUE_MICROS, "till", "again", spot.serial)
+    where = spot.account.profile
+    asked = Asked(
+        ActionKind.TOPUP, "till", "again", where.partition, where.account, VALUE_MICROS, mark=spot.serial
+    )
+    done = await spot.at.at.accounts.actions.do(asked)
     assert done.code is Code.SUCCESS
 
 

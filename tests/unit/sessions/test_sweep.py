@@ -1,11 +1,12 @@
 """Supervision: a silent session's hold is released once; a top-up whose caller died is finished once."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
 from ocs.balance.audit import audit
-from ocs.balance.keys import layout
+from ocs.balance.keys import home, layout
 from ocs.balance.link import LinkDown
 from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
@@ -27,6 +28,11 @@ PARTITIONS = 4
 def net(valkey: RealValkey) -> Iterator[Network]:
     with network(valkey) as opened:
         yield opened
+
+
+def _names() -> Iterator[str]:
+    """Names of claims, of every partition some."""
+    return (f"till:gone {number}" for number in count())
 
 
 def _sweeper(net: Network) -> Sweeper:
@@ -205,7 +211,8 @@ def test_a_partition_that_cannot_be_reached_keeps_no_other_from_its_end(
         room.run(charged.move_time(RULES.supervision_ms + 1_000))
         away = {0, 2}
         for keys in charged.parts.keys:
-            room.run(charged.store.execute(keys.slot, "ZADD", keys.claims, 1, "till:gone"))
+            name = next(each for each in _names() if home(each, PARTITIONS) == keys.partition)
+            room.run(charged.store.execute(keys.slot, "ZADD", keys.claims, 1, name))
         met = _unreachable(monkeypatch, away, {word})
         sweeper = Sweeper(charged.parts, charged.accounts, charged.clock, RULES.tombstone_ms)
 

@@ -1,0 +1,306 @@
+"""Subscriptions to events over HTTP, and what could not be delivered (ocs/notices/EVENTS.md).
+
+Laws
+1. A caller sees and changes its own subscriptions, and those of everybody only with channel:any; others are not there (404).
+2. The secret of a subscription is in the answer that makes it, and nowhere else.
+3. No callback is written to a log: it may hold a token.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from ocs.balance.parts import Parts
+from ocs.http.access import OPEN, Access, Caller
+from ocs.http.problems import Problem
+from ocs.limits import CALLBACK_CHARS_MAX, DEAD_LETTERS_PER_PAGE_MAX
+from ocs.notices.callbacks import CallbackRefused, Callbacks
+from ocs.notices.following import GROUP
+from ocs.notices.notice import instant
+from ocs.notices.queue import DeadLetter, Queue
+from ocs.notices.subscriptions import WEBHOOK, Subscription, Subscriptions, SubscriptionsFull
+from ocs.stream import register
+
+BASE = "/events/v1"
+ANY_CHANNEL: Final = "channel:any"
+
+
+class Desk:
+    """What makes, shows and takes back subscriptions; other doors that have listeners use it with a form of their own."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        subscriptions: Subscriptions,
+        queue: Queue,
+        callbacks: Callbacks,
+        now_ms: Callable[[], int],
+        log: Any,
+    ) -> None:
+        self._parts, self.subscriptions, self.queue = parts, subscriptions, queue
+        self._callbacks, self.now_ms, self.log = callbacks, now_ms, log
+
+    async def subscribe(
+        self,
+        caller: Caller,
+        callback: str,
+        types: list[str],
+        query: str = "",
+        form: str = WEBHOOK,
+        wants: str = "",
+    ) -> Subscription:
+        """Make a subscription; what happens from now on is told to it. 422 for what may not be, 409 where there are too many."""
+        try:
+            await self._callbacks.target(callback)
+        except CallbackRefused as fault:
+            raise HTTPException(422, str(fault)) from None
+        except OSError:
+            raise HTTPException(422, "callback: its host is not known; check the name") from None
+        try:
+            made = await self.subscriptions.create(
+                caller.id, callback, self.now_ms(), types=types, query=query, channel=channel_of(caller),
+                any_channel=sees_all(caller), form=form, wants=wants,
+            )  # fmt: skip
+        except SubscriptionsFull as fault:
+            raise HTTPException(409, str(fault)) from None
+        except ValueError as fault:
+            raise HTTPException(422, str(fault)) from None
+        await register(
+            self._parts, GROUP
+        )  # only now: whoever follows finds the subscription that the group is for
+        self.log.info(
+            "subscription made", caller=caller.id, subscription=made.id, types=" ".join(made.types), form=form
+        )
+        return made
+
+    async def of(self, caller: Caller, form: str | None = None) -> list[Subscription]:
+        """Return the subscriptions that a caller sees, of one form or of all."""
+        return [
+            each
+            for each in await self.subscriptions.all()
+            if not each.ended and (sees_all(caller) or each.owner == caller.id) and form in {None, each.form}
+        ]
+
+    async def one(self, caller: Caller, subscription_id: str, form: str | None = None) -> Subscription:
+        """Return one of them; 404 where there is none."""
+        found = await self.subscriptions.find(subscription_id)
+        if (
+            found is None
+            or not (sees_all(caller) or found.owner == caller.id)
+            or form not in {None, found.form}
+        ):
+            raise HTTPException(404, "no subscription has this id")
+        return found
+
+    async def end(self, caller: Caller, subscription_id: str, form: str | None = None) -> None:
+        """Take one back; 404 where there is none."""
+        found = await self.one(caller, subscription_id, form)
+        await self.subscriptions.end(found)
+        self.log.info("subscription taken back", caller=caller.id, subscription=found.id)
+
+
+def channel_of(caller: Caller) -> str:
+    """Return whose doings a caller is told."""
+    return getattr(caller, "channel", "") or caller.id
+
+
+def sees_all(caller: Caller) -> bool:
+    """Tell whether a caller sees what every channel does."""
+    return caller.id == OPEN or ANY_CHANNEL in getattr(caller, "scopes", ())
+
+
+class Wanted(BaseModel):
+    """A subscription that is to be made: which types ("topup.*", "*"), filtered by ``query`` (name=value,value&name=value)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "callback": "https://example.com/ocs",
+                    "types": ["topup.done", "balance.low"],
+                    "query": "channel=till",
+                }
+            ]
+        },
+    )
+
+    callback: Annotated[str, Field(min_length=1, max_length=CALLBACK_CHARS_MAX)]
+    types: Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=32)] = ["*"]
+    query: Annotated[str, Field(max_length=512)] = ""
+
+
+class Shown(BaseModel):
+    """A subscription."""
+
+    id: str
+    callback: str
+    types: list[str]
+    query: str
+    form: str
+    made: str
+
+
+class Made(Shown):
+    """A subscription that was just made, with its secret, this once."""
+
+    secret: str
+
+
+class Letter(BaseModel):
+    """A delivery that was given up."""
+
+    subscription: str
+    notice: dict[str, Any]
+    tries: int
+    why: str
+    since: str
+    died: str
+
+
+class Letters(BaseModel):
+    """Some dead letters, the newest first; ``next`` is ``first`` of the next page, null behind the last."""
+
+    letters: list[Letter]
+    next: int | None
+
+
+class Again(BaseModel):
+    """Which dead letters of a subscription are to be delivered again: those named, or all."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    subscription: Annotated[str, Field(min_length=1, max_length=64)]
+    notices: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=256)]],
+            Field(min_length=1, max_length=DEAD_LETTERS_PER_PAGE_MAX),
+        ]
+        | None
+    ) = None
+
+
+class Counted(BaseModel):
+    """How many dead letters that was."""
+
+    letters: int
+
+
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "content": {"application/problem+json": {}}}
+    for code in (401, 403, 404, 409, 422, 503)
+}
+_ID = Annotated[str, Path(min_length=1, max_length=64, description="The subscription's id.")]
+_OF = Annotated[str, Query(min_length=1, max_length=64, description="Of this subscription.")]
+
+
+def shown(subscription: Subscription) -> dict[str, Any]:
+    """Describe a subscription, without its secret."""
+    return {
+        "id": subscription.id,
+        "callback": subscription.callback,
+        "types": list(subscription.types),
+        "query": "&".join(f"{name}={','.join(values)}" for name, values in subscription.query),
+        "form": subscription.form,
+        "made": instant(subscription.made_ms),
+    }
+
+
+def letter(subscription: str, dead: DeadLetter) -> dict[str, Any]:
+    """Describe a dead letter."""
+    delivery = dead.delivery
+    return {
+        "subscription": subscription,
+        "notice": delivery.notice.described(),
+        "tries": delivery.tries,
+        "why": delivery.why,
+        "since": instant(delivery.since_ms),
+        "died": instant(dead.died_ms),
+    }
+
+
+def router(desk: Desk, access: Access) -> APIRouter:
+    """Build the routes."""
+    routes = APIRouter(prefix=BASE, tags=["events"], responses=_FAULTS)
+    _subscriptions(routes, desk, access)
+    _dead_letters(routes, desk, access)
+    return routes
+
+
+def _subscriptions(routes: APIRouter, desk: Desk, access: Access) -> None:
+    reads, writes = access.route("events:read"), access.route("events:write")
+
+    @routes.post("/subscriptions", status_code=201, response_model=Made)
+    async def subscribe(wanted: Wanted, caller: Caller = writes) -> dict[str, Any]:
+        """Subscribe to events: they are posted to the callback, signed (Standard Webhooks); keep the secret, it is shown this once."""
+        made = await desk.subscribe(caller, wanted.callback, wanted.types, wanted.query)
+        return shown(made) | {"secret": made.secret}
+
+    @routes.get("/subscriptions", response_model=list[Shown])
+    async def listing(caller: Caller = reads) -> list[dict[str, Any]]:
+        """List subscriptions."""
+        return [shown(each) for each in await desk.of(caller)]
+
+    @routes.get("/subscriptions/{subscription_id}", response_model=Shown)
+    async def show(subscription_id: _ID, caller: Caller = reads) -> dict[str, Any]:
+        """Show one subscription."""
+        return shown(await desk.one(caller, subscription_id))
+
+    @routes.delete("/subscriptions/{subscription_id}", status_code=204)
+    async def end(subscription_id: _ID, caller: Caller = writes) -> None:
+        """Take a subscription back; what waits for it, and its dead letters, are forgotten."""
+        await desk.end(caller, subscription_id)
+
+
+def _dead_letters(routes: APIRouter, desk: Desk, access: Access) -> None:
+    reads, writes = access.route("events:read"), access.route("events:write")
+
+    @routes.get("/dead-letters", response_model=Letters)
+    async def dead(
+        subscription: _OF,
+        first: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=DEAD_LETTERS_PER_PAGE_MAX)] = 100,
+        caller: Caller = reads,
+    ) -> dict[str, Any]:
+        """List what could not be delivered to a subscription, the newest first."""
+        found = await desk.one(caller, subscription)
+        letters = await desk.queue.dead(found.id, first, limit + 1)
+        more = first + limit if len(letters) > limit else None
+        return {"letters": [letter(found.id, each) for each in letters[:limit]], "next": more}
+
+    @routes.post("/dead-letters/retry", status_code=202, response_model=Counted)
+    async def retry(wanted: Again, caller: Caller = writes) -> dict[str, int]:
+        """Deliver dead letters again: those named, or the newest thousand."""
+        found = await desk.one(caller, wanted.subscription)
+        names = wanted.notices or await _names(desk, found.id)
+        now_ms = desk.now_ms()
+        done = [await desk.queue.revive(found.id, each, now_ms) for each in names]
+        if wanted.notices and not any(done):
+            raise HTTPException(404, "none of these is a dead letter of this subscription")
+        desk.log.info("dead letters retried", caller=caller.id, subscription=found.id, letters=sum(done))
+        return {"letters": sum(done)}
+
+    @routes.delete("/dead-letters", response_model=Counted)
+    async def drop(
+        subscription: _OF,
+        notice: Annotated[
+            str | None, Query(min_length=1, max_length=256, description="This one; else the newest thousand.")
+        ] = None,
+        caller: Caller = writes,
+    ) -> dict[str, int]:
+        """Forget dead letters."""
+        found = await desk.one(caller, subscription)
+        names = [notice] if notice is not None else await _names(desk, found.id)
+        done = [await desk.queue.drop(found.id, each) for each in names]
+        if notice is not None and not any(done):
+            raise HTTPException(404, "this is no dead letter of this subscription")
+        desk.log.info("dead letters dropped", caller=caller.id, subscription=found.id, letters=sum(done))
+        return {"letters": sum(done)}
+
+
+async def _names(desk: Desk, subscription: str) -> list[str]:
+    letters = await desk.queue.dead(subscription, 0, DEAD_LETTERS_PER_PAGE_MAX)
+    return [each.delivery.notice.id for each in letters]

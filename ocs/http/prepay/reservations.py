@@ -1,0 +1,72 @@
+"""Reservations of money by systems outside (ReserveBalance): held till posted (PATCH completed), void (PATCH cancelled, DELETE) or over."""
+
+from ocs.balance.actions import ActionKind, Asked
+from ocs.http.audit_log import Change
+from ocs.http.exact_answer import ExactAnswer
+from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
+from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.quantities import UsageType
+from ocs.http.prepay.resources import content_of
+from ocs.http.prepay.shapes import ReserveBalanceCreate, TimePeriod
+from ocs.http.prepay.times import at_ms
+from ocs.http.prepay.topups import positive_micros
+from ocs.limits import RESERVED_MS_MAX
+
+_USUAL_MS = 3_600_000
+"""How long a reservation lasts that names no end."""
+
+
+async def reserve(
+    prepay: Prepay, change: Change, asked: ReserveBalanceCreate, header: str | None
+) -> ExactAnswer:
+    """Hold money once by (channel, id)."""
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
+    if asked.usage_type is not UsageType.MONETARY:
+        raise bad("badUsageType", "usageType: money alone is reserved; write monetary")
+    content = content_of(asked, asked.usage_type)
+    begun = Asked(ActionKind.RESERVE, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
+    try:
+        target = await prepay.places.target(
+            named_by(asked.bucket, asked.logical_resource, asked.party_account)
+        )
+        if target.row:
+            raise bad("badBucket", "bucket.id: money alone is reserved; write the account's name")
+    except Told:
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        if known is not None:
+            return known
+        raise
+    profile = target.account.profile
+    micros = positive_micros(asked.amount, profile.currency)
+    before = await prepay.actions.find(channel, name)  # a repetition may come when its end has passed
+    until_ms = _end(asked.valid_for, await prepay.now_ms(profile.partition), may_be_past=before is not None)
+    placed = begun._replace(
+        partition=profile.partition,
+        account=profile.path,
+        amount=micros,
+        until_ms=until_ms,
+        lasts_ms=0 if until_ms else _USUAL_MS,
+    )
+    return await perform(prepay, change, placed, target.account)
+
+
+def _end(period: TimePeriod | None, now_ms: int, *, may_be_past: bool) -> int:
+    """Return when a reservation ends; 0: an hour after it was first asked."""
+    if period is None or period.end_date_time is None:
+        if period is not None and period.start_date_time is not None:
+            raise bad("notServed", "validFor.startDateTime: a reservation begins now; leave it out")
+        return 0
+    until_ms = at_ms(period.end_date_time)
+    if may_be_past:
+        return until_ms
+    if until_ms <= now_ms:
+        raise bad("badTime", "validFor.endDateTime: it is past; write a time to come")
+    if until_ms > now_ms + RESERVED_MS_MAX:
+        days = RESERVED_MS_MAX // 86_400_000
+        raise bad(
+            "limit", f"validFor.endDateTime: a reservation lasts {days} days at most; write an earlier time"
+        )
+    return until_ms

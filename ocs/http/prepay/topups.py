@@ -1,0 +1,80 @@
+"""Top-ups: money comes in, from a channel or a voucher; taken back whole within what is left (PATCH cancelled, DELETE)."""
+
+from ocs.balance.actions import ActionKind, Asked
+from ocs.http.audit_log import Change
+from ocs.http.exact_answer import ExactAnswer
+from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
+from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.quantities import UsageType, micros_of
+from ocs.http.prepay.resources import content_of
+from ocs.http.prepay.shapes import Quantity, TopupBalanceCreate
+from ocs.limits import TOPUP_MICROS_MAX
+from ocs.money import format_amount
+
+
+async def top_up(
+    prepay: Prepay, change: Change, asked: TopupBalanceCreate, header: str | None
+) -> ExactAnswer:
+    """Add money once by (channel, id)."""
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
+    _refuse_misfits(asked)
+    if asked.usage_type is not UsageType.MONETARY:
+        raise bad(
+            "badUsageType",
+            "usageType: a top-up is money; write monetary (an operator gives allowances: POST bucket)",
+        )
+    content = content_of(asked, asked.usage_type)
+    if asked.amount is None:
+        raise bad("missing", 'amount: how much is it? write {"amount": 10.00, "units": "EUR"}')
+    begun = Asked(ActionKind.TOPUP, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
+    try:
+        target = await prepay.places.target(
+            named_by(asked.bucket, asked.logical_resource, asked.party_account)
+        )
+        if target.row:
+            raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
+    except Told:
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        if known is not None:
+            return known
+        raise
+    profile = target.account.profile
+    micros = positive_micros(asked.amount, profile.currency)
+    placed = begun._replace(partition=profile.partition, account=profile.path, amount=micros)
+    return await perform(prepay, change, placed, target.account)
+
+
+def positive_micros(quantity: Quantity, currency: str, where: str = "amount") -> int:
+    """Read money that has to be above zero and within what one action may move. 400 otherwise."""
+    micros = micros_of(quantity.amount, quantity.units, currency, where)
+    if micros <= 0:
+        raise bad("notPositive", f"{where}.amount: it has to be above zero; write such as 10.00")
+    within(micros, where)
+    return micros
+
+
+def within(micros: int, where: str = "amount") -> None:
+    """Refuse what is beyond one action's limit, of either sign."""
+    if abs(micros) > TOPUP_MICROS_MAX:
+        raise bad(
+            "limit",
+            f"{where}.amount: beyond the limit of one action; write at most {format_amount(TOPUP_MICROS_MAX)}",
+        )
+
+
+def _refuse_misfits(asked: TopupBalanceCreate) -> None:
+    """Refuse what would be passed over in silence otherwise."""
+    if asked.is_auto_topup or asked.recurring_period is not None or asked.number_of_periods is not None:
+        raise bad(
+            "notServed",
+            "isAutoTopup, recurringPeriod, numberOfPeriods: not served here; leave them out, or write isAutoTopup false",
+        )
+    if asked.valid_for is not None:
+        raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
+    if asked.voucher is not None:
+        raise bad("notServed", "voucher: vouchers are not redeemed here; leave it out")
+    if asked.balance_topup is not None:
+        raise bad("notServed", "balanceTopup: a top-up stands alone; leave it out")

@@ -1,0 +1,84 @@
+"""Transfers of money between subscribers (TransferBalance): done at once, never taken back; the server decides what they cost."""
+
+from ocs.balance.accounts import Account
+from ocs.balance.actions import ActionKind, Asked
+from ocs.http.audit_log import Change
+from ocs.http.exact_answer import ExactAnswer
+from ocs.http.prepay import quantities
+from ocs.http.prepay.desk import Prepay, channel_of, done_before, own_id, perform
+from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.places import Named
+from ocs.http.prepay.quantities import UsageType, micros_of
+from ocs.http.prepay.resources import content_of
+from ocs.http.prepay.shapes import CostOwner, TransferBalanceCreate
+from ocs.http.prepay.topups import positive_micros
+
+_RECEIVER = ("receiverBucket.id", "receiverLogicalResource.id", "receiver")
+
+
+async def transfer(
+    prepay: Prepay, change: Change, asked: TransferBalanceCreate, header: str | None
+) -> ExactAnswer:
+    """Move money once by (channel, id)."""
+    channel, name = (
+        channel_of(change.caller, asked.channel.id if asked.channel else None),
+        own_id(asked.id, header),
+    )
+    if {asked.usage_type, asked.receiver_bucket_usage_type} - {UsageType.MONETARY, None}:
+        raise bad(
+            "badUsageType", "usageType, receiverBucketUsageType: money alone is transferred; write monetary"
+        )
+    if asked.valid_for is not None:
+        raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
+    content = content_of(asked, asked.usage_type)
+    begun = Asked(ActionKind.TRANSFER, channel, name, -1, "", 0, content=content, reason=asked.reason)
+    try:
+        giver, receiver = await _ends(prepay, asked)
+    except Told:
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        if known is not None:
+            return known
+        raise
+    currency = giver.profile.currency
+    if receiver.profile.currency != currency:
+        raise bad(
+            "currency",
+            f"receiverLogicalResource: the receiver is in another currency than {currency}; nothing is exchanged",
+        )
+    micros = positive_micros(asked.amount, currency)
+    fee_micros = prepay.terms.fee_micros(micros, currency)
+    if asked.transfer_cost is not None:
+        said = micros_of(asked.transfer_cost.value, asked.transfer_cost.unit, currency, "transferCost")
+        if said != fee_micros:
+            right = f"{quantities.decimal_of(fee_micros):f} {currency}"
+            raise bad("badCost", f"transferCost: it costs {right}; write that, or leave it out")
+    placed = begun._replace(
+        partition=giver.profile.partition,
+        account=giver.profile.path,
+        amount=micros,
+        receiver_partition=receiver.profile.partition,
+        receiver=receiver.profile.path,
+        fee_micros=fee_micros,
+        fee_by_receiver=asked.cost_owner is CostOwner.RECEIVER,
+    )
+    return await perform(prepay, change, placed, giver)
+
+
+async def _ends(prepay: Prepay, asked: TransferBalanceCreate) -> tuple[Account, Account]:
+    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
+    giver = await prepay.places.target(
+        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id)
+    )
+    receiver = await prepay.places.target(
+        Named(asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id), _RECEIVER
+    )  # fmt: skip
+    if giver.row or receiver.row:
+        raise bad(
+            "badBucket", "bucket.id, receiverBucket.id: money alone is transferred; write the accounts' names"
+        )
+    if giver.account.profile.account == receiver.account.profile.account:
+        raise bad(
+            "sameAccount",
+            "receiverLogicalResource: giver and receiver share one balance; name another receiver",
+        )
+    return giver.account, receiver.account

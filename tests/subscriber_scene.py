@@ -1,0 +1,87 @@
+"""The operators' API on a real store with products, called without a socket, with a key of its own for each scope."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from ocs.http import services, subscribers
+from ocs.http.access import Access
+from ocs.http.app import Health, application
+from ocs.http.keys import ApiKeys
+from ocs.http.subscriber_desk import Desk
+from tests.charged_store import StoreRoom
+from tests.unit.balance.holdings_world import Scene
+
+READ, WRITE, BALANCE = "subscribers:read", "subscribers:write", "balance:read"
+FIRST = "491700000001"
+"""Number of the subscriber that is there from the beginning, with 100.00."""
+
+
+class Operators:
+    """The API; a call is `api("GET", "/subscribers")`, below the base of /subscribers/v1 unless it begins with /tmf-api."""
+
+    def __init__(self, room: StoreRoom) -> None:
+        self.room = room
+        self.scene: Scene = room.run(Scene.made(room))
+        charged = self.scene.charged
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.looks = 0
+        tariffs: Any = charged.book.tariffs
+        desk = Desk(
+            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self
+        )  # fmt: skip
+        keys = ApiKeys(charged.store)
+        access = Access(keys)
+        self.app = application(
+            health=lambda: Health(ready=True, checks={}, facts={}),
+            read_metrics=list,
+            version="1",
+            routers=[subscribers.router(desk, access), services.router(desk, access)],
+        )
+        scopes = (READ, WRITE, BALANCE)
+        self.shown = {each: room.run(keys.create("test", frozenset({each}), 1))[1] for each in scopes}
+
+    async def _look(self) -> None:
+        self.looks += 1
+
+    def info(self, event: str, **facts: Any) -> None:
+        self.lines.append((event, facts))
+
+    def __call__(self, method: str, path: str, key: str | None = "", **rest: Any) -> httpx.Response:
+        usual = BALANCE if path.endswith("/balance") else READ if method == "GET" else WRITE
+        headers = dict(rest.pop("headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {self.shown[key or usual]}"
+        whole = path if path.startswith("/tmf-api") else f"{subscribers.BASE}{path}"
+
+        async def ask() -> httpx.Response:
+            self.scene.charged.clock.keep_up()
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://ocs") as client:
+                return await client.request(method, whole, headers=headers, **rest)
+
+        answer: httpx.Response = self.room.run(ask())
+        return answer
+
+    def create(self, **fields: Any) -> httpx.Response:
+        return self("POST", "/subscribers", json={"msisdn": "491700000002", "tariff": "t"} | fields)
+
+    def show(self, name: str = FIRST) -> dict[str, Any]:
+        answer = self("GET", f"/subscribers/{name}")
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    def change(self, name: str = FIRST, **fields: Any) -> httpx.Response:
+        return self("PATCH", f"/subscribers/{name}", json=fields)
+
+    def clean(self) -> None:
+        self.room.run(self.scene.clean())
+
+
+def is_problem(answer: httpx.Response, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return str(answer.json()["detail"])

@@ -1,0 +1,95 @@
+"""The audit sees what does not hold of actions: what is owed, what a bucket is of, and transfers that do not arrive, or arrive twice."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ocs.balance.actions import Action, ActionState
+from ocs.balance.audit_actions import Leg, transfer_faults
+from ocs.balance.claims import Step, read_claim, write_claim
+from ocs.balance.keys import home
+from ocs.balance.stored_book import read_book, write_book
+from ocs.records import ActionKind as Kind
+from tests.real_valkey import RealValkey
+from tests.unit.balance.books import network
+from tests.unit.balance.tills import Till, bucket_of_gift
+
+
+@pytest.fixture
+def till(valkey: RealValkey) -> Iterator[Till]:
+    with network(valkey) as opened:
+        yield Till(opened)
+
+
+def _faults(till: Till) -> list[str]:
+    return [fault.what for fault in till.faults()]
+
+
+def test_what_is_owed_otherwise_than_the_records_say_is_seen(till: Till) -> None:
+    till.do(Kind.EMERGENCY, 100, fee_micros=20)
+    where = till.net.account.profile
+    key = till.net.charged.parts.keys[where.partition].owed(where.account)
+    assert _faults(till) == []
+    till.net.execute("SET", key, "119")
+    assert _faults(till) == ["owes 119, the records say 120"]
+    till.net.execute("DEL", key)
+    assert _faults(till) == ["owes 0, the records say 120"]
+
+
+def test_a_bucket_of_more_than_the_records_say_is_seen(till: Till) -> None:
+    till.do(Kind.ADJUST, 25, bucket=bucket_of_gift(till))
+    where = till.net.account.profile
+    key = till.net.charged.parts.keys[where.partition].book(where.account)
+    assert _faults(till) == []
+    book = read_book(till.net.execute("GET", key))
+    rows = (book.rows[0]._replace(amount=76),)
+    till.net.execute("SET", key, write_book(book._replace(rows=rows)))
+    assert [what.partition(" is of ")[2] for what in _faults(till)] == ["76, the records say 75"]
+
+
+def _claim_key(till: Till) -> str:
+    parts = till.net.charged.parts
+    return parts.keys[home("shop:one", len(parts.keys))].claim("shop", "one")
+
+
+def test_a_transfer_whose_receivers_step_is_gone_is_seen_once_it_is_not_under_way(till: Till) -> None:
+    till.do(Kind.TRANSFER, 100)
+    there = till.other.profile
+    keys = till.net.charged.parts.keys[there.partition]
+    leg = Leg(
+        till.net.partition, till.net.account.profile.account, 0, 100, f"{there.partition} {there.account}"
+    )
+    legs = {("shop", "one"): [leg]}
+    assert _judged(till, legs) == []
+    till.net.execute("DEL", keys.moved("received", "shop", "one"))
+    assert _judged(till, legs) == [("transfer shop:one was given, and neither received nor given back", 0)]
+    claim = read_claim(till.net.execute("GET", _claim_key(till)))
+    action: Action = claim.action._replace(state=ActionState.CREATED)
+    till.net.execute("SET", _claim_key(till), write_claim(claim._replace(action=action, step=Step.FIRST)))
+    assert _judged(till, legs) == [("", 100)]
+
+
+@pytest.mark.parametrize(
+    ("moved", "what"),
+    [
+        ([(0, 100), (0, 100)], "given more than once"),
+        ([(0, 100), (100, 0), (0, -100)], "more than once"),
+        ([(0, 100), (0, -99)], "did not give back what was given: 1"),
+        ([(100, 0)], "was received and never given"),
+    ],
+)
+def test_a_transfer_that_makes_or_loses_money_is_seen(
+    till: Till, moved: list[tuple[int, int]], what: str
+) -> None:
+    legs = [Leg(0, "a", came_in, taken, "1 b") for came_in, taken in moved]
+    ((found, _),) = _judged(till, {("shop", "none"): legs})
+    assert what in found
+
+
+def _judged(till: Till, legs: dict[tuple[str, str], list[Leg]]) -> list[tuple[str, int]]:
+    async def work() -> list[tuple[str, int]]:
+        found = transfer_faults(till.net.charged.parts, legs)
+        return [(what, micros) async for _, what, micros in found]
+
+    judged: list[tuple[str, int]] = till.net.run(work())
+    return judged

@@ -1,0 +1,186 @@
+"""Subscriptions and dead letters over HTTP: the application itself on a real store, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import httpx
+import pytest
+
+from ocs.http.access import Access
+from ocs.http.app import Health, application
+from ocs.http.events import BASE, Desk, router
+from ocs.http.keys import ApiKeys
+from ocs.limits import SUBSCRIPTIONS_PER_OWNER_MAX
+from ocs.notices.callbacks import Callbacks
+from ocs.notices.following import GROUP
+from ocs.notices.notice import Notice
+from ocs.notices.queue import Delivery, Queue
+from ocs.notices.subscriptions import Subscriptions
+from ocs.stream import groups
+from tests.real_valkey import RealValkey
+from tests.unit.balance.books import Network, network
+from tests.unit.notices.receivers import Log
+
+READ, WRITE, OTHER = "events:read", "events:write", "other"
+HOOK = "http://127.0.0.1:9/hook?token=T0P"
+
+
+class Api:
+    """The API on a store, called with keys of two clients."""
+
+    def __init__(self, net: Network) -> None:
+        charged = net.charged
+        self.net, self.log = net, Log()
+        keys = ApiKeys(charged.store)
+        self.queue = Queue(charged.store)
+        self.subscriptions = Subscriptions(charged.store)
+        desk = Desk(
+            charged.parts, self.subscriptions, self.queue, Callbacks([ip_network("127.0.0.0/8")]), lambda: 1_000, self.log
+        )  # fmt: skip
+        self.app = application(
+            health=lambda: Health(ready=True, checks={}, facts={}),
+            read_metrics=list,
+            version="1",
+            routers=[router(desk, Access(keys))],
+        )
+        both = frozenset({READ, WRITE})
+        self.shown = {
+            READ: net.run(keys.create("reads", frozenset({READ}), 1))[1],
+            WRITE: net.run(keys.create("writes", both, 1))[1],
+            OTHER: net.run(keys.create("another", both, 1))[1],
+        }
+
+    def __call__(self, method: str, path: str, key: str | None = WRITE, **rest: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.shown[key]}"} if key is not None else {}
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://ocs") as client:
+                return await client.request(method, BASE + path, headers=headers, **rest)
+
+        answer: httpx.Response = self.net.run(ask())
+        return answer
+
+    def subscribe(self, key: str = WRITE, **wanted: Any) -> dict[str, Any]:
+        answer = self("POST", "/subscriptions", key, json={"callback": HOOK, **wanted})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def bury(self, subscription: str, *names: str) -> None:
+        for name in names:
+            notice = Notice(name, "topup.done", 1_000, "acc/kid", {"id": "t"})
+            self.net.run(self.queue.bury(subscription, Delivery(notice, 9, 1, "answered 500"), 2_000))
+
+
+@pytest.fixture
+def api(valkey: RealValkey) -> Iterator[Api]:
+    with network(valkey) as net:
+        yield Api(net)
+
+
+def test_a_subscription_is_made_shown_and_taken_back_and_its_secret_is_told_once(api: Api) -> None:
+    made = api.subscribe(types=["topup.done", "balance.*"], query="channel=till,app")
+    assert made["secret"].startswith("whsec_")
+    shown = api("GET", f"/subscriptions/{made['id']}").json()
+    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert shown["query"] == "channel=till,app"
+    assert api("GET", "/subscriptions").json() == [shown]
+    assert GROUP in api.net.run(groups(api.net.charged.parts)), "what happens from now on is kept for it"
+    assert api("DELETE", f"/subscriptions/{made['id']}").status_code == 204
+    assert api("GET", f"/subscriptions/{made['id']}").status_code == 404
+    assert api("DELETE", f"/subscriptions/{made['id']}").status_code == 404
+    assert api("GET", "/subscriptions").json() == []
+
+
+def test_nobody_sees_or_changes_what_is_anothers(api: Api) -> None:
+    made = api.subscribe()
+    api.bury(made["id"], "n1")
+    paths = [
+        ("GET", f"/subscriptions/{made['id']}", None), ("DELETE", f"/subscriptions/{made['id']}", None),
+        ("GET", f"/dead-letters?subscription={made['id']}", None), ("DELETE", f"/dead-letters?subscription={made['id']}", None),
+        ("POST", "/dead-letters/retry", {"subscription": made["id"]}),
+    ]  # fmt: skip
+    for method, path, body in paths:
+        assert api(method, path, OTHER, json=body).status_code == 404
+    assert api("GET", "/subscriptions", OTHER).json() == []
+    assert api.net.run(api.queue.dead_count(made["id"])) == 1
+
+
+def test_scopes_are_asked_for(api: Api) -> None:
+    made = api.subscribe()
+    assert api("GET", "/subscriptions", READ).status_code == 200
+    for method, path in (
+        ("POST", "/subscriptions"),
+        ("DELETE", f"/subscriptions/{made['id']}"),
+        ("POST", "/dead-letters/retry"),
+    ):
+        assert api(method, path, READ, json={}).status_code == 403
+    assert api("GET", "/subscriptions", None).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"callback": "http://10.0.0.1/x"}, "network"), ({"callback": "http://example.com@127.0.0.1/"}, "user"),
+        ({"callback": "gopher://x"}, "URL"), ({"callback": "https://no-such-host.invalid/"}, "not known"),
+        ({"types": ["no.such"]}, "topup.done"), ({"types": []}, "types"), ({"query": "msisdn=1"}, "facts are"),
+        ({"form": "tmf654"}, "form"), ({"callback": "https://x/" + "y" * 3_000}, "callback"), ({"callback": None}, "callback"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_subscribed_to_is_refused_with_what_would_be_right(
+    api: Api, wanted: dict[str, Any], says: str
+) -> None:
+    answer = api("POST", "/subscriptions", json={"callback": HOOK, **wanted})
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+    assert api("GET", "/subscriptions").json() == []
+
+
+def test_one_client_has_so_many_subscriptions_and_no_more(api: Api) -> None:
+    for _ in range(SUBSCRIPTIONS_PER_OWNER_MAX):
+        api.subscribe()
+    assert api("POST", "/subscriptions", json={"callback": HOOK}).status_code == 409
+    api.subscribe(OTHER)
+
+
+def test_dead_letters_are_listed_page_by_page_delivered_again_and_dropped(api: Api) -> None:
+    made = api.subscribe()["id"]
+    names = [f"n{number}" for number in range(5)]
+    api.bury(made, *names)
+    found: list[str] = []
+    first: int | None = 0
+    while first is not None:
+        page = api("GET", f"/dead-letters?subscription={made}&first={first}&limit=2").json()
+        found += [each["notice"]["id"] for each in page["letters"]]
+        first = page["next"]
+    assert sorted(found) == names
+    shown = api("GET", f"/dead-letters?subscription={made}").json()["letters"][0]
+    assert (shown["tries"], shown["why"], shown["notice"]["data"]["account"]) == (
+        9,
+        "answered 500",
+        "acc/kid",
+    )
+
+    retry = {"subscription": made, "notices": ["n1", "no such"]}
+    assert api("POST", "/dead-letters/retry", json=retry).json() == {"letters": 1}
+    assert api("POST", "/dead-letters/retry", json=retry).status_code == 404
+    assert [each.notice.id for each in api.net.run(api.queue.due(made, 2**50, 9))] == ["n1"]
+    assert api("DELETE", f"/dead-letters?subscription={made}&notice=n2").json() == {"letters": 1}
+    assert api("DELETE", f"/dead-letters?subscription={made}&notice=n2").status_code == 404
+    assert api("POST", "/dead-letters/retry", json={"subscription": made}).json() == {"letters": 3}
+    assert api("DELETE", f"/dead-letters?subscription={made}").json() == {"letters": 0}
+
+
+def test_every_change_is_a_line_of_the_log_without_the_callback(api: Api) -> None:
+    made = api.subscribe()["id"]
+    api("POST", "/dead-letters/retry", json={"subscription": made})
+    api("DELETE", f"/dead-letters?subscription={made}")
+    api("DELETE", f"/subscriptions/{made}")
+    assert [event for event, _ in api.log.lines] == [
+        "subscription made", "dead letters retried", "dead letters dropped", "subscription taken back"
+    ]  # fmt: skip
+    assert "T0P" not in repr(api.log.lines)
+    assert "whsec" not in repr(api.log.lines)

@@ -1,0 +1,100 @@
+"""Where webhooks may go: nobody makes the server speak to the inside of its own network."""
+
+import asyncio
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import pytest
+
+from ocs.notices.callbacks import CallbackRefused, Callbacks
+
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+
+def judged(callback: str, *addresses: str, networks: Sequence[str] = (), public: bool = True) -> str:
+    """The address that a callback leads to."""
+
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return addresses
+
+    allowed = [ip_network(each) for each in networks]
+    made = Callbacks(allowed, public=public, resolve=resolve)
+    return str(asyncio.run(made.target(callback)).address)
+
+
+def test_a_public_name_is_pinned_to_the_address_that_was_judged() -> None:
+    assert judged("https://example.com/x", "93.184.215.14") == "93.184.215.14"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+        "::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "ff02::1",
+    ],
+)  # fmt: skip
+def test_an_address_of_the_inside_is_refused_however_it_is_written(address: str) -> None:
+    with pytest.raises(CallbackRefused, match="network"):
+        judged("https://example.com/x", address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "[::1]", "[::ffff:169.254.169.254]", "10.1.2.3"],
+)
+def test_an_address_in_the_url_itself_is_judged_too(host: str) -> None:
+    with pytest.raises(CallbackRefused):
+        judged(f"https://{host}/x")
+
+
+def test_one_bad_address_of_several_is_enough() -> None:
+    with pytest.raises(CallbackRefused):
+        judged("https://example.com/x", "93.184.215.14", "10.0.0.1")
+
+
+def test_a_listed_network_is_allowed_and_without_public_ones_nothing_else() -> None:
+    assert judged("https://hook.test/", "10.1.0.9", networks=["10.1.0.0/16"]) == "10.1.0.9"
+    with pytest.raises(CallbackRefused):
+        judged("https://hook.test/", "10.2.0.9", networks=["10.1.0.0/16"])
+    with pytest.raises(CallbackRefused):
+        judged("https://hook.test/", "93.184.215.14", networks=["10.1.0.0/16"], public=False)
+
+
+def test_http_is_for_loopback_alone() -> None:
+    assert judged("http://127.0.0.1:8/x", networks=["127.0.0.0/8"]) == "127.0.0.1"
+    for address, networks in (("93.184.215.14", []), ("10.1.0.9", ["10.1.0.0/16"])):
+        with pytest.raises(CallbackRefused, match="https"):
+            judged("http://hook.test/", address, networks=networks)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "", "ftp://example.com/", "https://", "https:///x", "//example.com", "https://u:p@example.com/", "https://example.com/#x",
+        "https://example.com:99999/", "https://example.com:0/", "https://exa mple.com/", "https://example.com/\n", "javascript:alert(1)",
+        "https://exämple.com/", "https://[::1", "https://example.com/" + "x" * 2_048, "file:///x",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_to_post_to_is_refused(callback: str) -> None:
+    with pytest.raises(CallbackRefused):
+        judged(callback, "93.184.215.14")
+
+
+def test_a_name_that_leads_nowhere_is_a_fault_for_now() -> None:
+    with pytest.raises(OSError, match="no address"):
+        judged("https://example.com/")
+
+
+def test_the_name_is_judged_anew_at_every_try() -> None:
+    answers = iter([["93.184.215.14"], ["127.0.0.1"]])
+
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return next(answers)
+
+    async def twice() -> None:
+        made = Callbacks(LOOPBACK[:0], resolve=resolve)
+        await made.target("https://rebinding.test/")
+        with pytest.raises(CallbackRefused):
+            await made.target("https://rebinding.test/")
+
+    asyncio.run(twice())
