@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from ocs.api_limits import VOUCHER_CLAIM_MS_MAX
 from ocs.balance.keys import VOUCHER_BATCHES, Keys, home, slot_of
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, unpacked
 from ocs.balance.voucher_batches import Batch, BatchState, VoucherState, read_batch, read_serial, serial_of
 from ocs.balance.voucher_codes import NAME_OCTETS, name_of
-from ocs.limits import VOUCHER_CLAIM_MS_MAX
 
 _TRIES: Final = 8
 _AT_ONCE: Final = 1_000

@@ -14,14 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from ocs.balance.functions import function
-from ocs.balance.keys import VOUCHER_BATCHES, VOUCHER_LAST, VOUCHER_SECRET, home, slot_of
-from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, unpacked
-from ocs.balance.voucher_codes import NAME_OCTETS, Secret, SecretFault, name_of
-from ocs.clock import Clock
-from ocs.limits import (
-    TOPUP_MICROS_MAX,
+from ocs.api_limits import (
     VOUCHER_BATCHES_MAX,
     VOUCHER_CHUNK,
     VOUCHER_DESCRIPTION_CHARS_MAX,
@@ -32,6 +25,13 @@ from ocs.limits import (
     VOUCHERS_PER_BATCH_MAX,
     VOUCHERS_PER_CALL_MAX,
 )
+from ocs.balance.functions import function
+from ocs.balance.keys import VOUCHER_BATCHES, VOUCHER_LAST, VOUCHER_SECRET, home, slot_of
+from ocs.balance.link import StoreFault
+from ocs.balance.parts import Parts, unpacked
+from ocs.balance.voucher_codes import NAME_OCTETS, Secret, SecretFault, name_of
+from ocs.clock import Clock
+from ocs.limits import TOPUP_MICROS_MAX
 from ocs.money import format_amount
 from ocs.outcomes import Code
 

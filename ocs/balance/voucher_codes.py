@@ -16,7 +16,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Final
 
-from ocs.limits import VOUCHER_DIGITS_MAX, VOUCHER_DIGITS_MIN
+from ocs.api_limits import VOUCHER_DIGITS_MAX, VOUCHER_DIGITS_MIN
 
 SECRET_CHARS_MIN: Final = 32
 NAME_OCTETS: Final = 16

@@ -13,6 +13,7 @@ Laws
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from ocs.api_limits import VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
 from ocs.balance.accounts import Account, Accounts
 from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.keys import Keys, home
@@ -29,7 +30,6 @@ from ocs.balance.voucher_batches import (
 )
 from ocs.balance.voucher_codes import NAME_OCTETS, name_of, read_code
 from ocs.clock import Clock
-from ocs.limits import VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
 from ocs.outcomes import Code
 
 _TRIES: Final = 8

@@ -17,12 +17,7 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2
 
-from ocs.clock import Clock, SystemClock
-from ocs.http.audit_log import SAFE, AuditLog, Change
-from ocs.http.keys import SCOPES, ApiKey, ApiKeys
-from ocs.http.rates import Limit, Rates, block_of
-from ocs.http.tokens import Tokens
-from ocs.limits import (
+from ocs.api_limits import (
     API_ADDRESSES_MAX,
     API_CREDENTIAL_CHARS_MAX,
     API_FAILURES_A_MINUTE,
@@ -30,6 +25,11 @@ from ocs.limits import (
     API_KEYS_MAX,
     API_KNOWN_MAX,
 )
+from ocs.clock import Clock, SystemClock
+from ocs.http.audit_log import SAFE, AuditLog, Change
+from ocs.http.keys import SCOPES, ApiKey, ApiKeys
+from ocs.http.rates import Limit, Rates, block_of
+from ocs.http.tokens import Tokens
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 _bearer = HTTPBearer(

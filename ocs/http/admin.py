@@ -16,17 +16,12 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ocs.api_limits import API_BURST_MAX, API_KEY_NAME_CHARS_MAX, API_RATE_MAX, AUDIT_PER_PAGE_MAX
 from ocs.http.access import Access, Caller, Doorkeeper
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
 from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
 from ocs.http.problems import Problem
-from ocs.limits import (
-    API_BURST_MAX,
-    API_KEY_NAME_CHARS_MAX,
-    API_RATE_MAX,
-    AUDIT_PER_PAGE_MAX,
-)
 
 BASE: Final = "/admin/v1"
 ANY: Final = "channel:any"

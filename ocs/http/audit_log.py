@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastapi import HTTPException, Request
 
+from ocs.api_limits import AUDIT_FIELDS_MAX, AUDIT_LATE_LINES_MAX, AUDIT_TEXT_CHARS_MAX
 from ocs.clock import Clock
-from ocs.limits import AUDIT_FIELDS_MAX, AUDIT_LATE_LINES_MAX, AUDIT_TEXT_CHARS_MAX
 
 if TYPE_CHECKING:
     from ocs.http.access import Caller

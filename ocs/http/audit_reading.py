@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ocs.api_limits import AUDIT_SCANNED_OCTETS_MAX
 from ocs.http.audit_log import OUTCOME, SUFFIX
-from ocs.limits import AUDIT_SCANNED_OCTETS_MAX
 
 _WHAT: Final = (
     "id",

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from ocs.limits import HTTP_BODY_OCTETS_MAX, HTTP_IDLE_S
+from ocs.api_limits import HTTP_BODY_OCTETS_MAX, HTTP_IDLE_S
 
 
 class BodyLimit:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from ocs.api_limits import CALLBACK_CHARS_MAX, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
 from ocs.http.access import OPEN, Access, Caller
 from ocs.http.problems import Problem
-from ocs.limits import CALLBACK_CHARS_MAX, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import instant

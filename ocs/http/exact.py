@@ -21,8 +21,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from ocs.api_limits import JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX
 from ocs.http.access import Asks
-from ocs.limits import JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX
 
 
 class ExactRequest(Request):

@@ -15,12 +15,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from ocs.api_limits import API_CREDENTIAL_CHARS_MAX, OAUTH_PARAMETERS_MAX
 from ocs.http.access import TOKEN_PATH, Caller, Doorkeeper, address_of, too_many
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.keys import ApiKey, ApiKeys
 from ocs.http.problems import Problem
 from ocs.http.tokens import Tokens, TokensFull
-from ocs.limits import API_CREDENTIAL_CHARS_MAX, OAUTH_PARAMETERS_MAX
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from ocs.api_limits import SERVICES_LISTED_MAX, SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.directory import Place, WalkOver
 from ocs.http.access import Access, Caller
 from ocs.http.prepay.errors import Error, bad
 from ocs.http.subscriber_desk import Asked, Desk, New, id_of
-from ocs.limits import SERVICES_LISTED_MAX, SUBSCRIBERS_PER_PAGE_MAX
 from ocs.records import Status
 
 BASE = "/tmf-api/ServiceActivationAndConfiguration/v4"

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ocs.api_limits import SESSIONS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
 from ocs.http.problems import Problem
-from ocs.limits import SESSION_ID_OCTETS_MAX, SESSIONS_PER_PAGE_MAX
+from ocs.limits import SESSION_ID_OCTETS_MAX
 from ocs.money import format_amount
 from ocs.names import SubscriberId, e164
 from ocs.records import SessionState

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ocs.api_limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.described import balance_of, described, holdings_of, instant
 from ocs.balance.directory import Page, Place, WalkOver
@@ -21,7 +22,6 @@ from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
 from ocs.http.problems import Problem
 from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, id_of, read_number
-from ocs.limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.money import format_amount
 from ocs.outcomes import Code
 from ocs.rating.products import Product

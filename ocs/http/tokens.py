@@ -14,10 +14,10 @@ import re
 import secrets
 from typing import Any, Final, NamedTuple
 
+from ocs.api_limits import API_TOKENS_MAX
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
 from ocs.http.keys import KEYS, TOKENS, ApiKey, ApiKeys, hash_of
-from ocs.limits import API_TOKENS_MAX
 
 _FORM: Final = re.compile(r"ocst_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _FIELD_CHARS: Final = 16

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
+from ocs.api_limits import VOUCHER_DESCRIPTION_CHARS_MAX, VOUCHERS_PER_BATCH_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.described import instant
 from ocs.balance.parts import Parts
@@ -26,7 +27,6 @@ from ocs.balance.vouchers import TEXTS, Redeemed, Vouchers, Why
 from ocs.http.access import Access, Caller
 from ocs.http.problems import Problem
 from ocs.http.voucher_texts import HEAD, described, described_voucher, rows_of
-from ocs.limits import VOUCHER_DESCRIPTION_CHARS_MAX, VOUCHERS_PER_BATCH_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 from ocs.names import SubscriberId, e164
 from ocs.outcomes import Code

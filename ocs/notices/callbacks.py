@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from ocs.limits import CALLBACK_CHARS_MAX, CALLBACK_LOOKUPS_MAX
+from ocs.api_limits import CALLBACK_CHARS_MAX, CALLBACK_LOOKUPS_MAX
 
 IpAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

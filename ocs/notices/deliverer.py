@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ocs.api_limits import CALLBACK_PAUSE_MS_MAX, DELIVERIES_AT_ONCE_MAX, DELIVERIES_LOOK_S
 from ocs.balance.link import StoreFault
-from ocs.limits import CALLBACK_PAUSE_MS_MAX, DELIVERIES_AT_ONCE_MAX, DELIVERIES_LOOK_S
 from ocs.notices.queue import Delivery, Queue
 from ocs.notices.senders import Sender, Undelivered
 from ocs.notices.subscriptions import WEBHOOK, Subscription

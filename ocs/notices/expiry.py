@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
+from ocs.api_limits import EXPIRY_AT_ONCE
 from ocs.balance.accounts import Account
 from ocs.balance.holdings import Holdings
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.parts import Parts
-from ocs.limits import EXPIRY_AT_ONCE
 from ocs.notices.notice import Notice, instant
 from ocs.notices.subscriptions import SLOT_TAG
 from ocs.rating.products import Catalogue

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocs import records
+from ocs.api_limits import ALLOWANCES_KEPT_MAX
 from ocs.balance.keys import slot_of
 from ocs.balance.parts import Parts
 from ocs.balance.profiles import read_profile
 from ocs.balance.stored_book import BookUnreadable, read_book
-from ocs.limits import ALLOWANCES_KEPT_MAX
 from ocs.notices.derive import Allowance, Known, RowName, Rules, derive, opened_in, rows_of
 from ocs.notices.notice import Fact, Notice
 from ocs.notices.queue import Queue

@@ -1,8 +1,8 @@
 """A lease in the store: of several servers on one store, one has a job at a time."""
 
+from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
-from ocs.limits import EVENTS_LEASE_MS
 
 
 class Lease:

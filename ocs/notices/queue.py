@@ -15,9 +15,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from ocs.api_limits import DEAD_LETTERS_MAX, DELIVERIES_WAITING_MAX
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
-from ocs.limits import DEAD_LETTERS_MAX, DELIVERIES_WAITING_MAX
 from ocs.notices.notice import Notice
 from ocs.notices.subscriptions import SLOT_TAG
 

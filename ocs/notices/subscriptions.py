@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from ocs.api_limits import SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
-from ocs.limits import SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.notices.notice import ALARMS, FACTS, TYPES, Notice
 
 SLOT_TAG: Final = "{events}"

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from ocs.api_limits import AUDIT_PER_PAGE_MAX
 from ocs.clock import SystemClock
 from ocs.http.audit_reading import Wanted, days_of, read_page
-from ocs.limits import AUDIT_PER_PAGE_MAX
 from ocs.roof import say
 from ocs.roof.build import read_settings
 from ocs.roof.ends import Ended, Exit

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ocs.limits import DEAD_LETTERS_MAX
+from ocs.api_limits import DEAD_LETTERS_MAX
 from ocs.notices.notice import instant
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import Subscription, Subscriptions

@@ -15,10 +15,10 @@ from typing import Final
 
 import structlog
 
+from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
-from ocs.limits import EVENTS_LEASE_MS
 from ocs.notices.callbacks import Callbacks
 from ocs.notices.deliverer import Deliverer, Retries
 from ocs.notices.derive import Rules

@@ -11,16 +11,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from ocs.api_limits import API_BURST_MAX, API_RATE_MAX, VOUCHER_DIGITS_MAX, VOUCHER_DIGITS_MIN
 from ocs.balance.voucher_codes import SECRET_CHARS_MIN
 from ocs.charging.quota_text import OWN_UNIT, QuotaText
 from ocs.diameter.client_text import KNOWN_CLIENTS, ClientText, ProfileName, with_known_clients
-from ocs.limits import (
-    API_BURST_MAX,
-    API_RATE_MAX,
-    GRANT_MICROS_MAX,
-    VOUCHER_DIGITS_MAX,
-    VOUCHER_DIGITS_MIN,
-)
+from ocs.limits import GRANT_MICROS_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 
 STORE_SCHEMES = ("embedded:", "redis://", "rediss://", "sentinel://", "cluster://", "unix:///")

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ocs.limits import HTTP_CONNECTIONS_MAX, HTTP_IDLE_S, JOB_PAUSE_MS, JOB_PAUSE_MS_MAX
+from ocs.api_limits import HTTP_CONNECTIONS_MAX, HTTP_IDLE_S
+from ocs.limits import JOB_PAUSE_MS, JOB_PAUSE_MS_MAX
 from ocs.server import child
 from ocs.server.channel import READY, Load, Start, say
 from ocs.server.counters import Counters

@@ -23,12 +23,7 @@ from typing import Any, Final, NamedTuple
 
 import uvloop
 
-from ocs.limits import (
-    WORKER_READY_MS_MAX,
-    WORKER_SILENT_MS_MAX,
-    WORKER_STARTS_MS_MAX,
-    WORKER_STARTS_MS_MIN,
-)
+from ocs.limits import WORKER_READY_MS_MAX, WORKER_SILENT_MS_MAX, WORKER_STARTS_MS_MAX, WORKER_STARTS_MS_MIN
 from ocs.server import counters
 from ocs.server.acceptor import Acceptor, Door, listen
 from ocs.server.channel import READY, Load, Start, StartFault, hear, pair

@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from ocs.api_limits import VOUCHER_CLAIM_MS
 from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.link import StoreFault
 from ocs.balance.voucher_batches import BatchState, Counts, VoucherState
 from ocs.balance.vouchers import Redeemed, Why
-from ocs.limits import BOOK_MICROS_MAX, VOUCHER_CLAIM_MS
+from ocs.limits import BOOK_MICROS_MAX
 from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
 from ocs.sessions.sweep import Sweeper

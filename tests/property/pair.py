@@ -185,13 +185,8 @@ class Pair:
         self.homes.append(Home(partition, account, MEMBER))
 
     async def amend(
-        self,
-        index: int,
-        *,
-        status: Status | None = None,
-        offer: Offer | None = None,
-        floor_micros: int | None = None,
-    ) -> None:
+        self, index: int, *, status: Status | None = None, offer: Offer | None = None, floor_micros: int | None = None
+    ) -> None:  # fmt: skip
         """Bar, unbar, terminate, give another tariff, or another credit floor."""
         partition, account, member = self.homes[index]
         stored = await self.stored(index)

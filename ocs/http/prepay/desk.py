@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from ocs.api_limits import TMF_LISTED_MAX, TMF_PAGE_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, ActionState, Asked, DayLimits, Done, Listed, Page
 from ocs.balance.directory import Directory
@@ -24,7 +25,7 @@ from ocs.http.prepay.places import Named, Places, bucket_id
 from ocs.http.prepay.quantities import UsageType, count_of, micros_of
 from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
-from ocs.limits import TMF_LISTED_MAX, TMF_PAGE_MAX, TOPUP_KEPT_MS
+from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import format_amount
 from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code

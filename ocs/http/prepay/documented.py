@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from ocs.api_limits import TMF_PAGE, TMF_PAGE_MAX
 from ocs.http.prepay.errors import Error
-from ocs.limits import TMF_PAGE, TMF_PAGE_MAX
 
 _FAULTS: Final = {
     400: "The request cannot be done as it is written; `message` says what is wrong, where, and what would be right.",

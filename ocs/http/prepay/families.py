@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ocs.api_limits import TMF_ACCOUNTS_MAX
 from ocs.balance.accounts import Account
 from ocs.http.prepay.buckets import buckets_of, used_by
 from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query
 from ocs.http.prepay.places import Family, bucket_id
-from ocs.limits import TMF_ACCOUNTS_MAX
 
 
 class Held(NamedTuple):

@@ -17,9 +17,9 @@ from urllib.parse import urlencode
 from fastapi import Request
 from pydantic import BaseModel
 
+from ocs.api_limits import TMF_FILTERS_MAX, TMF_PAGE, TMF_PAGE_MAX
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.errors import bad
-from ocs.limits import TMF_FILTERS_MAX, TMF_PAGE, TMF_PAGE_MAX
 
 _COMPARED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le,

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from ocs.api_limits import TMF_ACCOUNTS_KEPT_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts
 from ocs.balance.stored_book import Row
 from ocs.http.prepay.errors import bad
-from ocs.limits import TMF_ACCOUNTS_KEPT_MAX
 from ocs.names import SubscriberId, e164
 
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{1,32}")

@@ -23,8 +23,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ocs.api_limits import TMF_TEXT_CHARS_MAX
 from ocs.http.prepay.quantities import UsageType
-from ocs.limits import ACTION_REASON_CHARS_MAX, TMF_TEXT_CHARS_MAX
+from ocs.limits import ACTION_REASON_CHARS_MAX
 
 
 class ActionStatus(StrEnum):

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from ocs.api_limits import VOUCHER_CLAIM_MS_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.audit import audit
 from ocs.balance.keys import VOUCHER_BATCHES, Keys, slot_of
 from ocs.balance.parts import packed, unpacked
 from ocs.balance.voucher_codes import name_of
-from ocs.limits import VOUCHER_CLAIM_MS_MAX
 from ocs.outcomes import Code
 from tests.real_valkey import RealValkey
 from tests.voucher_scene import VALUE_MICROS, VoucherRoom, voucher_room

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from ocs.api_limits import VOUCHER_MAKING_MS_MAX
 from ocs.balance.audit import audit
 from ocs.balance.keys import VOUCHER_BATCHES, slot_of
 from ocs.balance.voucher_batches import Batches, BatchRefused, BatchState, Counts, NoBatch
 from ocs.balance.voucher_codes import Secret, SecretFault
 from ocs.balance.voucher_making import begin
 from ocs.balance.vouchers import Why
-from ocs.limits import VOUCHER_MAKING_MS_MAX
 from ocs.outcomes import Code
 from tests.real_valkey import RealValkey
 from tests.voucher_scene import DAY_MS, SECRET, VoucherRoom, codes, voucher_room

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from ocs.api_limits import API_FAILURES_BURST, API_TOKENS_MAX
 from ocs.http import keys as keys_module
 from ocs.http import tokens as tokens_module
 from ocs.http.access import OPEN
 from ocs.http.keys import ROLES, SCOPES, ApiKeys, hash_of
-from ocs.limits import API_FAILURES_BURST, API_TOKENS_MAX
 from tests.real_valkey import RealValkey
 from tests.unit.http.grounds import NOW_MS, Ground, ground, is_problem
 

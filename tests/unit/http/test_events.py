@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from ocs.api_limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.events import BASE, Desk, router
 from ocs.http.keys import ApiKeys
-from ocs.limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.notices.callbacks import Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import Notice

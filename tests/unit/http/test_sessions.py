@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from ocs.api_limits import API_KEYS_MAX, HTTP_BODY_OCTETS_MAX
 from ocs.balance.link import LinkDown
 from ocs.charging.ask import INITIAL, UPDATE
 from ocs.diameter.server_initiated import ABORT_SESSION, RE_AUTH
@@ -16,7 +17,6 @@ from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.keys import ApiKeys, KeysFull
 from ocs.http.sessions import Keepers, router
-from ocs.limits import API_KEYS_MAX, HTTP_BODY_OCTETS_MAX
 from ocs.outcomes import Code
 from ocs.sessions.ending import end_sessions
 from ocs.sessions.orders import channel, read_orders

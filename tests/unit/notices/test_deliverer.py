@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocs.limits import DELIVERIES_WAITING_MAX
+from ocs.api_limits import DELIVERIES_WAITING_MAX
 from ocs.notices import queue as queueing
 from ocs.notices.callbacks import Callbacks
 from ocs.notices.deliverer import Deliverer

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ocs.api_limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.balance.link import LinkDown
-from ocs.limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.notices.following import GROUP
 from ocs.notices.subscriptions import SubscriptionsFull
 from ocs.records import Status

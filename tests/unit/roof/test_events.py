@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.accounts import NewSubscriber
 from ocs.balance.holdings import Holdings
-from ocs.limits import EVENTS_LEASE_MS
 from ocs.notices.following import GROUP
 from ocs.notices.forms import Forms
 from ocs.notices.lease import Lease

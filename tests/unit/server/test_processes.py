@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from ocs import limits
+from ocs import api_limits
 from ocs.server import counters
 from tests.house.source import ROOT
 from tests.served_processes import Processes
@@ -83,7 +83,7 @@ def test_an_http_connection_that_asks_nothing_or_half_is_closed(tmp_path: Path) 
 def test_http_connections_beyond_the_bound_are_answered_with_503(tmp_path: Path) -> None:
     with Processes(tmp_path) as server:
         place = ("127.0.0.1", server.http_port)
-        idle = [socket.create_connection(place, timeout=20) for _ in range(limits.HTTP_CONNECTIONS_MAX)]
+        idle = [socket.create_connection(place, timeout=20) for _ in range(api_limits.HTTP_CONNECTIONS_MAX)]
         assert get(server, "/health/live").status_code == 503
         for each in idle:
             each.close()
