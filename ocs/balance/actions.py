@@ -91,7 +91,7 @@ class Actions:
         for _ in range(_TRIES):
             standing, is_new = await self._claimed(claim, text)
             if is_new:
-                return await self._drive(text)
+                return await self._drive(text, claim)
             known = read_claim(standing)
             if again and known.action.state is ActionState.FAILED:
                 claim = claim._replace(attempt=known.attempt + 1)
@@ -232,9 +232,12 @@ class Actions:
     def _home(self, claim: Claim) -> Keys:
         return self._parts.keys[home(claim.name, len(self._parts.keys))]
 
-    async def _drive(self, text: bytes) -> Done:
-        """Do what is under way of an action, and confirm it; the caller, the next one who asks, and the sweeper do the same."""
-        claim = read_claim(text)
+    async def _drive(self, text: bytes, claim: Claim | None = None) -> Done:
+        """Do what is under way of an action, and confirm it; the caller, the next one who asks, and the sweeper do the same.
+
+        ``claim`` is what the text says, where that is known already.
+        """
+        claim = claim or read_claim(text)
         asked = claim.action.asked
         now_ms = await self._now_ms(asked.partition)
         if claim.begun_ms and now_ms - claim.begun_ms > _CERTAIN_MS:
