@@ -8,6 +8,7 @@ import pytest
 
 from ocs.balance.actions import Actions, ActionState, Asked, DayLimits, Done, Page
 from ocs.balance.audit import audit
+from ocs.balance.claims import Step, begun, read_claim, write_claim
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, ScriptFault
 from ocs.balance.profiles import write_profile
@@ -202,3 +203,14 @@ def test_an_action_that_is_under_way_for_a_month_is_left_to_a_human(
     with pytest.raises(ScriptFault, match="look at its account"):
         till.net.run(till.actions.resume("shop", "one"))
     assert till.balance == FUNDS + 5
+
+
+@pytest.mark.parametrize("kind", [Kind.TOPUP, Kind.TRANSFER, Kind.RESERVE])
+def test_a_claim_is_read_as_it_was_written(till: Till, kind: Kind) -> None:
+    asked = till.asked(
+        kind, 5, content="é", reason="why", fee_micros=1, receiver="b", receiver_partition=3, lasts_ms=7
+    )
+    claim = begun(asked, DayLimits(number=2, day="today"), 1_000)
+    assert read_claim(write_claim(claim)) == claim
+    later = claim._replace(step=Step.COMPLETE, attempt=3, amount=4, reason="because", money=(5, 4, 3, 0, 2))
+    assert read_claim(write_claim(later)) == later
