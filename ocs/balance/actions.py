@@ -27,7 +27,7 @@ from ocs.balance.claims import Claim, Step, begun, read_claim, with_money, write
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, ScriptFault
-from ocs.balance.profiles import payer
+from ocs.balance.profiles import payer, read_profile
 from ocs.balance.stored_session import read_session
 from ocs.clock import Clock
 from ocs.limits import ACTION_CONTENT_CHARS_MAX, ACTION_REASON_CHARS_MAX, TOPUP_KEPT_MS, TOPUP_MICROS_MAX
@@ -70,7 +70,8 @@ class Actions:
         SUCCESS; CONFLICT without an action: the id belongs to other content (or, in the action's own ``code``, never). What it fails with is kept
         and told again: LIMIT (beyond ``limits`` or the range of the store), CREDIT_LIMIT (less is available, held or own), UNKNOWN_SUBSCRIBER
         (none, or terminated; of a transfer either side: ``why``), BARRED (who gives, reserves or borrows is barred or at its life's end), EXISTS
-        (emergency credit is owed already), UNRATED (no such bucket). Raises ValueError for what cannot be asked at all (asked.py).
+        (emergency credit is owed already), UNRATED (no such bucket). Raises ValueError for what cannot be asked at all (asked.py; a transfer to another
+        currency), before anything is claimed.
         """
         return await self._do(asked, limits)
 
@@ -80,9 +81,12 @@ class Actions:
 
     async def _do(self, asked: Asked, limits: DayLimits, *, again: bool = False) -> Done:
         _check(asked)
+        if asked.kind is ActionKind.TRANSFER:
+            await self._check_currencies(asked)
         created_ms = await self._now_ms(asked.partition)
-        day = limits.day or str(created_ms // 86_400_000)
-        claim = begun(asked, limits._replace(day=day), created_ms)
+        if limits.amount or limits.number:
+            limits = limits._replace(day=limits.day or str(created_ms // 86_400_000))
+        claim = begun(asked, limits, created_ms)
         text = write_claim(claim)
         for _ in range(_TRIES):
             standing, is_new = await self._claimed(claim, text)
@@ -112,7 +116,8 @@ class Actions:
     async def cancel(self, channel: str, action_id: str, reason: str = "") -> Done:
         """Reverse a top-up or a positive adjustment of money or bucket, whole; or void a reservation.
 
-        SUCCESS (again too); CREDIT_LIMIT: less is left (``action.left``), it stays COMPLETED; CONFLICT with the action: its state or kind has
+        SUCCESS (again too); CREDIT_LIMIT: less is left (``action.left``), it stays COMPLETED; UNKNOWN_SUBSCRIBER: terminated since; UNRATED: the bucket
+        is gone; UNKNOWN_SESSION with an action: the reservation's time came first, it is EXPIRED; CONFLICT with the action: its state or kind has
         nothing to cancel; UNKNOWN_SESSION without an action: there is none.
         """
         for _ in range(_TRIES):
@@ -137,7 +142,8 @@ class Actions:
     async def complete(self, channel: str, action_id: str, amount: int, reason: str = "") -> Done:
         """Post a reservation, 0 <= amount <= what it holds, and release the rest.
 
-        SUCCESS (the same amount again too); LIMIT: more than is held, it stays HELD; CONFLICT with the action: completed with another amount,
+        SUCCESS (the same amount again too); LIMIT: more than is held, it stays HELD; UNKNOWN_SESSION with an action: its time came first, it is EXPIRED;
+        CONFLICT with the action: completed with another amount,
         void, expired, or no reservation; UNKNOWN_SESSION without an action: there is none.
         """
         if amount < 0:
@@ -269,6 +275,17 @@ class Actions:
         await self._hears.tell(asked.partition, payer(asked.account))
         if asked.kind is ActionKind.TRANSFER:
             await self._hears.tell(asked.receiver_partition, payer(asked.receiver))
+
+    async def _check_currencies(self, asked: Asked) -> None:
+        """Refuse a transfer between accounts of different currencies; raises ValueError."""
+        found = set()
+        for partition, path in ((asked.partition, asked.account), (asked.receiver_partition, asked.receiver)):
+            keys, account = self._parts.keys[partition], payer(path)
+            text = await self._parts.store.execute(keys.slot, "GET", keys.profile(account))
+            if text is not None:  # else the step itself says that there is none
+                found.add(read_profile(text, account, partition, 0).currency)
+        if len(found) > 1:
+            raise ValueError(f"a transfer is within one currency, not from {' to '.join(sorted(found))}")
 
     # ---------------------------------------------------------------- reading
 

@@ -1,6 +1,7 @@
 """Actions whose caller, or whose store, dies between any two steps: the sweeper finishes them, each moves once, and the audit is clean."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from ocs.balance.accounts import Account, NewSubscriber
 from ocs.balance.actions import ActionKind, Actions, ActionState, Asked, DayLimits, Done
 from ocs.balance.audit import audit
 from ocs.balance.link import StoreFault
+from ocs.balance.profiles import write_place
 from ocs.outcomes import Code
 from ocs.records import Status
 from ocs.sessions import sweep
@@ -183,6 +185,34 @@ def _fcalls(server: RealValkey) -> int:
     """How many function calls the server has executed, whoever heard of it."""
     with server.client() as client:
         return int(client.info("commandstats").get("cmdstat_fcall", {"calls": 0})["calls"])
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_transfer_whose_process_is_killed_at_a_step_is_finished_once(
+    nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "CLAIM_AGE_MS", -1_000)
+
+    async def play() -> None:
+        with RealValkey() as valkey:
+            async with room(valkey.url) as at:
+                two = await _two(at, nth)
+                places = [write_place(each.profile.partition, each.profile.path) for each in two]
+            with CuttingProxy(valkey.port) as proxy:
+                proxy.half_open("FCALL", nth)
+                before = _fcalls(valkey)
+                till = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.faults.dying_till", proxy.url, *places
+                )
+                while _fcalls(valkey) < before + nth:
+                    assert till.returncode is None
+                    await asyncio.sleep(0.005)
+                till.kill()
+                assert await till.wait() == -9
+            async with room(valkey.url) as at:
+                await _judge(at, PLAYS["transfer"], two)
+
+    asyncio.run(play())
 
 
 def test_transfers_in_a_ring_by_two_tills_with_the_same_ids_race_kills_of_the_store(

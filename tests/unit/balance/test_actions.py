@@ -127,6 +127,15 @@ def test_nobody_transfers_what_is_borrowed_or_while_barred(till: Till) -> None:
     assert till.do(Kind.RESERVE, 1, "barred too").code is Code.BARRED
 
 
+def test_a_transfer_to_another_currency_is_refused_before_it_is_claimed(till: Till) -> None:
+    profile = till.other.profile._replace(currency="USD")
+    assert till.net.run(till.net.charged.accounts.amend(till.other, profile=profile)) is Code.SUCCESS
+    with pytest.raises(ValueError, match="within one currency, not from EUR to USD"):
+        till.do(Kind.TRANSFER, 5)
+    assert till.net.run(till.actions.find("shop", "one")) is None
+    assert (till.balance, till.received) == (FUNDS, 500)
+
+
 # ---------------------------------------------------------------- reservations
 
 

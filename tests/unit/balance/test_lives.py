@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ocs.balance.accounts import Account, Accounts, NewSubscriber
+from ocs.balance.actions import Asked, Done
 from ocs.balance.agenda import Agenda
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import LinkLost
@@ -14,7 +15,7 @@ from ocs.balance.stored_book import UNUSED
 from ocs.limits import END_RETRY_MS, RENEWAL_RETRY_MS
 from ocs.names import e164
 from ocs.outcomes import Code
-from ocs.records import Status
+from ocs.records import ActionKind, Status
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.unit.balance.holdings_world import DAY_MS, EURO, LIFELESS, MONTHLY, PASS, Scene
@@ -250,5 +251,53 @@ def test_a_topup_that_comes_while_the_end_of_life_is_judged_keeps_the_balance(
         book = (await scene.look()).book
         assert (book.status, book.until_ms > scene.charged.now_ms) == (Status.ACTIVE, True)
         assert (await scene.agenda())[f"life:{path}"] == book.until_ms + 10 * DAY_MS
+
+    room.run(work())
+
+
+async def _refunded(scene: Scene) -> Done:
+    where = (await scene.look()).profile
+    asked = Asked(ActionKind.REFUND, "care", "end", where.partition, where.path, 0)
+    return await scene.charged.accounts.actions.do(asked)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["", "its caller dies before the end"])
+def test_the_number_of_who_was_refunded_rests_as_any_other(
+    room: StoreRoom, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room)
+        left = (await scene.look()).book.balance_micros
+        if dies:
+            with monkeypatch.context() as patched:
+                patched.setattr(Holdings, "ended", lambda *_given: _dies())
+                with pytest.raises(LinkLost):
+                    await _refunded(scene)
+        done = await _refunded(scene)
+        assert done.action is not None
+        assert (done.code, done.action.settled, (await scene.look()).status) == (
+            Code.SUCCESS,
+            left,
+            Status.TERMINATED,
+        )
+        await scene.at("2027-06-08T11:00")
+        await scene.tend()
+        assert await _named(scene) is not None
+        await scene.at("2027-06-08T13:00")
+        await scene.tend()
+        assert (await _named(scene), await scene.agenda()) == (None, {})
+        await scene.clean()
+
+    room.run(work())
+
+
+def test_the_number_of_who_was_refunded_is_free_at_once_where_none_rests(room: StoreRoom) -> None:
+    async def work() -> None:
+        scene = await Scene.made(room, tariff=LIFELESS)
+        assert (await _refunded(scene)).code is Code.SUCCESS
+        assert await _named(scene) is None
+        await scene.at("2027-07-10T12:00")
+        await scene.tend()
+        assert await scene.agenda() == {}
 
     room.run(work())
