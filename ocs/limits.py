@@ -283,8 +283,12 @@ CALLBACK_PAUSE_MS_MAX = 60_000
 CALLBACK_CHARS_MAX = 2_048
 """Length of a callback's URL. Beyond: it is refused."""
 
-CALLBACK_LOOKUPS_MAX = 16
-"""Host names of callbacks that are looked up at once, in threads. Beyond: the next wait, within their time-out."""
+CALLBACK_LOOKUPS_MAX = SUBSCRIPTIONS_MAX
+"""Host names of callbacks that are looked up at once, in threads that are started as they are needed: one for each subscription, so that
+no slow name server takes another's."""
+
+CALLBACK_JUDGED_MS = 5_000
+"""Time in which the name of a callback is to be found when it is subscribed. Beyond: it counts as unknown, 422."""
 
 EVENTS_LEASE_MS = 15_000
 """Life of the lease that names who follows the stream and delivers; a server that died leaves both to another after it."""

@@ -6,6 +6,7 @@ Laws
 3. No callback is written to a log: it may hold a token.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ocs.balance.parts import Parts
 from ocs.http.access import OPEN, Access, Caller
 from ocs.http.problems import Problem
-from ocs.limits import CALLBACK_CHARS_MAX, DEAD_LETTERS_PER_PAGE_MAX
+from ocs.limits import CALLBACK_CHARS_MAX, CALLBACK_JUDGED_MS, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import instant
@@ -53,7 +54,8 @@ class Desk:
     ) -> Subscription:
         """Make a subscription; what happens from now on is told to it. 422 for what may not be, 409 where there are too many."""
         try:
-            await self._callbacks.target(callback)
+            async with asyncio.timeout(CALLBACK_JUDGED_MS / 1000):
+                await self._callbacks.target(callback)
         except CallbackRefused as fault:
             raise HTTPException(422, str(fault)) from None
         except OSError:

@@ -111,21 +111,36 @@ def _inside(address: IpAddress) -> list[IpAddress]:
 
 
 class Lookup:
-    """Looks names up in threads of its own: slow name servers of one callback keep nothing else of this process waiting."""
+    """Looks names up in threads of its own, one for a name at a time: a name server that is slow keeps nobody else waiting, however
+    many ask for its names, since there are as many threads as subscriptions.
+    """
 
-    __slots__ = ("_threads",)
+    __slots__ = ("_look", "_threads", "_under_way")
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[str, int], list[str]] | None = None) -> None:
+        self._look = look or _addresses
         self._threads = ThreadPoolExecutor(CALLBACK_LOOKUPS_MAX, thread_name_prefix="lookup")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """Return the addresses of a host; raises OSError."""
+        asked = host, port
+        if (found := self._under_way.get(asked)) is None:
+            loop = asyncio.get_running_loop()
+            found = self._under_way[asked] = loop.run_in_executor(self._threads, self._look, host, port)
+            found.add_done_callback(lambda done: self._ended(asked, done))
+        return await asyncio.shield(found)  # who gives up does not end it for the others, nor its thread
 
-        def look() -> list[str]:
-            try:
-                rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except UnicodeError as fault:
-                raise OSError(f"no name of a host: {fault}") from fault
-            return [str(row[4][0]) for row in rows]
+    def _ended(self, asked: tuple[str, int], done: "asyncio.Future[list[str]]") -> None:
+        del self._under_way[asked]
+        if not done.cancelled():
+            done.exception()  # those who asked may all have given up
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Look a name up, and wait for it; raises OSError."""
+    try:
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as fault:
+        raise OSError(f"no name of a host: {fault}") from fault
+    return [str(row[4][0]) for row in rows]

@@ -139,7 +139,12 @@ class Deliverer:
             ahead_ms = await self._queue.next_due_ms(name) - self._now_ms()
             return min(DELIVERIES_LOOK_S, max(0.02, ahead_ms / 1000))
         tried = await self._fresh(worker, found, now_ms)
-        results = await asyncio.gather(*(self._one(worker.subscription, each) for each in tried))
+        results = await asyncio.gather(
+            *(self._one(worker.subscription, each) for each in tried), return_exceptions=True
+        )
+        for result in results:  # once all have ended: none runs on beside the next turn
+            if isinstance(result, BaseException):
+                raise result
         if False in results:
             worker.failures += 1
             pause_ms = min(_FIRST_PAUSE_MS << min(worker.failures - 1, 16), CALLBACK_PAUSE_MS_MAX)

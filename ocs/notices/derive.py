@@ -4,7 +4,7 @@ Laws
 1. What it takes to say a thing once stands in the record itself: it has the book after it and what it moved, so the book before. A
    replay derives the same notices with the same ids.
 2. What a record does not have is told by ``Known``: how large an allowance is, and whether a subscriber was barred before. The latter is a
-   mark that names the record which changed it, so that the same record, met again, tells the same.
+   mark that names the record which changed it; it is written once the record's notice is safe, and so the record tells nothing more.
 3. One record tells of one threshold and one percentage of an allowance: the last that it passed.
 """
 
@@ -289,10 +289,8 @@ def _status(of: _Telling, record: records.Account, marked: str) -> Derived:
     was = Status(int(status_text)) if marked else Status.ACTIVE
     if record.status == Status.TERMINATED:
         return Derived((of("account.terminated"),), {of.path: ""})
-    if marked and order(by) > order(of.entry_id):  # met again: a later record was told already
-        return Derived((), {})
-    again = by == of.entry_id
-    if record.status == was and not again:
+    told = marked and order(by) >= order(of.entry_id)  # met again: its notice was safe before the mark
+    if told or record.status == was:
         return Derived((), {})
     kind = "account.barred" if record.status == Status.BARRED else "account.unbarred"
     return Derived((of(kind),), {of.path: mark(of.entry_id, Status(record.status))})

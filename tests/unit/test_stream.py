@@ -1,5 +1,6 @@
 """The stream's reader: in order, at least once, from the archive where the stream has gone on, and no hole in silence."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from ocs.balance.archive import Archiver
 from ocs.balance.archive_files import ArchiveFault
 from ocs.limits import GROUP_SILENT_MS
 from ocs.stream import NEWEST, START, Batch, Loss, Reader
+from tests.cluster import Cluster
+from tests.faults.judgement import numbers, populate, room
+from tests.faults.ledger import Ledger
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import Network, network
 
@@ -288,3 +292,27 @@ def _fail_over(net: Network) -> None:
     net.execute("SET", keys.run, "of a process that is no more")
     net.charged.parts.forget(net.partition)
     net.run(net.charged.parts.epoch(net.partition))
+
+
+def test_on_a_cluster_the_streams_of_all_masters_are_read_and_acknowledged(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        async with room(cluster.url, partitions=8) as at:
+            made = Reader(at.parts, tmp_path, "bridge", Steps())
+            await made.open(START)
+            await populate(at, Ledger(), numbers(12))
+            found: dict[int, list[str]] = {}
+            for _ in range(12):
+                for batch in await made.poll():
+                    assert batch.broken is None
+                    found.setdefault(batch.partition, []).extend(each.id for each in batch.entries)
+            await made.acknowledge({partition: seen[-1] for partition, seen in found.items()})
+            assert len(found) > 3
+            for partition, seen in found.items():
+                assert seen == [f"1-{number}" for number in range(1, len(seen) + 1)], partition
+            again = Reader(at.parts, tmp_path, "bridge", Steps())
+            await again.open(START)
+            assert await again.poll() == []
+
+    asyncio.run(play())

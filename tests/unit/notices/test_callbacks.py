@@ -1,12 +1,13 @@
 """Where webhooks may go: nobody makes the server speak to the inside of its own network."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
 
-from ocs.notices.callbacks import CallbackRefused, Callbacks
+from ocs.notices.callbacks import CallbackRefused, Callbacks, Lookup
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
@@ -98,3 +99,44 @@ def test_the_name_is_judged_anew_at_every_try() -> None:
             await made.target("https://rebinding.test/")
 
     asyncio.run(twice())
+
+
+def test_a_name_server_that_is_slow_keeps_no_other_name_waiting_and_is_asked_once() -> None:
+    asked: list[str] = []
+    goes_on = threading.Event()
+
+    def look(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        if host == "slow.test":
+            goes_on.wait(20)
+        return ["93.184.215.14"]
+
+    async def run() -> None:
+        judge = Callbacks([], resolve=Lookup(look))
+        slow = [asyncio.create_task(judge.target("https://slow.test/")) for _ in range(300)]
+        await asyncio.sleep(0)
+        assert str((await judge.target("https://quick.test/")).address) == "93.184.215.14"
+        slow[0].cancel()
+        goes_on.set()
+        found = await asyncio.gather(*slow, return_exceptions=True)
+        assert sum(isinstance(each, BaseException) for each in found) == 1, (
+            "who gives up ends it for nobody else"
+        )
+        assert asked == ["slow.test", "quick.test"]
+        await judge.target("https://slow.test/")
+        assert asked[2:] == ["slow.test"], "each try looks anew"
+
+    asyncio.run(run())
+
+
+def test_a_name_that_cannot_be_looked_up_is_a_fault_for_each_who_asked() -> None:
+    def look(_host: str, _port: int) -> list[str]:
+        raise OSError("no such name")
+
+    async def run() -> None:
+        judge = Callbacks([], resolve=Lookup(look))
+        asking = (judge.target("https://x.test/") for _ in range(3))
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(each, OSError) for each in found)
+
+    asyncio.run(run())

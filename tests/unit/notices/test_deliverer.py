@@ -197,11 +197,23 @@ def test_a_slow_receiver_delays_nobody_and_has_few_connections(post: Post) -> No
 def test_a_receiver_that_failed_is_asked_by_one_at_a_time_until_it_is_well(post: Post) -> None:
     async def run() -> None:
         async with receiver() as to:
-            to.answer = _fails
+            busy: list[int] = []
+            under_way = 0
+
+            async def fails(_posted: Posted) -> tuple[int, str]:
+                nonlocal under_way
+                under_way += 1
+                await asyncio.sleep(0.2)
+                busy.append(under_way)
+                under_way -= 1
+                return 500, ""
+
+            to.answer = fails
             await post.queue.add("s", notices(100), post.wall.ms)
             async with post.delivering(subscription("s", to.url), pauses_s=(3600,) * 3):
                 await to.until(lambda: len(to.posted) >= 6)
-            assert len(to.posted) < 20, "four at first, then one after each pause"
+            assert max(busy[:4]) == 4
+            assert busy[4:6] == [1, 1], "four at first, then one after each pause"
 
     post.run(run())
 

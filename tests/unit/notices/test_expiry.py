@@ -52,6 +52,10 @@ def test_a_balance_that_ends_is_told_each_time_once(room: StoreRoom) -> None:
     async def work() -> None:
         scene = await Scene.made(room, at="2027-01-01T12:00")
         account = await scene.look()
+        soon_ms = scene.charged.now_ms + 86_400_000 // 2
+        await scene.charged.accounts.amend(account, until_ms=soon_ms)
+        await note_life(scene.charged.parts, account, soon_ms + TARIFF.life.grace_ms)
+        assert await Looking(scene).once() == [], "what was due before anybody looked is not told"
         until_ms = scene.charged.now_ms + 10 * 86_400_000
         await scene.charged.accounts.amend(account, until_ms=until_ms)
         await note_life(scene.charged.parts, account, until_ms + TARIFF.life.grace_ms)

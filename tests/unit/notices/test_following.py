@@ -98,7 +98,7 @@ def test_who_dies_before_it_has_acknowledged_puts_nothing_there_twice(
     topup(on, "t1")
     bar(on, Status.BARRED)
     bar(on, Status.ACTIVE)
-    for step in ("acknowledge", "_mark", "add"):
+    for step in ("add", "_mark", "acknowledge"):
         owner = {"acknowledge": on.reader, "_mark": on.follower, "add": on.queue}[step]
 
         async def dies(*_arguments: object) -> None:
