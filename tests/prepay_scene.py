@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -44,7 +45,7 @@ EURO = 1_000_000
 class Scene:
     """Two subscribers with 20.00 and 5.00 EUR, the catalogue of the sample operator, and four keys: till, bank, care (any channel), reader."""
 
-    def __init__(self, room: StoreRoom, folder: Path) -> None:
+    def __init__(self, room: StoreRoom, folder: Path, *, redeems: bool = False) -> None:
         self.room = room
         self.folder = folder
         room.run(room.store.execute(0, "FLUSHALL", "SYNC"))
@@ -66,6 +67,7 @@ class Scene:
             self.holdings.now_ms,
             None,
             self.archive,
+            Vouchers(self.stored) if redeems else None,
         )
         keys = ApiKeys(self.store)
         self.app = application(
@@ -161,6 +163,43 @@ class Terms:
         return self.fee
 
 
+class Why(IntEnum):
+    """Reasons, by the words that vouchers have."""
+
+    NONE = 0
+    UNKNOWN = 1
+    USED = 7
+
+
+class Redeemed(NamedTuple):
+    """What became of a redemption."""
+
+    why: Why
+    id: str = ""
+    serial: str = ""
+    replayed: bool = False
+
+
+class Vouchers:
+    """One voucher of 5.00 EUR with the code CODE, whose money is a real top-up; the keeper of real ones has tests of its own."""
+
+    CODE = "123456789012"
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._used_by = ""
+
+    async def redeem(self, account: Account, code: str, channel: str, topup_id: str = "") -> Redeemed:
+        name = f"{channel}:{topup_id}"
+        if code != self.CODE:
+            return Redeemed(Why.UNKNOWN)
+        if self._used_by not in {"", name}:
+            return Redeemed(Why.USED)
+        replayed, self._used_by = self._used_by == name, name
+        await self._accounts.topup(account, 5 * EURO, channel, topup_id)
+        return Redeemed(Why.NONE, topup_id, "7-1", replayed)
+
+
 class Archive:
     """The archive, once a test has one."""
 
@@ -210,10 +249,10 @@ class Answer:
 
 
 @contextmanager
-def scene(server: RealValkey, folder: Path) -> Iterator[Scene]:
+def scene(server: RealValkey, folder: Path, *, redeems: bool = False) -> Iterator[Scene]:
     """A Scene on an emptied server."""
     with store_room(server) as room:
-        yield Scene(room, folder)
+        yield Scene(room, folder, redeems=redeems)
 
 
 def of(number: str) -> str:

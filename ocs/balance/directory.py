@@ -43,11 +43,12 @@ class Page(NamedTuple):
 class Directory:
     """The subscribers of one store."""
 
-    __slots__ = ("_accounts", "_parts")
+    __slots__ = ("_accounts", "_by_prefix", "_parts")
 
     def __init__(self, parts: Parts, accounts: Accounts) -> None:
         self._parts = parts
         self._accounts = accounts
+        self._by_prefix = {keys.prefix: keys.partition for keys in parts.keys}
 
     async def page(self, after: str, most: int) -> Page:
         """Return about ``most`` subscribers, ended ones too; ``after`` is a page's ``following``, "" for the first. Raises WalkOver, StoreFault."""
@@ -65,14 +66,19 @@ class Directory:
             following = f"{await self._mark(masters, number)}.{number}.{cursor}"
         return Page(await self.read(places), following)
 
-    async def places(self) -> list[Place]:
-        """Return where all subscribers live, in one order: by partition and path. Raises StoreFault; WalkOver where the masters changed."""
+    async def places(self, most: int) -> list[Place] | None:
+        """Return where all subscribers live, in one order: by partition and path; None where they are more than ``most``.
+
+        Raises StoreFault; WalkOver where the masters changed.
+        """
         found: set[Place] = set()
         masters = self._parts.store.masters()
         for number, master in enumerate(masters):
             mark = await self._mark(masters, number)
             async for places in self._walk(master):
                 found.update(places)
+                if len(found) > most:
+                    return None
             if await self._mark(self._parts.store.masters(), number) != mark:
                 raise WalkOver("the store's masters have changed; ask again")
         return sorted(found)
@@ -109,8 +115,7 @@ class Directory:
         following, names = await self._parts.store.execute_at(
             master, "SCAN", cursor, "MATCH", _PROFILES, "COUNT", count
         )
-        by_prefix = {keys.prefix: keys.partition for keys in self._parts.keys}
-        found = []
+        by_prefix, found = self._by_prefix, []
         for name in names:
             prefix, _, path = name.decode(errors="replace").partition("profile:")
             if prefix in by_prefix:

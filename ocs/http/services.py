@@ -250,10 +250,10 @@ def _seen(routes: APIRouter, desk: Desk, access: Access) -> None:
 
 async def _places(desk: Desk) -> list[Place]:
     try:
-        places = await desk.directory.places()
+        places = await desk.directory.places(SERVICES_LISTED_MAX)
     except WalkOver as over:
         raise HTTPException(503, str(over), {"Retry-After": "1"}) from None
-    if len(places) > SERVICES_LISTED_MAX:
+    if places is None:
         raise bad(
             "limit",
             "there are too many services to list by offset; list them page by page: /subscribers/v1/subscribers",

@@ -128,6 +128,14 @@ def test_lists_have_counts_parts_and_fields(inventory: Inventory) -> None:
     }
 
 
+def test_more_services_than_can_be_sorted_are_listed_elsewhere(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocs.http.services.SERVICES_LISTED_MAX", 1)
+    inventory.create()
+    assert "/subscribers/v1/subscribers" in inventory("GET", "/service", 400)["message"]
+
+
 def test_there_is_nothing_to_monitor_since_a_request_is_done_when_it_is_answered(
     inventory: Inventory,
 ) -> None:

@@ -8,6 +8,7 @@ Laws
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.api_limits import TMF_LISTED_MAX, TMF_PAGE_MAX
@@ -97,6 +98,33 @@ class Listeners(Protocol):
         """Take one back."""
 
 
+class Redeemed(Protocol):
+    """What became of a redemption (ocs/balance/vouchers.py): ``why`` is NONE where it was redeemed."""
+
+    @property
+    def why(self) -> IntEnum:
+        """Return the reason."""
+
+    @property
+    def replayed(self) -> bool:
+        """Tell whether it was done before."""
+
+    @property
+    def id(self) -> str:
+        """Return the id of the top-up that it is."""
+
+    @property
+    def serial(self) -> str:
+        """Return the voucher's serial number."""
+
+
+class Vouchers(Protocol):
+    """Who redeems vouchers."""
+
+    async def redeem(self, account: Account, code: str, channel: str, topup_id: str = "") -> Redeemed:
+        """Redeem a voucher once."""
+
+
 class Archive(Protocol):
     """Who reads records that have left the store (ocs/roof/prepay.py)."""
 
@@ -116,6 +144,7 @@ class Prepay(NamedTuple):
     now_ms: Callable[[int], Awaitable[int]]
     listeners: Listeners | None = None
     archive: Archive | None = None
+    vouchers: Vouchers | None = None
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:

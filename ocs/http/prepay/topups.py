@@ -3,7 +3,7 @@
 from ocs.balance.actions import ActionKind, Asked
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
+from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform, shown
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.quantities import UsageType, micros_of
 from ocs.http.prepay.resources import content_of
@@ -26,6 +26,8 @@ async def top_up(
             "badUsageType",
             "usageType: a top-up is money; write monetary (an operator gives allowances: POST bucket)",
         )
+    if asked.voucher is not None:
+        return await _redeem(prepay, change, asked, channel, name)
     content = content_of(asked, asked.usage_type)
     if asked.amount is None:
         raise bad("missing", 'amount: how much is it? write {"amount": 10.00, "units": "EUR"}')
@@ -45,6 +47,36 @@ async def top_up(
     micros = positive_micros(asked.amount, profile.currency)
     placed = begun._replace(partition=profile.partition, account=profile.path, amount=micros)
     return await perform(prepay, change, placed, target.account)
+
+
+async def _redeem(
+    prepay: Prepay, change: Change, asked: TopupBalanceCreate, channel: str, name: str
+) -> ExactAnswer:
+    """Redeem a voucher under (channel, id). What it is worth, the voucher says; an ``amount`` beside it is not looked at. Its code is kept nowhere."""
+    if prepay.vouchers is None:
+        raise bad("notServed", "voucher: this server redeems none; leave it out")
+    target = await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
+    if target.row:
+        raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
+    account = target.account.profile.account
+    await change.begins("topup.redeem", resource=f"{channel}:{name}", account=account)
+    done = await prepay.vouchers.redeem(target.account, asked.voucher or "", channel, name)
+    why = done.why.name.lower()
+    change.made(after={"outcome": why, "replayed": done.replayed, "serial": done.serial})
+    if why != "none":
+        status = 400 if why in {"unknown", "unreadable"} else 409
+        raise Told(
+            status,
+            f"voucher{why.title().replace('_', '')}",
+            f"voucher: not redeemed, {why.replace('_', ' ')}",
+        )
+    action = await prepay.actions.find(channel, done.id)
+    if action is None:
+        raise Told(
+            503, "unavailable", "the voucher was redeemed; ask again with the same id for what it brought"
+        )
+    resource = await shown(prepay, action) | {"voucher": done.serial}
+    return ExactAnswer(resource, 201, {"Location": resource["href"]})
 
 
 def positive_micros(quantity: Quantity, currency: str, where: str = "amount") -> int:
@@ -74,7 +106,5 @@ def _refuse_misfits(asked: TopupBalanceCreate) -> None:
         )
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
-    if asked.voucher is not None:
-        raise bad("notServed", "voucher: vouchers are not redeemed here; leave it out")
     if asked.balance_topup is not None:
         raise bad("notServed", "balanceTopup: a top-up stands alone; leave it out")

@@ -73,7 +73,9 @@ def test_a_walk_over_a_cluster_names_everybody_and_ends_where_a_slot_has_moved(c
         for most in (1, 7, 1_000):
             seen = await made.walked(most)
             assert set(seen) == paths
-        places = await made.directory.places()
+        assert await made.directory.places(COUNT - 1) is None
+        places = await made.directory.places(COUNT)
+        assert places is not None
         assert ([each.path for each in places], places) == (
             [each.path for each in sorted(places)],
             sorted(places),

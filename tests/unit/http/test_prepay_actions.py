@@ -14,7 +14,7 @@ from ocs.http.prepay import examples
 from ocs.http.prepay.events import EVENT_TYPES, event_of
 from ocs.http.prepay.resources import PATHS, resource_of
 from ocs.records import ActionKind, Status
-from tests.prepay_scene import DEFINITION, EURO, FIRST, NOBODY, SECOND, Scene, of, scene, topup
+from tests.prepay_scene import DEFINITION, EURO, FIRST, NOBODY, SECOND, Scene, Vouchers, of, scene, topup
 from tests.real_valkey import RealValkey
 
 
@@ -118,6 +118,66 @@ def test_a_top_up_arrives_in_the_accounts_money_however_it_is_named(on: Scene) -
     whole = topup(1, bucket={"id": account}, partyAccount={"id": account})
     assert DEFINITION.body_faults("POST", "/topupBalance", whole) == []
     on("POST", "/topupBalance", whole).is_right(201)
+
+
+def test_names_that_mean_different_accounts_are_refused(on: Scene) -> None:
+    mine, others = on.account().profile.account, on.account(SECOND).profile.account
+    ways: list[dict[str, Any]] = [
+        {"partyAccount": {"id": others}},
+        {"bucket": {"id": others}},
+        {"bucket": {"id": mine}, "partyAccount": {"id": others}},
+    ]
+    for named in ways:
+        on("POST", "/topupBalance", topup(1, **named)).is_error(400, "targetsDisagree")
+    assert (on.balance(), on.balance(SECOND)) == (20 * EURO, 5 * EURO)
+
+
+def test_a_change_is_one_line_of_the_audit_log_with_what_was_and_what_is(on: Scene) -> None:
+    on("POST", "/topupBalance", topup(10, id="a")).is_right(201)
+    on("GET", "/topupBalance/a").is_right(200)
+    on("DELETE", "/topupBalance/a").is_right(204)
+    made, back = on.lines()
+    account = on.account().profile.account
+    assert (made["action"], made["resource"], made["accounts"], made["status"]) == (
+        "topup.create",
+        "till:a",
+        [account],
+        201,
+    )
+    assert (made["before"]["balance"], made["after"]["balance"], made["after"]["outcome"]) == (
+        "20.00",
+        "30.00",
+        "SUCCESS",
+    )
+    assert (back["action"], back["before"]["state"], back["after"]["state"]) == (
+        "topup.cancel",
+        "COMPLETED",
+        "CANCELLED",
+    )
+    assert FIRST not in str(on.lines()) + str(on.lines("intent"))
+
+
+def test_a_voucher_is_redeemed_once_and_its_code_is_told_nowhere(valkey: RealValkey, tmp_path: Path) -> None:
+    with scene(valkey, tmp_path, redeems=True) as on:
+        body = {
+            "id": "a",
+            "voucher": Vouchers.CODE,
+            "usageType": "monetary",
+            "logicalResource": [{"id": FIRST}],
+        }
+        said = on("POST", "/topupBalance", body)
+        made = said.is_right(201)
+        assert (made["voucher"], made["amount"]["amount"], on.balance()) == ("7-1", 5, 25 * EURO)
+        assert on("POST", "/topupBalance", body).is_right(201) == made
+        on("POST", "/topupBalance", body | {"id": "b"}).is_error(409, "voucherUsed")
+        on("POST", "/topupBalance", body | {"id": "c", "voucher": "9" * 12}).is_error(400, "voucherUnknown")
+        assert on.balance() == 25 * EURO
+        assert Vouchers.CODE not in said.said.text + str(on.lines()) + str(on.lines("intent"))
+        on.clean()
+
+
+def test_a_voucher_is_refused_where_none_is_redeemed(on: Scene) -> None:
+    on("POST", "/topupBalance", topup(voucher="123456789012")).is_error(400, "notServed")
 
 
 def test_a_top_up_is_taken_back_whole_within_what_is_left(on: Scene) -> None:
