@@ -19,6 +19,7 @@ from ocs.rating.products import Product
 from ocs.records import Record
 from ocs.roof.action_sections import Actions, ChannelBounds
 from ocs.roof.build import Keepers
+from ocs.roof.vouchers import batches_of, vouchers_of
 
 
 class Gifts:
@@ -107,4 +108,5 @@ def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None)
         holdings.now_ms,
         listeners,
         Archive(keepers.settings.archive_folder),
+        vouchers_of(keepers, batches_of(keepers)),
     )

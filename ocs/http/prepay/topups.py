@@ -27,7 +27,8 @@ async def top_up(
             "usageType: a top-up is money; write monetary (an operator gives allowances: POST bucket)",
         )
     if asked.voucher is not None:
-        return await _redeem(prepay, change, asked, channel, name)
+        # without an id the voucher itself is the identity
+        return await _redeem(prepay, change, asked, channel, name if asked.id or header else "")
     content = content_of(asked, asked.usage_type)
     if asked.amount is None:
         raise bad("missing", 'amount: how much is it? write {"amount": 10.00, "units": "EUR"}')
