@@ -83,7 +83,8 @@ class Served:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Lines of the log about one event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole, _, _ = self.log.read_text().rpartition("\n")  # lines are written beside the loop
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def end(self) -> int:
@@ -192,8 +193,8 @@ def test_a_worker_that_was_killed_is_started_again_and_knows_its_sessions(folder
         create(served)
         gateway = served.gateway()
         session_id = gateway.tell({"do": "open", **WHO})["session_id"]
-        took = {line["process"]: line for line in served.logged("peer open")}
-        (worker,) = took
+        until(lambda: len(served.logged("peer open")) == 1)
+        (worker,) = [line["process"] for line in served.logged("peer open")]
         pid = next(line["pid"] for line in served.logged("process started") if line["name"] == worker)
         os.kill(pid, signal.SIGKILL)
         until(lambda: len(served.logged("process started")) == 4)
