@@ -51,7 +51,7 @@ test: | $(DEV)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-long: | $(DEV)
-	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+	@$(BIN)/python -m pytest -m "long or slow" --timeout 1800 $(ARGS)
 
 check: | $(DEV)
 	@$(BIN)/ruff format --check .

@@ -101,6 +101,7 @@ def test_a_gateway_that_starts_again_sets_the_holds_free_of_what_it_has_lost(ser
     assert server.ocs("audit")["clean"] is True
 
 
+@pytest.mark.slow
 def test_two_gateways_of_one_name_do_not_end_each_others_sessions(server: RealOcs) -> None:
     number, host = str(FIRST + 1), b"two.example.org"
     before = server.count("ocs_sessions_restarted_total")

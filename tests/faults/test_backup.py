@@ -21,7 +21,7 @@ from tests.faults.scene import LANES, Scene, scene
 from tests.faults.serving import Server
 from tests.faults.traffic import Traffic
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(170)]
 
 Key = tuple[str, int, int]
 

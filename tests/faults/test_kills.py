@@ -87,6 +87,7 @@ async def _every_request_is_too_busy(on: Scene) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_many_things_die_in_a_row(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, seed=7) as on:

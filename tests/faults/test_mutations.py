@@ -20,6 +20,8 @@ from tests.faults.test_topups import insisting
 from tests.faults.traffic import Door, Traffic
 from tests.real_valkey import RealValkey
 
+pytestmark = pytest.mark.slow
+
 REPLAY_CHECK = ("if code then return { code, text, note } end", "")
 VOID = ("book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n", "\n")
 ONCE_ONLY = ("if marker then", "if false then")

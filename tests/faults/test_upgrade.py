@@ -15,7 +15,10 @@ from ocs.balance.functions import NAME, VERSION
 from tests.faults.scene import ELEMENTS, Scene, scene
 from tests.house.source import ROOT
 
-pytestmark = pytest.mark.timeout(300)  # ten starts of processes under load, on a machine that may be busy
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # ten starts of processes under load, on a machine that may be busy
 
 NEXT = f"ocs_{VERSION + 1}"
 

@@ -48,6 +48,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made | {"data": str(place / "data")}
 
 
+@pytest.mark.slow
 def test_a_wrong_bulk_change_is_undone_and_the_server_charges_on(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Served(data) as served:
@@ -114,6 +115,7 @@ def test_a_disk_that_died_is_replaced_by_its_backup(tmp_path: Path, backup: Any)
     assert not (tmp_path / "new" / "undone").exists()
 
 
+@pytest.mark.slow
 def test_an_archive_with_a_folder_of_its_own_is_restored_into_that_folder(tmp_path: Path) -> None:
     variables = {"OCS_ARCHIVE__DIR": str(tmp_path / "archive"), "OCS_ARCHIVE__EVERY_S": "1"}
     with Served(tmp_path / "data", detached=False, **variables) as served:

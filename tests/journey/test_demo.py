@@ -23,6 +23,7 @@ def test_the_demo_charges_a_session_without_a_terminal_and_leaves_nothing_behind
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_demo_fails_when_a_figure_is_not_what_it_should_be(tmp_path: Path, folder: Path) -> None:
     tariffs = tmp_path / "tariffs"

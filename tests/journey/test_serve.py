@@ -287,6 +287,7 @@ def test_a_restart_under_way_takes_settings_from_the_file_and_the_session_goes_o
         assert served.end() == 0
 
 
+@pytest.mark.slow
 def test_a_restart_that_settings_forbid_says_which_and_changes_nothing(folder: Path) -> None:
     settings = folder.parent / "mine.toml"
     settings.write_text("")

@@ -31,7 +31,10 @@ from tests.house.source import ROOT
 from tests.journey.conftest import Command
 from tests.real_ocs import RealOcs, imsi_of
 
-pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+]  # many real processes, on a machine that may be busy
 
 MIB = 1_048_576
 CALLER, BUSY = "491700000001", "491700000002"

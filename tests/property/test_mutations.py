@@ -22,6 +22,8 @@ from tests.property.scripts import (
 )
 from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
+pytestmark = pytest.mark.slow
+
 WOUNDED = 91
 VOID = (
     "book[B_PENDING] = book[B_PENDING] - session[s + V_HOLD]\n"

@@ -12,6 +12,8 @@ from tests.property.lua_text import mutated
 from tests.property.scripts import Opening, drawn, openings
 from tests.property.test_actions import ACTION_STEPS, judge, play
 
+pytestmark = pytest.mark.slow
+
 WOUNDED = 92
 WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "nothing is repaid": (("local repaid, second = least(owed, amount), nil", "local repaid, second = 0, nil"),),
