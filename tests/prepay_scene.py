@@ -268,3 +268,23 @@ def topup(amount: Any = 10, number: str = FIRST, **more: Any) -> dict[str, Any]:
         "logicalResource": [{"id": number}],
         **more,
     }
+
+
+def adjust(amount: Any, **more: Any) -> dict[str, Any]:
+    return topup(amount, reason="goodwill", **more)
+
+
+def transfer(amount: Any = 1, **more: Any) -> dict[str, Any]:
+    return topup(amount, receiverLogicalResource={"id": SECOND}, reason="a gift", **more)
+
+
+def reserve(amount: Any = 3, **more: Any) -> dict[str, Any]:
+    return topup(amount, reason="parking", **more)
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "topupBalance": topup(),
+    "adjustBalance": adjust(2),
+    "transferBalance": transfer(),
+    "reserveBalance": reserve(),
+}

@@ -14,7 +14,22 @@ from ocs.http.prepay import examples
 from ocs.http.prepay.events import EVENT_TYPES, event_of
 from ocs.http.prepay.resources import PATHS, resource_of
 from ocs.records import ActionKind, Status
-from tests.prepay_scene import DEFINITION, EURO, FIRST, NOBODY, SECOND, Scene, Vouchers, of, scene, topup
+from tests.prepay_scene import (
+    BODIES,
+    DEFINITION,
+    EURO,
+    FIRST,
+    NOBODY,
+    SECOND,
+    Scene,
+    Vouchers,
+    adjust,
+    of,
+    reserve,
+    scene,
+    topup,
+    transfer,
+)
 from tests.real_valkey import RealValkey
 
 
@@ -23,26 +38,6 @@ def on(valkey: RealValkey, tmp_path: Path) -> Iterator[Scene]:
     with scene(valkey, tmp_path) as made:
         yield made
         made.clean()
-
-
-def adjust(amount: Any, **more: Any) -> dict[str, Any]:
-    return topup(amount, reason="goodwill", **more)
-
-
-def transfer(amount: Any = 1, **more: Any) -> dict[str, Any]:
-    return topup(amount, receiverLogicalResource={"id": SECOND}, reason="a gift", **more)
-
-
-def reserve(amount: Any = 3, **more: Any) -> dict[str, Any]:
-    return topup(amount, reason="parking", **more)
-
-
-BODIES: dict[str, dict[str, Any]] = {
-    "topupBalance": topup(),
-    "adjustBalance": adjust(2),
-    "transferBalance": transfer(),
-    "reserveBalance": reserve(),
-}
 
 
 @pytest.mark.parametrize("path", BODIES)

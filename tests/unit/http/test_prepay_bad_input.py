@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.prepay_scene import FIRST, NOBODY, SECOND, Scene, scene, topup
+from tests.prepay_scene import BODIES, FIRST, NOBODY, SECOND, Scene, scene, topup
 from tests.real_valkey import RealValkey
 
 BAD: list[tuple[dict[str, Any], int, str]] = [
