@@ -108,14 +108,12 @@ def test_a_batch_that_is_being_made_cannot_be_activated_and_one_that_was_given_u
 def test_a_maker_that_is_late_leaves_no_voucher_in_a_batch_that_was_cancelled(valkey: RealValkey) -> None:
     """The batch is cancelled, and its vouchers removed, between the note of a chunk's names and the vouchers themselves."""
 
-    class Late(Making):
-        async def _keep(self, names: dict[int, str]) -> list[int]:
-            await at_.batches.change(self.batch.id, BatchState.CANCELLED)
-            return await super()._keep(names)
-
     async def play(at: VoucherRoom) -> None:
-        nonlocal at_
-        at_ = at
+        class Late(Making):
+            async def _keep(self, names: dict[int, str]) -> list[int]:
+                await at.batches.change(self.batch.id, BatchState.CANCELLED)
+                return await super()._keep(names)
+
         begun = await begin(at.batches, at.at.parts, await at.new(5))
         late = Late(at.batches, at.at.parts, begun.batch, await at.batches.row(begun.batch.id))
         with pytest.raises(BatchRefused, match="cancelled"):
@@ -123,7 +121,6 @@ def test_a_maker_that_is_late_leaves_no_voucher_in_a_batch_that_was_cancelled(va
                 pass
         assert await vouchers_there(at) == 0
 
-    at_: VoucherRoom
     played(valkey, play)
 
 
