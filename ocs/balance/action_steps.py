@@ -15,12 +15,15 @@ from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import payer, write_place
 from ocs.limits import RESERVED_MS_MAX, TOPUP_KEPT_MS
 from ocs.outcomes import Code, Note
+from ocs.rating.sources import COUNTER_IDS
 from ocs.records import ActionKind, reservation
 
 DAY_KEPT_MS: Final = 3 * 24 * 3_600_000
 """How long it is kept what a channel did on a day: no calendar has a day that is not over by then."""
 _REMEMBERED_MS: Final = 300_000
 """How long a reservation that has ended stands beside its account; its claim says longer what became of it."""
+_START_MS_MAX: Final = 2**48
+"""A row begins before it: the store has six octets for that (words.lua, BOOK_ROW_FORMAT)."""
 AVAILABLE, OWN, BALANCE = 1, 2, 3
 """What is to be left of an account's money (moves.lua, left_of)."""
 
@@ -270,10 +273,12 @@ class Steps:
 
 
 def bucket_of(text: str) -> tuple[int, int]:
-    """Read a bucket's id as it is shown, "<id>-<start>"; raises ValueError."""
+    """Read a bucket's id as it is shown, "<id>-<start>"; raises ValueError, of a counter's too: what it counts is nobody's to move."""
     row_id, dash, start_ms = text.partition("-")
-    if not (dash and row_id.isdecimal() and start_ms.isdecimal() and int(row_id)):
+    if not (dash and row_id.isdecimal() and start_ms.isdecimal()):
         raise ValueError(f"{text!r} names no bucket: its id is two numbers with a dash between")
+    if not (0 < int(row_id) < COUNTER_IDS and int(start_ms) < _START_MS_MAX):
+        raise ValueError(f"{text!r} names no bucket")
     return int(row_id), int(start_ms)
 
 

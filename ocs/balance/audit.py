@@ -10,7 +10,8 @@ What must hold (DESIGN law 4)
 5. Every bucket and counter holds what the parts of the open sessions hold on it, and has used what the records took of it, one
    after the other; a member's own book has posted and holds what its records and sessions say.
 6. Actions that are not confirmed are counted, with the money that is in transit.
-7. What an account owes for emergency credit is what its records say; what a transfer's giver has given was received, given back, or is in transit.
+7. What an account owes for emergency credit is what its records say; what a transfer's giver has given was received, given back, or is in transit;
+   what a claim says is done, its account knows of (30 days).
 8. Vouchers and the records of their top-ups agree (voucher_audit.py).
 
 Books and sessions of a partition are read in one instant by the function ``snapshot``; the records up to that instant follow.
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 from ocs import records
 from ocs.balance.archive import START, history
-from ocs.balance.audit_actions import ActionChain, Leg, transfer_faults, under_way
+from ocs.balance.audit_actions import ActionChain, Leg, lost_actions, transfer_faults, under_way
 from ocs.balance.audit_rows import OwnTail, RowChain, held_faults
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.functions import function
@@ -244,6 +245,7 @@ async def audit(
         report.in_transit_micros += micros
         if what:
             report.faults.append(Fault(leg.partition, leg.account, what))
+    report.faults += [Fault(*each) async for each in lost_actions(parts)]
     report.vouchers = await vouchers.finish()
     report.faults += [Fault(*each) for each in report.vouchers.faults]
     return report

@@ -3,18 +3,33 @@
 Laws
 1. What an account owes for emergency credit is what its last record of an action says.
 2. Money that a giver has given was received once, or given back once, or is under way: its claim says so, and the sweeper finishes it.
+3. What a claim says is done has left its mark beside the account, as long as marks are kept: the two are in partitions of their own, and
+   one of them may have been set back (a failover to a replica that had missed something).
 """
 
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final, NamedTuple
 
 from ocs import records
 from ocs.balance.action_lists import claim_of
+from ocs.balance.asked import Action, ActionState, Asked
 from ocs.balance.claims import CLAIMED, Step, read_claim
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts, unpacked
-from ocs.balance.profiles import read_place
+from ocs.balance.profiles import payer, read_place
+from ocs.limits import TOPUP_KEPT_MS
 from ocs.records import ActionKind
+
+_CERTAIN_MS: Final = TOPUP_KEPT_MS - 3_600_000
+"""Age up to which marks and claims are surely there."""
+_AT_ONCE: Final = 1_000
+_STEPS: Final = {
+    ActionKind.ADJUST: "done", ActionKind.EMERGENCY: "done", ActionKind.TRANSFER: "given", ActionKind.RESERVE: "held",
+    ActionKind.REFUND: "closed",
+}  # fmt: skip
+"""The step that leaves a kind's first mark (action_steps.py); a top-up's has a key of its own."""
+_DONE: Final = {ActionState.COMPLETED, ActionState.CANCELLED, ActionState.HELD}
 
 
 class Leg(NamedTuple):
@@ -25,6 +40,7 @@ class Leg(NamedTuple):
     credited_micros: int
     taken_micros: int
     counterpart: str
+    at_ms: int = 0
 
     @property
     def step(self) -> str:
@@ -56,6 +72,7 @@ class ActionChain:
                 record.credited_micros,
                 record.taken_micros,
                 record.counterpart,
+                record.now_ms,
             )
             self.legs.setdefault((record.channel, record.id), []).append(leg)
 
@@ -104,6 +121,11 @@ async def transfer_faults(
         micros = sum(leg.taken_micros - leg.credited_micros for leg in legs if leg.step != "received")
         if "given back" in by_step and "given" in by_step and micros:
             yield legs[0], f"transfer {channel}:{action_id} did not give back what was given: {micros}", 0
+        if {"given", "received"} <= by_step.keys():
+            gave, got = by_step["given"][0].taken_micros, by_step["received"][0].credited_micros
+            if got > gave:
+                what = f"transfer {channel}:{action_id} received more than was given: {got} of {gave}"
+                yield legs[0], what, 0
         if {"received", "given back"} & by_step.keys():
             if "given" not in by_step and not await _marked(parts, legs[0], "given", channel, action_id):
                 yield legs[0], f"transfer {channel}:{action_id} was received and never given", 0
@@ -111,7 +133,9 @@ async def transfer_faults(
         text = await claim_of(parts, channel, action_id)
         if text is not None and read_claim(text).step is Step.FIRST:
             yield legs[0], "", micros
-        elif text is not None and not await _arrived(parts, legs[0], channel, action_id):
+        elif (text is not None or await _is_young(parts, legs[0])) and not await _arrived(
+            parts, legs[0], channel, action_id
+        ):
             yield legs[0], f"transfer {channel}:{action_id} was given, and neither received nor given back", 0
 
 
@@ -130,3 +154,82 @@ async def _marked(parts: Parts, leg: Leg, step: str, channel: str, action_id: st
     keys = parts.keys[partition]
     text = await parts.store.execute(keys.slot, "GET", keys.moved(step, channel, action_id))
     return text is not None and unpacked(text)[0] != 0
+
+
+async def _is_young(parts: Parts, leg: Leg) -> bool:
+    """Tell whether a step is so young that its claim has to be there, and the marks of all that came of it."""
+    return 0 <= await _now_ms(parts, parts.keys[leg.partition]) - leg.at_ms < _CERTAIN_MS
+
+
+async def _now_ms(parts: Parts, keys: Keys) -> int:
+    part = await parts.store.execute(keys.slot, "GET", keys.part)
+    seconds, micros = await parts.store.execute(keys.slot, "TIME")
+    return int(seconds) * 1_000 + int(micros) // 1_000 + int((part or b"0 0").split(b" ")[1])
+
+
+async def lost_actions(parts: Parts) -> AsyncIterator[tuple[int, str, str]]:
+    """Tell of every claim what does not hold (law 3): partition, account, and what. Walks over the whole keyspace; reads only."""
+    by_prefix = {keys.prefix: keys for keys in parts.keys}
+    for master in parts.store.masters():
+        cursor = b"0"
+        while True:
+            cursor, names = await parts.store.execute_at(
+                master, "SCAN", cursor, "MATCH", "{*}:claim:*", "COUNT", _AT_ONCE
+            )
+            by_keys: dict[Keys, list[str]] = {}
+            for name in names:
+                text = name.decode(errors="surrogateescape")
+                prefix, _, rest = text.partition("claim:")
+                if rest and prefix in by_prefix:
+                    by_keys.setdefault(by_prefix[prefix], []).append(text)
+            for keys, those in by_keys.items():
+                for fault in await _lost_of(parts, keys, those):
+                    yield fault
+            if cursor == b"0":
+                break
+
+
+async def _lost_of(parts: Parts, keys: Keys, names: list[str]) -> list[tuple[int, str, str]]:
+    """Hold claims of one partition against the marks of their accounts."""
+    found: list[tuple[int, str, str]] = []
+    young: list[Action] = []
+    now_ms = await _now_ms(parts, keys)
+    for name, text in zip(names, await parts.store.execute(keys.slot, "MGET", *names), strict=True):
+        if text is None:
+            continue
+        try:
+            action = read_claim(text).action
+            _ = parts.keys[action.asked.partition], parts.keys[action.asked.receiver_partition]
+        except (ValueError, TypeError, LookupError) as fault:
+            found.append((keys.partition, name.removeprefix(keys.prefix), f"cannot be read: {fault}"))
+            continue
+        if action.state in _DONE and 0 <= now_ms - action.created_ms < _CERTAIN_MS:
+            young.append(action)
+    for action, known in zip(
+        young,
+        await asyncio.gather(*(_known(parts, _marks(parts, each.asked)) for each in young)),
+        strict=True,
+    ):
+        asked = action.asked
+        if not known:
+            what = (
+                f"was told that {asked.kind.name} {asked.channel}:{asked.id} is done, and knows nothing of it"
+            )
+            found.append((asked.partition, payer(asked.account), what))
+    return found
+
+
+def _marks(parts: Parts, asked: Asked) -> list[tuple[Keys, str]]:
+    """Return the marks that an action which is done has left."""
+    keys = parts.keys[asked.partition]
+    if asked.kind is ActionKind.TOPUP:
+        return [(keys, keys.credit(asked.channel, asked.id))]
+    marks = [(keys, keys.moved(_STEPS[asked.kind], asked.channel, asked.id))]
+    if asked.kind is ActionKind.TRANSFER:
+        there = parts.keys[asked.receiver_partition]
+        marks.append((there, there.moved("received", asked.channel, asked.id)))
+    return marks
+
+
+async def _known(parts: Parts, marks: Iterable[tuple[Keys, str]]) -> bool:
+    return all([await parts.store.execute(keys.slot, "EXISTS", name) for keys, name in marks])

@@ -196,7 +196,11 @@ def _row(entry: Entry) -> Row | None:
             number=record.number, code=record.code, what=used,
         )  # fmt: skip
     if isinstance(record, records.Moved):
-        words = (records.ActionKind(record.kind).name.lower(), record.counterpart, record.reason)
+        held = f"holds {record.held_micros}" if record.held_micros else ""
+        buckets = (f"bucket {each.id}-{each.start_ms} is of {each.amount}" for each in record.rows)
+        words = (
+            records.ActionKind(record.kind).name.lower(), record.counterpart, held, *buckets, record.reason,
+        )  # fmt: skip
         return row._replace(
             kind="action", amount_micros=record.taken_micros - record.credited_micros, channel=record.channel,
             id=record.id, what=" ".join(filter(None, words)),

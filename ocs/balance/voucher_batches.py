@@ -267,7 +267,7 @@ class Batches:
         await self._together(
             self._parts.call(
                 keys.partition, "voucher_batch", (keys.part, keys.vouchers(batch.id)),
-                batch.version, int(batch.state), batch.until_ms,
+                batch.version, int(batch.state), batch.until_ms, batch.amount_micros, batch.currency, batch.from_ms,
             )
             for keys in self._parts.keys
         )  # fmt: skip

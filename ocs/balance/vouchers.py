@@ -18,7 +18,7 @@ from ocs.balance.accounts import Account, Accounts
 from ocs.balance.actions import ActionKind, Asked
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
-from ocs.balance.parts import Parts, unpacked
+from ocs.balance.parts import Parts, ScriptFault, unpacked
 from ocs.balance.voucher_batches import (
     Batches,
     BatchRefused,
@@ -147,6 +147,7 @@ class Vouchers:
         "_by_subscriber",
         "_clock",
         "_parts",
+        "_passed",
         "faults",
         "finished",
     )
@@ -166,6 +167,7 @@ class Vouchers:
         self._batches = batches
         self._by_subscriber = by_subscriber
         self._by_channel = by_channel
+        self._passed: dict[int, int] = {}
         self.finished = 0
         """Redemptions that ``finish_left`` has brought to their end."""
         self.faults = 0
@@ -352,16 +354,31 @@ class Vouchers:
 
     async def _finish_in(self, keys: Keys) -> int:
         now_ms, finished = self._now_ms(await self._parts.epoch(keys.partition)), 0
+        passed = self._passed.pop(keys.partition, 0)
         names = await self._parts.store.execute(
             keys.slot, "ZRANGEBYSCORE", keys.voucher_claims, now_ms - VOUCHER_CLAIM_MS_MAX, now_ms - VOUCHER_CLAIM_MS,
-            "LIMIT", 0, _LEFT_AT_ONCE,
+            "LIMIT", passed, _LEFT_AT_ONCE,
         )  # fmt: skip
         for each in names:
             name = each.decode()
             try:
-                finished += await self._finish(keys, name)
-            except (ValueError, TypeError, StoreFault):
+                ended = await self._finish(keys, name)
+            except (
+                ScriptFault,
+                ValueError,
+                TypeError,
+                LookupError,
+                ArithmeticError,
+            ):  # whatever a garbled one does
                 self.faults += 1
+                ended = False
+            except StoreFault:
+                self.faults += 1
+                continue
+            finished += ended
+            passed += not ended
+        if len(names) == _LEFT_AT_ONCE:  # the next look is behind those that never end
+            self._passed[keys.partition] = passed
         return finished
 
     async def _finish(self, keys: Keys, name: str) -> bool:

@@ -48,6 +48,7 @@ class Sweeper:
         "_clock",
         "_parts",
         "_passed",
+        "_passed_claims",
         "_tombstone_ms",
         "accounting_ms",
         "claims_finished",
@@ -64,6 +65,7 @@ class Sweeper:
         self.accounting_ms = tombstone_ms
         """How long an ended session of accounting is remembered."""
         self._passed = [0] * len(parts.keys)
+        self._passed_claims: dict[str, int] = {}
         # Totals since the start, whatever ended a sweep half-way.
         self.expired = 0
         self.claims_finished = 0
@@ -172,34 +174,51 @@ class Sweeper:
         finished = 0
         for start in range(0, len(self._parts.keys), _PARTITIONS_AT_ONCE):
             chunk = self._parts.keys[start : start + _PARTITIONS_AT_ONCE]
-            for names in await asyncio.gather(*map(self._left, chunk)):
-                for name in names:
-                    finished += await self._finish(name)
+            for found in await asyncio.gather(*map(self._left, chunk)):
+                for left, name in found:
+                    finished += await self._finish(left, name)
         return finished
 
-    async def _left(self, keys: Keys) -> list[bytes]:
+    async def _left(self, keys: Keys) -> list[tuple[str, bytes]]:
         old_ms = self._clock.now_ms() - CLAIM_AGE_MS
+        found: list[tuple[str, bytes]] = []
         try:
-            names: list[bytes] = []
             for left in (keys.claims, keys.actions):
-                names += await self._parts.store.execute(
-                    keys.slot, "ZRANGEBYSCORE", left, "-inf", old_ms, "LIMIT", 0, _AT_ONCE
+                passed = self._passed_claims.pop(left, 0)
+                names = await self._parts.store.execute(
+                    keys.slot, "ZRANGEBYSCORE", left, "-inf", old_ms, "LIMIT", passed, _AT_ONCE
                 )
+                if len(names) == _AT_ONCE:
+                    self._passed_claims[left] = passed
+                found += [(left, name) for name in names]
         except StoreFault:
             self._unreached()
             return []
-        return names
+        return found
 
-    async def _finish(self, name: bytes) -> bool:
+    async def _finish(self, left: str, name: bytes) -> bool:
+        """Finish one action; one that cannot be must not keep the others from their end: the next sweep looks behind it, where there are many."""
         try:
             channel, _, action_id = name.decode().partition(":")
             if not await self._accounts.actions.resume(channel, action_id):
+                self._pass_over(left)
                 return False
-        except (ScriptFault, ValueError, TypeError, SessionUnreadable):
+        except (
+            ScriptFault,
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+        ):  # whatever a garbled one does
             self.faults += 1
+            self._pass_over(left)
             return False
         except StoreFault:
             self._unreached()
             return False
         self.claims_finished += 1
         return True
+
+    def _pass_over(self, left: str) -> None:
+        if left in self._passed_claims:
+            self._passed_claims[left] += 1

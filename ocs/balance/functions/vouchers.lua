@@ -47,16 +47,17 @@ local function voucher_add(keys, args)
   return { SUCCESS, taken }
 end
 
--- voucher_batch: a copy takes over what the batch is by now, unless it has a later version; UNKNOWN_SESSION: no voucher of it is here.
+-- voucher_batch: a copy takes over what the batch is by now, unless it has a later version; UNKNOWN_SESSION: no voucher of it is here. One that
+-- was cancelled while it was made (its first change) has a copy everywhere, so that a maker who is late brings no voucher.
 local function voucher_batch(keys, args)
   if not call then fetch() end
   local part = args[1]
-  local now, offset, skew, version, state, ends = unpack(cmsgpack.unpack(args[2]))
+  local now, offset, skew, version, state, ends, amount, currency, from = unpack(cmsgpack.unpack(args[2]))
   local refused = guard(call('GET', keys[1]), part, now, offset, skew)
   if refused then return { refused } end
-  local text = call('GET', keys[2])
-  if not text then return { UNKNOWN_SESSION } end
-  local copy = cmsgpack.unpack(text)
+  local text, unmade = call('GET', keys[2]), version == 1 and state == BATCH_CANCELLED
+  if not text and not unmade then return { UNKNOWN_SESSION } end
+  local copy = text and cmsgpack.unpack(text) or { 0, BATCH_MAKING, amount, currency, from, ends, 0, 0, 0, 0, 0 }
   if copy[BT_VERSION] >= version then return { SUCCESS } end
   copy[BT_VERSION], copy[BT_STATE], copy[BT_UNTIL], copy[BT_CHANGES] = version, state, exact(ends), copy[BT_CHANGES] + 1
   local after = pack(copy)

@@ -9,6 +9,7 @@ import pytest
 from ocs.balance.actions import ActionKind, ActionState, Done
 from ocs.limits import RESERVED_MS_MAX
 from ocs.outcomes import Code
+from ocs.rating.sources import COUNTER_IDS
 from ocs.records import ActionKind as Kind
 from ocs.records import Status
 from ocs.sessions.sweep import Sweeper
@@ -271,6 +272,8 @@ def test_what_is_owed_is_repaid_before_a_refund(till: Till) -> None:
         (Kind.REVERSAL, 1, {}),
         (Kind.TOPUP, 1, {"bucket": "5-0"}),
         (Kind.ADJUST, 1, {"bucket": "five"}),
+        (Kind.ADJUST, 1, {"bucket": f"{COUNTER_IDS}-0"}),
+        (Kind.ADJUST, 1, {"bucket": f"1-{2**64}"}),
         (Kind.ADJUST, 1, {"fee_micros": 1}),
         (Kind.TRANSFER, 1, {"fee_micros": 2, "fee_by_receiver": True}),
         (Kind.TRANSFER, 1, {"receiver": "", "receiver_partition": 0}),

@@ -150,7 +150,8 @@ def test_money_that_a_receiver_refused_is_given_back_though_it_might_be_received
     keys = net.charged.parts.keys[where.partition]
     names = (keys.part, keys.book("nobody"), keys.profile("nobody"), keys.stream)
     profile = write_profile(where)
-    assert net.run(calls(where.partition, "open", names, "nobody", 0, profile, 0, 0))[0] == Code.SUCCESS
+    opened = net.run(calls(where.partition, "open", names, "nobody", 0, profile, 0, 0, "", 0))
+    assert opened[0] == Code.SUCCESS
     assert net.run(till.actions.resume("shop", "one"))
     assert (till.balance, till.find().why) == (FUNDS, "the receiver")
 

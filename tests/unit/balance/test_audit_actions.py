@@ -1,18 +1,22 @@
 """The audit sees what does not hold of actions: what is owed, what a bucket is of, and transfers that do not arrive, or arrive twice."""
 
 from collections.abc import Iterator
+from itertools import count
+from typing import Any
 
 import pytest
 
+from ocs.balance.action_steps import Steps
 from ocs.balance.actions import Action, ActionState
 from ocs.balance.audit_actions import Leg, transfer_faults
-from ocs.balance.claims import Step, read_claim, write_claim
+from ocs.balance.claims import Claim, Step, read_claim, write_claim
 from ocs.balance.keys import home
+from ocs.balance.link import StoreFault
 from ocs.balance.stored_book import read_book, write_book
 from ocs.records import ActionKind as Kind
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import network
-from tests.unit.balance.tills import Till, bucket_of_gift
+from tests.unit.balance.tills import FUNDS, Till, bucket_of_gift
 
 
 @pytest.fixture
@@ -69,6 +73,63 @@ def test_a_transfer_whose_receivers_step_is_gone_is_seen_once_it_is_not_under_wa
     assert _judged(till, legs) == [("", 100)]
 
 
+def test_a_transfer_that_was_given_and_whose_claim_is_lost_is_seen(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gave has died, and the master of the claim has forgotten it: nobody finishes it any more."""
+    moved = Steps._move
+
+    async def dies(steps: Steps, claim: Claim, kind: Kind, step: str, *more: Any) -> Any:
+        if step == "received":
+            raise StoreFault("the caller dies here")
+        return await moved(steps, claim, kind, step, *more)
+
+    monkeypatch.setattr(Steps, "_move", dies)
+    with pytest.raises(StoreFault):
+        till.do(Kind.TRANSFER, 100)
+    assert _faults(till) == []
+    till.net.execute("DEL", _claim_key(till))
+    assert _faults(till) == ["transfer shop:one was given, and neither received nor given back"]
+
+
+STEPS: dict[Kind, tuple[str, int]] = {
+    Kind.TOPUP: ("credit", 70), Kind.ADJUST: ("moved:done", -5), Kind.TRANSFER: ("moved:received", 100),
+    Kind.RESERVE: ("moved:held", 50), Kind.EMERGENCY: ("moved:done", 60), Kind.REFUND: ("moved:closed", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_an_action_that_its_account_knows_nothing_of_is_seen(till: Till, kind: Kind) -> None:
+    """It was acknowledged, and the master of the account has forgotten it: book and records agree, and the money is gone."""
+    step, amount = STEPS[kind]
+    till.do(kind, amount)
+    assert _faults(till) == []
+    (mark,) = till.net.execute("KEYS", f"*:{step}:shop:one")
+    till.net.execute("DEL", mark)
+    assert _faults(till) == [f"was told that {kind.name} shop:one is done, and knows nothing of it"]
+
+
+def test_a_claim_that_is_no_claim_is_seen(till: Till) -> None:
+    till.net.execute("SET", _claim_key(till), b"\xc1")
+    assert ["cannot be read" in what for what in _faults(till)] == [True]
+
+
+def test_a_top_up_whose_account_was_set_back_is_seen(till: Till) -> None:
+    """The whole partition of the account is as it was before, the claim's is not."""
+    names = (f"n{number}" for number in count())
+    parts = till.net.charged.parts
+    name = next(each for each in names if home(f"shop:{each}", len(parts.keys)) != till.net.partition)
+    pattern = parts.keys[till.net.partition].prefix + "*"
+    before = {each: till.net.execute("DUMP", each) for each in till.net.execute("KEYS", pattern)}
+    till.do(Kind.TOPUP, 70, name)
+    for each in till.net.execute("KEYS", pattern):
+        till.net.execute("DEL", each)
+    for each, octets in before.items():
+        till.net.execute("RESTORE", each, 0, octets)
+    assert till.balance == FUNDS
+    assert _faults(till) == [f"was told that TOPUP shop:{name} is done, and knows nothing of it"]
+
+
 @pytest.mark.parametrize(
     ("moved", "what"),
     [
@@ -76,6 +137,7 @@ def test_a_transfer_whose_receivers_step_is_gone_is_seen_once_it_is_not_under_wa
         ([(0, 100), (100, 0), (0, -100)], "more than once"),
         ([(0, 100), (0, -99)], "did not give back what was given: 1"),
         ([(100, 0)], "was received and never given"),
+        ([(0, 100), (101, 0)], "received more than was given: 101 of 100"),
     ],
 )
 def test_a_transfer_that_makes_or_loses_money_is_seen(

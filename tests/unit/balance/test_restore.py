@@ -29,6 +29,7 @@ from tests.real_valkey import RealValkey
 from tests.unit.balance.backups import Restored, archived, backed_up, later, restart, restored
 from tests.unit.balance.books import MIB, Network, network
 from tests.unit.balance.test_past import rewritten
+from tests.unit.balance.tills import Till, bucket_of_gift
 
 OPENING = 1_000_000
 
@@ -151,6 +152,21 @@ def test_actions_of_the_lost_future_are_told_and_count_when_they_are_asked_again
             found = there.run(there.charged.accounts.find(net.ids[0]))
             assert found.book.balance_micros == OPENING - 300
             assert clean(there)
+
+
+def test_of_a_lost_action_it_is_told_what_it_held_and_what_its_bucket_was_of(
+    own_valkey: RealValkey, tmp_path: Path
+) -> None:
+    with network(own_valkey) as net:
+        till = Till(net)
+        bucket = bucket_of_gift(till)
+        to_s = later()
+        assert till.do(ActionKind.ADJUST, 25, "more", bucket=bucket).code is Code.SUCCESS
+        assert till.do(ActionKind.RESERVE, 70, "held").code is Code.SUCCESS
+        backup = backed_up(own_valkey, tmp_path / "b")
+        with restored(backup, tmp_path / "r", to_s) as there:
+            told = {each.id: each.what for each in there.undone.actions}
+            assert told == {"more": f"adjust bucket {bucket} is of 75", "held": "reserve holds 70"}
 
 
 def test_accounting_records_of_the_lost_future_have_a_kind_of_their_own(

@@ -15,7 +15,7 @@ from ocs.balance.audit import audit
 from ocs.balance.keys import VOUCHER_BATCHES, slot_of
 from ocs.balance.voucher_batches import Batches, BatchRefused, BatchState, Counts, NoBatch
 from ocs.balance.voucher_codes import Secret, SecretFault
-from ocs.balance.voucher_making import begin
+from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import Why
 from ocs.outcomes import Code
 from tests.real_valkey import RealValkey
@@ -101,6 +101,25 @@ def test_a_batch_that_is_being_made_cannot_be_activated_and_one_that_was_given_u
         assert await at.batches.counts(batch.id) == Counts()
         with pytest.raises(NoBatch):
             await at.vouchers.find(made[0].serial)
+
+    played(valkey, play)
+
+
+def test_a_maker_that_is_late_leaves_no_voucher_in_a_batch_that_was_cancelled(valkey: RealValkey) -> None:
+    """The batch is cancelled, and its vouchers removed, between the note of a chunk's names and the vouchers themselves."""
+
+    async def play(at: VoucherRoom) -> None:
+        class Late(Making):
+            async def _keep(self, names: dict[int, str]) -> list[int]:
+                await at.batches.change(self.batch.id, BatchState.CANCELLED)
+                return await super()._keep(names)
+
+        begun = await begin(at.batches, at.at.parts, await at.new(5))
+        late = Late(at.batches, at.at.parts, begun.batch, await at.batches.row(begun.batch.id))
+        with pytest.raises(BatchRefused, match="cancelled"):
+            async for _ in late.chunks():
+                pass
+        assert await vouchers_there(at) == 0
 
     played(valkey, play)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.keys import home
+from ocs.balance.link import StoreFault
 from ocs.balance.voucher_batches import BatchRefused, BatchState, Counts, NoBatch, VoucherState
-from ocs.balance.voucher_codes import SecretFault, draw, read_code
+from ocs.balance.voucher_codes import SecretFault, draw, name_of, read_code
 from ocs.balance.vouchers import Lock, Redeemed, Why
 from ocs.limits import BOOK_MICROS_MAX
 from ocs.outcomes import Code
@@ -301,3 +303,33 @@ def test_codes_have_their_length_and_every_digit_at_every_place() -> None:
     for place in range(16):
         counts = [sum(each[place] == digit for each in drawn) for digit in "0123456789"]
         assert min(counts) > 120, "ten digits of 200 each, six deviations away"
+
+
+def test_claims_that_cannot_be_read_keep_no_later_one_from_its_end(
+    valkey: RealValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocs.balance.vouchers._LEFT_AT_ONCE", 2)
+    monkeypatch.setattr("ocs.balance.vouchers.VOUCHER_CLAIM_MS", -1_000)
+
+    async def play(at: VoucherRoom) -> None:
+        account = await at.subscriber(MSISDN)
+        batch, (one,) = await at.active(1)
+        name = name_of(at.batches.secret.octets(one.code))
+        keys = at.at.parts.keys[home(name, len(at.at.parts.keys))]
+        now_ms = await at.batches.now_ms()
+        for garbled in ("gone", "never", "nobody"):
+            await at.at.store.execute(keys.slot, "ZADD", keys.voucher_claims, now_ms - 60_000, garbled)
+
+        async def dies(*_: Any, **__: Any) -> None:
+            raise StoreFault("the caller dies here")
+
+        with monkeypatch.context() as dying:
+            dying.setattr("ocs.balance.vouchers.Vouchers._complete", dies)
+            with pytest.raises(StoreFault):
+                await at.vouchers.redeem(account, one.code, "till", "r1")
+        assert await at.batches.counts(batch.id) == Counts(claimed=1)
+        assert sum([await at.vouchers.finish_left() for _ in range(3)]) == 1
+        assert await at.batches.counts(batch.id) == Counts(used=1)
+        assert at.vouchers.faults
+
+    played(valkey, play)

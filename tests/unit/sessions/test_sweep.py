@@ -8,6 +8,7 @@ import pytest
 from ocs.balance.audit import audit
 from ocs.balance.keys import home, layout
 from ocs.balance.link import LinkDown
+from ocs.balance.parts import packed
 from ocs.balance.store import Store
 from ocs.charging.ask import INITIAL, TERMINATION, UPDATE, Ask, AskedService, Units
 from ocs.names import E164, SubscriberId
@@ -136,6 +137,27 @@ def test_a_claim_that_is_unreadable_keeps_no_other_from_its_end(net: Network) ->
 
     assert net.run(sweeper.once()).claims_finished == 1
     assert sweeper.faults == 1
+
+
+def test_claims_that_never_end_keep_no_later_one_from_its_end(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocs.sessions.sweep._AT_ONCE", 2)
+    net.run(_claim_only(net))
+    home_of = net.charged.parts.keys[home("till:dying", len(net.charged.parts.keys))]
+    for name in ("garbled", "gone", "foreign"):
+        net.execute("ZADD", home_of.claims, 1, f"till:{name}")
+    for keys in net.charged.parts.keys:
+        net.execute("SET", keys.claim("till", "garbled"), b"\xc1")
+        net.execute("SET", keys.claim("till", "foreign"), _foreign())
+    sweeper = _sweeper(net)
+
+    assert sum(net.run(sweeper.once()).claims_finished for _ in range(3)) == 1
+
+
+def _foreign() -> bytes:
+    """A claim on an account of a partition that there is not."""
+    return packed(1, 7, 10**6, "account", 5, "till", "foreign", "")
 
 
 @pytest.mark.parametrize("answer", [Code.CONFLICT, Code.UNKNOWN_SUBSCRIBER])
