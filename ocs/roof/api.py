@@ -89,12 +89,12 @@ def routers_of(
     desk = Desk(
         keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
     )  # fmt: skip
-    routers = [
+    routers = [  # looked through in this order for each request: what top-up channels ask for stands first
+        prepay.router(prepaid, access),
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
-        prepay.router(prepaid, access),
         subscribers.router(desk, access),
         services.router(desk, access),
     ]

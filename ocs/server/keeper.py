@@ -8,6 +8,7 @@ Laws
 """
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -224,6 +225,8 @@ def run_keeper(
         with child.told(channel, start.name):
             start.check()
             parts = await build(start, counters)
+        gc.collect()
+        gc.freeze()  # the application is there for good: no collection looks at all of it again
         try:
             await keep(parts, counters, doors, channel, stop)
         finally:
