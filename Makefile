@@ -1,4 +1,4 @@
-# demo · test · test-long · check · bench · fuzz: each from nothing on a fresh machine (Python 3.11 to 3.13, no system package).
+# demo · test · test-long · check · bench · load · fuzz: each from nothing on a fresh machine (Python 3.11 to 3.13, no system package).
 # PYTHON picks the interpreter, VENV the environment's folder, ARGS goes to pytest, the benchmark or the fuzzer.
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ JOBS   ?= 2
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format bench fuzz clean
+.PHONY: help demo test test-long check format bench load fuzz clean
 
 # A stamp's name says which interpreter and which pins made the environment: another of either makes it anew.
 # Empty when the interpreter is missing or too old; the recipes below say so.
@@ -66,6 +66,10 @@ format: | $(DEV)
 # Writes loadtests/RESULTS.md and the figures as JSON beside it.
 bench: | $(DEV)
 	@$(BIN)/python -m loadtests.bench $(ARGS)
+
+# Top-up channels for half a minute; ARGS='--web-port 8089' shows locust's page instead, and serves until Ctrl-C.
+load: | $(DEV)
+	@$(BIN)/python -m loadtests.load $(ARGS)
 
 # ARGS='600 wire' fuzzes one target for ten minutes; all in turn for a minute without. What it finds stays in .fuzz.
 fuzz: | $(DEV)

@@ -45,7 +45,7 @@ def phase(
     answers = result["answers"]
     spent = {each: last.cpu_us[each] - first.cpu_us[each] for each in last.cpu_us}
     worker_us = sum(us for each, us in spent.items() if each.startswith("worker")) / answers
-    others = {each: us / answers for each, us in spent.items() if each in {"supervisor", "keeper"}}
+    others = {each: us / answers for each, us in spent.items() if each in {"supervisor", "keeper", "door"}}
     store_us, generator_us = spent["store"] / answers, result["generator_us"] / answers
     bound = bound_per_second(workers, worker_us, store_us, generator_us)
     per_second = answers / result["seconds"]

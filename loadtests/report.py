@@ -18,7 +18,7 @@ def _number(value: float, digits: int = 1) -> str:
 
 def phase_rows(phases: list[dict[str, Any]]) -> Rows:
     """Return the table of phases: rate, what bounds it, processor time per CCR, octets, codes."""
-    head = ["phase", "CCR/s", "bound", "share", "worker µs", "store µs", "in function µs", "generator µs", "keeper µs",
+    head = ["phase", "CCR/s", "bound", "share", "worker µs", "store µs", "in function µs", "generator µs", "keeper and door µs",
             "others use", "file octets", "codes", "audit"]  # fmt: skip
     rows = [head]
     for each in phases:
@@ -27,7 +27,7 @@ def phase_rows(phases: list[dict[str, Any]]) -> Rows:
             [
                 each["phase"], _number(each["per_second"], 0), _number(each["bound_per_second"], 0),
                 f"{each['bound_share']:.2f}", *[_number(cpu[name]) for name in ("worker", "store", "store_function", "generator")],
-                _number(cpu.get("keeper", 0.0)), f"{each['foreign_share']:.0%}", _number(each["file_octets"], 0),
+                _number(cpu.get("keeper", 0.0) + cpu.get("door", 0.0)), f"{each['foreign_share']:.0%}", _number(each["file_octets"], 0),
                 " ".join(f"{code}: {count:,}" for code, count in each["codes"].items()),
                 "clean" if each["audit"]["clean"] else "NOT CLEAN",
             ]
@@ -159,15 +159,20 @@ def tables(results: dict[str, Any]) -> dict[str, Rows]:
     return {title: rows for title, rows in found.items() if len(rows) > 1}
 
 
+def print_table(title: str, rows: Rows, console: Console) -> None:
+    """Print a table, whose first row is its head."""
+    table = Table(title=title, title_justify="left")
+    for place, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if place == 0 else "right")
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
+
+
 def show(results: dict[str, Any], wrong: list[str], console: Console) -> None:
     """Print the tables."""
-    for title, (head, *rows) in tables(results).items():
-        table = Table(title=title, title_justify="left")
-        for place, name in enumerate(head):
-            table.add_column(name, justify="left" if place == 0 else "right")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    for title, rows in tables(results).items():
+        print_table(title, rows, console)
     for each in wrong:
         console.print(f"WRONG: {each}", style="bold red", markup=False)
 

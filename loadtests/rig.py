@@ -2,7 +2,7 @@
 
 Laws
 1. The server is a real one, started by its command on free loopback ports; it is ended by its own process id.
-2. Worker, store and generator are measured apart; supervisor and keeper are shown beside them.
+2. Worker, store and generator are measured apart; supervisor, keeper and door are shown beside them.
 """
 
 import json
@@ -58,10 +58,10 @@ def run_command(*arguments: str, timeout: float = 600.0) -> tuple[int, str]:
 class Server:
     """One `ocs serve` on a data folder."""
 
-    def __init__(self, folder: Path, durability: str, workers: int) -> None:
+    def __init__(self, folder: Path, durability: str, workers: int, **settings: str) -> None:
         self._folder = folder
         self._log = folder.parent / f"{folder.name}.log"
-        environment = {**os.environ, "OCS_STORE__DURABILITY": durability, "OCS_LOG__LEVEL": "info"}
+        environment = {**os.environ, "OCS_STORE__DURABILITY": durability, "OCS_LOG__LEVEL": "info"} | settings
         command = [
             sys.executable, "-m", "ocs", "serve", "--data-dir", str(folder), "--diameter-port", "0",
             "--http-port", "0", "--workers", str(workers),
@@ -72,7 +72,7 @@ class Server:
                 process_group=0,
             )  # fmt: skip
         try:
-            self.address = self._await_ready()
+            self.address, self.http_address = self._await_ready()
             self.pids = self._read_pids(workers)
             self._gauge = StoreGauge(f"unix://{folder / SOCKET}")
             self.store_version = self._gauge.version
@@ -87,7 +87,7 @@ class Server:
         self._gauge.close()
         self.stop(must_drain=kind is None)
 
-    def _await_ready(self) -> str:
+    def _await_ready(self) -> tuple[str, str]:
         stdout = self._child.stdout
         if stdout is None:
             raise RigFault("the server has no standard output")
@@ -97,7 +97,7 @@ class Server:
                 line = stdout.readline()
                 if line.startswith("ready "):
                     words = dict(word.split("=", 1) for word in line.split()[1:])
-                    return words["diameter"]
+                    return words["diameter"], words["http"]
         raise RigFault(f"the server did not start:\n{self._log_tail()}")
 
     def _read_pids(self, workers: int) -> dict[str, int]:
@@ -142,9 +142,11 @@ class Server:
             raise RigFault(f"the server ended with {code} on SIGTERM:\n{self._log_tail()}")
 
 
-def generate(address: str, server: Server | None, *options: str) -> Measured:
-    """Run the generator to its end, looking at the server through its measured window."""
-    command = [sys.executable, "-m", "loadtests.generator", "--address", address, *options]
+def generate(
+    address: str, server: Server | None, *options: str, module: str = "loadtests.generator"
+) -> Measured:
+    """Run the generator (or the channels) to its end, looking at the server through its measured window."""
+    command = [sys.executable, "-m", module, "--address", address, *options]
     samples: list[Sample] = []
     result: dict[str, Any] = {}
     with _child_of(command) as child:
@@ -169,7 +171,7 @@ def generate(address: str, server: Server | None, *options: str) -> Measured:
             if told["event"] in {"result", "failed"}:
                 result = told
     if result.get("event") != "result":
-        raise RigFault(f"the generator failed: {result.get('why', 'it ended without a word')}")
+        raise RigFault(f"{module} failed: {result.get('why', 'it ended without a word')}")
     return Measured(result, samples)
 
 

@@ -19,9 +19,11 @@ from ocs.server.child import begin
 from ocs.server.roll import Renewal
 from ocs.server.supervisor import Places, ServeConfig, Supervisor
 from tests.house.source import ROOT
-from tests.serving import build_keeper, build_worker, judge
+from tests.serving import build_door, build_keeper, build_worker, judge
 
 SILENT_MS = "TEST_SILENT_MS"
+STARTED = "started"
+"""Of the folder: the name and pid of each process that was started, a line each."""
 
 
 def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
@@ -38,7 +40,15 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
 
     setattr(supervising, "WORKER_SILENT_MS_MAX", int(os.environ.get(SILENT_MS, WORKER_SILENT_MS_MAX)))  # noqa: B010 - a constant
     begin(os.getppid())  # a run of the tests that is itself killed leaves nothing behind
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+    def note(_logger: Any, _method: str, event: Any) -> Any:
+        if event["event"] == "process started":
+            with (folder / STARTED).open("a") as file:
+                file.write(f"{event['name']} {event['pid']}\n")
+        return event
+
+    processors = [note, *structlog.get_config()["processors"]]
+    structlog.configure(processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     config = ServeConfig(
         host="127.0.0.1",
         port=0,
@@ -54,6 +64,7 @@ def main(folder: Path, workers: int, fault: Exception | None = None) -> int:
         config,
         build_worker=build_worker,
         build_keeper=build_keeper,
+        build_door=build_door,
         log=structlog.get_logger(),
         on_ready=announce,
         renewal=Renewal(read, judge),
@@ -68,6 +79,7 @@ class Processes:
     """The server's processes, for a test."""
 
     def __init__(self, folder: Path, workers: int = 1, silent_ms: int = WORKER_SILENT_MS_MAX) -> None:
+        self._folder = folder
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.served_processes", str(folder), str(workers)],
             cwd=ROOT,
@@ -100,6 +112,11 @@ class Processes:
         """The supervisor's pid."""
         return self._process.pid
 
+    def pids(self) -> dict[str, int]:
+        """The pid of each process by its name, as they were started last."""
+        rows = (line.split() for line in (self._folder / STARTED).read_text().splitlines())
+        return {name: int(pid) for name, pid in rows}
+
     def terminate(self) -> int:
         """End it with SIGTERM; its exit code."""
         self._process.send_signal(signal.SIGTERM)
@@ -125,7 +142,7 @@ class Processes:
         self._process.communicate()
 
     def children(self) -> list[psutil.Process]:
-        """The processes of the server other than the supervisor: workers and keeper."""
+        """The processes of the server other than the supervisor: workers, keeper and door."""
         family: list[Any] = psutil.Process(self.pid).children()
         return [child for child in family if "resource_tracker" not in " ".join(child.cmdline())]
 

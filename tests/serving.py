@@ -344,8 +344,13 @@ async def build_worker(start: Start, _counters: Counters) -> tuple[WorkerConfig,
     return config, WorkerParts(GrantingBook(), answer_writer(), log)
 
 
-async def build_keeper(start: Start, _counters: Counters) -> KeeperParts:
-    """A keeper with health and metrics alone; `start.handed` is how many workers there are, or the fault that they end with."""
+async def build_keeper(_start: Start, _counters: Counters) -> KeeperParts:
+    """A keeper without jobs."""
+    return KeeperParts(None, structlog.wrap_logger(None, processors=[_drop]), {})
+
+
+async def build_door(start: Start, _counters: Counters) -> KeeperParts:
+    """A door with health and metrics alone; `start.handed` is how many workers there are, or the fault that they end with."""
     from ocs.http.app import Health, application  # noqa: PLC0415 - a worker does not load it
     from ocs.server import counters, health  # noqa: PLC0415 - as above
 
@@ -355,7 +360,8 @@ async def build_keeper(start: Start, _counters: Counters) -> KeeperParts:
 
     def look() -> Health:
         judged = health.checks(folder, workers, time.time_ns() // 1_000_000, count)
-        return Health(health.is_ready(judged, workers), judged, {"workers": count})
+        kept, _passed = health.keeper(folder, ["keeper", "keeper-1"], time.time_ns() // 1_000_000)
+        return Health(health.is_ready(judged, workers), judged | {"keeper": kept}, {"workers": count})
 
     app = application(health=look, read_metrics=lambda: counters.metrics(counters.read(folder)), version="0")
     return KeeperParts(app, structlog.wrap_logger(None, processors=[_drop]), {})

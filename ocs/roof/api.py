@@ -14,12 +14,10 @@ from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
 from ocs.http.keys import ApiKeys
-from ocs.http.prepay import hub
 from ocs.http.prepay import routes as prepay
 from ocs.http.subscriber_desk import Desk
 from ocs.http.tokens import Tokens
 from ocs.names import SubscriberId
-from ocs.notices.forms import Forms
 from ocs.notices.queue import Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
@@ -70,7 +68,7 @@ def ground_of(keepers: Keepers, log: Any) -> Ground:
 
 
 def routers_of(
-    keepers: Keepers, holdings: Holdings, tariffs: StoredTariffs, log: Any, ground: Ground, forms: Forms
+    keepers: Keepers, holdings: Holdings, tariffs: StoredTariffs, log: Any, ground: Ground
 ) -> list[APIRouter]:
     """Build the routes that need a key, and those that keys and tokens come from."""
     access = ground.access
@@ -88,16 +86,15 @@ def routers_of(
 
     listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
     prepaid = prepay_of(keepers, holdings, listeners)
-    forms.register(hub.FORM, hub.Writer(prepaid))
     desk = Desk(
         keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
     )  # fmt: skip
-    routers = [
+    routers = [  # looked through in this order for each request: what top-up channels ask for stands first
+        prepay.router(prepaid, access),
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
         admin.router(ground.keys, access, ground.audit),
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
-        prepay.router(prepaid, access),
         subscribers.router(desk, access),
         services.router(desk, access),
     ]

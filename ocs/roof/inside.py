@@ -1,4 +1,4 @@
-"""Inside the processes of `ocs serve`: from what a process is handed to what a worker or the keeper works with.
+"""Inside the processes of `ocs serve`: from what a process is handed to what a worker, the keeper or the door works with.
 
 Laws
 1. Settings come as they were written, and are judged here: a process may be of another release than the one that hands them over.
@@ -55,9 +55,10 @@ from ocs.server.allow import AllowRow
 from ocs.server.channel import Start, StartFault
 from ocs.server.counters import Counters
 from ocs.server.desk import Bounds
-from ocs.server.families import JOB_PASSED, JOBS
+from ocs.server.families import JOB_PASSED
 from ocs.server.keeper import KeeperParts
 from ocs.server.profiles import ClientProfile
+from ocs.server.roll import KEEPER
 from ocs.server.secure import TlsFiles, context
 from ocs.server.worker import WorkerConfig, WorkerParts
 from ocs.sessions.restarts import ClientStates
@@ -111,6 +112,10 @@ def frozen(settings: Settings) -> dict[str, str]:
 def places(settings: Settings) -> tuple[str, ...]:
     """Return the names that workers may have: one more than there are workers (supervisor.py, law 6)."""
     return tuple(f"worker-{number}" for number in range(settings.server.workers + 1))
+
+
+KEEPERS = (KEEPER, f"{KEEPER}-1")
+"""The names that the keeper may have, as above."""
 
 
 def read_files(settings: Settings) -> None:
@@ -378,28 +383,56 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 
 
 async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
-    """Build HTTP and the background jobs, inside the keeper's process and its event loop."""
-    from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
-    from ocs.notices.forms import Forms  # noqa: PLC0415
-    from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
-    from ocs.roof.events import events_job  # noqa: PLC0415
-    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
+    """Build the background jobs, inside the keeper's process and its event loop; HTTP is the door's."""
+    from ocs.roof.events import events_job  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415
+    from ocs.roof.prepay import forms_of  # noqa: PLC0415
     from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
+
+    inside: Inside = start.handed
+    settings = inside.settings()
+    log.configure(settings.log.level, settings.log.format)
+    keepers = await _keepers_inside(settings, inside.address(settings), start.name)
+    logger = structlog.get_logger().bind(process=start.name)
+    tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
+    holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
+    jobs = jobs_of(keepers, counters, holdings)
+    jobs |= {
+        "tariffs": lambda: tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)),
+        "switch": switch_job(keepers, tariffs),
+        "libraries": library_job(keepers),
+        "vouchers": voucher_job(keepers, counters),
+    }
+    if settings.events.enabled:
+        jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms_of(keepers, holdings))
+    named = {each.profile for each in settings.diameter.peers}
+    used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
+    if any(each.restart == "ends_sessions" for each in used):
+        jobs["restarts"] = restart_job(keepers, counters)
+    return KeeperParts(app=None, log=logger, jobs=jobs, close=keepers.store.close)
+
+
+async def build_door(start: Start, counters: Counters) -> KeeperParts:
+    """Build HTTP, inside the door's process and its event loop. What all processes do for themselves is all that it does besides."""
+    from ocs.http.app import Health, application  # noqa: PLC0415 - workers load no HTTP
+    from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
+    from ocs.roof.jobs import count_job, epoch_job  # noqa: PLC0415
     from ocs.server import health  # noqa: PLC0415
 
     inside: Inside = start.handed
     settings = inside.settings()
     log.configure(settings.log.level, settings.log.format)
     keepers = await _keepers_inside(settings, inside.address(settings), start.name)
-    parts, workers, folder = keepers.parts, places(settings), start.folder
+    workers, folder, logger = places(settings), start.folder, structlog.get_logger().bind(process=start.name)
     assert folder is not None
 
     def look() -> Health:
-        judged = health.checks(folder, workers, keepers.clock.now_ms(), settings.server.workers)
-        passed = {job: counters.cells[counters.index(JOB_PASSED, job)] for job in JOBS}
-        return Health(health.is_ready(judged, workers), judged, store_facts(keepers) | {JOB_PASSED: passed})
+        now_ms = keepers.clock.now_ms()
+        judged = health.checks(folder, workers, now_ms, settings.server.workers)
+        kept, passed = health.keeper(folder, KEEPERS, now_ms)
+        is_ready = health.is_ready(judged, workers)  # without a keeper for a while all is charged as ever
+        return Health(is_ready, judged | {KEEPER: kept}, store_facts(keepers) | {JOB_PASSED: passed})
 
-    logger, forms = structlog.get_logger().bind(process=start.name), Forms()
     ground, tls = ground_of(keepers, logger), http_tls(settings)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
@@ -407,31 +440,20 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         health=look,
         read_metrics=lambda: counted.metrics(counted.read(folder)),
         version=version(),
-        routers=routers_of(keepers, holdings, tariffs, logger, ground, forms),
+        routers=routers_of(keepers, holdings, tariffs, logger, ground),
         hosts=ground.hosts,
         secured=tls is not None,
     )
-    jobs = jobs_of(keepers, counters, holdings)
-
-    async def learn_tariffs() -> None:
-        await tariffs.keep_up(lambda: _count_tariffs(counters, tariffs))
-
-    jobs |= {
-        "tariffs": learn_tariffs,
-        "switch": switch_job(keepers, tariffs),
-        "libraries": library_job(keepers),
-        "vouchers": voucher_job(keepers, counters),
+    jobs = {
+        "tariffs": lambda: tariffs.keep_up(lambda: _count_tariffs(counters, tariffs)),
+        "libraries": lambda: _tell_library(Libraries(keepers.store, keepers.clock)),
+        "epochs": epoch_job(keepers, counters),
+        "counts": count_job(keepers, counters, holdings),
     }
-    if settings.events.enabled:
-        jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms)
-    named = {each.profile for each in settings.diameter.peers}
-    used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
-    if any(each.restart == "ends_sessions" for each in used):
-        jobs["restarts"] = restart_job(keepers, counters)
 
     async def close() -> None:
         await ground.audit.close()
-        await parts.store.close()
+        await keepers.store.close()
 
     proxies = tuple(map(str, settings.http.proxies))
     return KeeperParts(app=app, log=logger, jobs=jobs, close=close, tls=tls, proxies=proxies)

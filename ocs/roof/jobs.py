@@ -1,4 +1,4 @@
-"""The keeper's background jobs: the archive, the sweep, the epochs; each runs until it is cancelled.
+"""The keeper's background jobs: the archive, the sweep, the epochs; each runs until it is cancelled. And the door's own, few and small.
 
 Laws
 1. A counter only advances: what an object has counted since its own start is added, whichever keeper it lives in.
@@ -79,17 +79,6 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
                 advance("ocs_bonuses_not_given_total", not_given)
             await asyncio.sleep(settings.charging.sweep_s)
 
-    async def learn_epochs() -> None:
-        epoch = counters.index("ocs_store_epoch")
-        ready = counters.index("ocs_process_store_ready")
-        while True:
-            counters.cells[ready] = int(keepers.store.ready)
-            with suppress(StoreFault):  # asked again in a second
-                await keepers.accounts.learn_all()
-                _passed(counters, "epochs")
-            counters.cells[epoch] = store_facts(keepers)["store_epoch"]
-            await asyncio.sleep(_LEARN_S)
-
     async def agenda() -> None:
         told = Advance(counters)
         while True:
@@ -104,7 +93,48 @@ def jobs_of(keepers: Keepers, counters: Counters, holdings: Holdings) -> dict[st
                 told("ocs_reauthorise_faults_total", keepers.reauthorisation.faults)
             await asyncio.sleep(settings.charging.sweep_s)
 
-    return {"archive": archive, "sweep": sweep, "epochs": learn_epochs, "agenda": agenda}
+    def passed() -> None:
+        _passed(counters, "epochs")
+
+    return {
+        "archive": archive,
+        "sweep": sweep,
+        "epochs": epoch_job(keepers, counters, passed),
+        "agenda": agenda,
+    }
+
+
+def epoch_job(keepers: Keepers, counters: Counters, passed: Callable[[], None] = lambda: None) -> Job:
+    """Give a process the job that asks the store again and again which epochs it is in, and says whether it is reached."""
+
+    async def learn_epochs() -> None:
+        epoch = counters.index("ocs_store_epoch")
+        ready = counters.index("ocs_process_store_ready")
+        while True:
+            counters.cells[ready] = int(keepers.store.ready)
+            with suppress(StoreFault):  # asked again in a second
+                await keepers.accounts.learn_all()
+                passed()
+            counters.cells[epoch] = store_facts(keepers)["store_epoch"]
+            await asyncio.sleep(_LEARN_S)
+
+    return learn_epochs
+
+
+def count_job(keepers: Keepers, counters: Counters, holdings: Holdings) -> Job:
+    """Give the door the job that counts what its top-ups and changes could not do; the keeper counts its own."""
+    advance = Advance(counters)
+    not_given = 0
+
+    async def count() -> None:
+        nonlocal not_given
+        while True:
+            not_given = _bonuses_not_given(holdings, not_given)
+            advance("ocs_bonuses_not_given_total", not_given)
+            advance("ocs_reauthorise_faults_total", keepers.reauthorisation.faults)
+            await asyncio.sleep(_LEARN_S)
+
+    return count
 
 
 def switch_job(keepers: Keepers, tariffs: Tariffs) -> Job:

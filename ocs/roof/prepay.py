@@ -11,10 +11,12 @@ from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.http.prepay import hub
 from ocs.http.prepay.desk import Listeners, Prepay
 from ocs.http.prepay.places import Places
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import parse_amount
+from ocs.notices.forms import Forms
 from ocs.rating.products import Product
 from ocs.records import Record
 from ocs.roof.action_sections import Actions, ChannelBounds
@@ -110,3 +112,10 @@ def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None)
         Archive(keepers.settings.archive_folder),
         vouchers_of(keepers, batches_of(keepers)),
     )
+
+
+def forms_of(keepers: Keepers, holdings: Holdings) -> Forms:
+    """Build what writes the bodies of webhooks, for whoever delivers them: our own form, and that of the hub."""
+    forms = Forms()
+    forms.register(hub.FORM, hub.Writer(prepay_of(keepers, holdings, None)))
+    return forms

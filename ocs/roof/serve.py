@@ -1,4 +1,4 @@
-"""`ocs serve`: settings become a supervisor with its workers and its keeper, and, by default, a store of its own.
+"""`ocs serve`: settings become a supervisor with its workers, its keeper and its door, and, by default, a store of its own.
 
 Laws
 1. Everything that can be refused is refused before anything listens: settings, tariffs, the store and its layout.
@@ -25,7 +25,7 @@ from ocs.clock import SystemClock
 from ocs.limits import STORE_BACKOFF_MS_MAX, STORE_BACKOFF_MS_MIN
 from ocs.roof.build import address_of, embedded_store, keep_private, read_settings, tighten, written_settings
 from ocs.roof.ends import Ended, Exit
-from ocs.roof.inside import Inside, build_keeper, build_worker, frozen, judge_store, read_files
+from ocs.roof.inside import Inside, build_door, build_keeper, build_worker, frozen, judge_store, read_files
 from ocs.roof.place import Place
 from ocs.roof.restart import judge, listen_for_restarts, lives
 from ocs.roof.signals import AskedToEnd, Ending
@@ -97,6 +97,7 @@ def _supervise(
             configuration(settings, inside, folder),
             build_worker=build_worker,
             build_keeper=build_keeper,
+            build_door=build_door,
             log=structlog.get_logger().bind(process="supervisor"),
             on_ready=announce,
             jobs=tuple(jobs),

@@ -13,7 +13,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-HANDOVER: Final = 1
+HANDOVER: Final = 2
 """Version of what a supervisor and its processes tell each other."""
 
 READY: Final = b"R"

@@ -1,13 +1,14 @@
-"""Whether new sessions may be sent here, judged from what the workers write into their counters."""
+"""Whether new sessions may be sent here, judged from what the processes write into their counters."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from ocs.server.counters import Reading, read
+from ocs.server.families import JOB_PASSED, JOBS
 
 HEARTBEAT_MS_MAX: Final = 5_000
-"""Age of a worker's last tick beyond which it is not counted on; it ticks every second."""
+"""Age of a process's last tick beyond which it is not counted on; it ticks every second."""
 
 
 def checks(folder: Path, workers: Sequence[str], now_ms: int, count: int = 0) -> dict[str, bool]:
@@ -32,6 +33,13 @@ def checks(folder: Path, workers: Sequence[str], now_ms: int, count: int = 0) ->
 def is_ready(judged: dict[str, bool], workers: Sequence[str]) -> bool:
     """Ready is: some worker serves and reaches its store; the acceptor hands new peers to workers that serve only."""
     return any(judged.get(worker) and judged[f"{worker} store"] for worker in workers)
+
+
+def keeper(folder: Path, keepers: Sequence[str], now_ms: int) -> tuple[bool, dict[str, int]]:
+    """Judge whether there is a keeper on one of its places, and tell when each of its jobs has passed last (Unix time in milliseconds)."""
+    found = [reading for reading in read(folder) if reading.process in keepers]
+    passed = {job: max((each.value(JOB_PASSED, job) for each in found), default=0) for job in JOBS}
+    return any(_serves(each, now_ms) for each in found), passed
 
 
 def _heartbeat_ms(reading: Reading | None) -> int:

@@ -1,12 +1,14 @@
-"""The keeper: the process of everything that must not run on a Diameter worker's loop: HTTP, and background jobs.
+"""The keeper and the door: the processes of everything that must not run on a Diameter worker's loop: background jobs, and HTTP.
 
 Laws
-1. The roof builds the HTTP application and the jobs; the keeper keeps them running.
+1. The roof builds the HTTP application and the jobs; what is here keeps them running.
 2. A job that fails is told, counted and started again after a pause; it never takes another job or HTTP along.
-3. The listening socket is the supervisor's: it outlives a keeper that died.
+3. The listening socket is the supervisor's: it outlives a door that died.
+4. HTTP has a process of its own: what comes in there delays no sweep, archive or event, nor they an answer.
 """
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -26,7 +28,7 @@ from ocs.server.log import Log
 from ocs.server.worker import report_process
 
 _ALIVE: Final = Load(0, 0, 0, 0)
-"""Said each second: a keeper whose loop hangs is ended and started again, as a worker is."""
+"""Said each second: a process whose loop hangs is ended and started again, as a worker is."""
 
 
 Job = Callable[[], Awaitable[None]]
@@ -38,7 +40,7 @@ async def _nothing() -> None:
 
 
 class KeeperParts(NamedTuple):
-    """What the roof builds for the keeper, inside its process and its event loop: an ASGI application, and jobs by name."""
+    """What the roof builds for keeper or door, inside its process and its event loop: jobs by name, and an ASGI application (None: no HTTP)."""
 
     app: Any
     log: Log
@@ -150,14 +152,12 @@ async def running(jobs: Mapping[str, Job], log: Log, counters: Counters) -> Asyn
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def keep(
-    parts: KeeperParts,
-    counters: Counters,
-    doors: list[socket.socket],
-    channel: socket.socket,
-    stop: asyncio.Event,
-) -> None:
-    """Serve HTTP and run the jobs until `stop` is set or the supervisor has gone."""
+@asynccontextmanager
+async def _http(parts: KeeperParts, doors: list[socket.socket]) -> AsyncIterator["asyncio.Future[None]"]:
+    """Serve HTTP inside the block, where there is any; gives what is done when it has ended by itself."""
+    if parts.app is None:
+        yield asyncio.get_running_loop().create_future()
+        return
     settings = uvicorn.Config(
         parts.app,
         log_config=None,
@@ -174,25 +174,39 @@ async def keep(
     )
     logging.getLogger("uvicorn.error").addFilter(_is_ours)
     server = _Server(settings)
+    serving = asyncio.create_task(server.serve(sockets=doors))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+        await asyncio.sleep(0.005)
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def keep(
+    parts: KeeperParts,
+    counters: Counters,
+    doors: list[socket.socket],
+    channel: socket.socket,
+    stop: asyncio.Event,
+) -> None:
+    """Serve HTTP and run the jobs until `stop` is set or the supervisor has gone."""
     ready = counters.index("ocs_process_ready")
     counters.cells[counters.index("ocs_process_starts_total")] += 1
     loop = asyncio.get_running_loop()
-    loop.add_reader(channel.fileno(), stop.set)  # nothing is ever said to the keeper: it is the end
-    async with running(parts.jobs, parts.log, counters):
-        serving = asyncio.create_task(server.serve(sockets=doors))
+    loop.add_reader(channel.fileno(), stop.set)  # nothing is ever said to us: it is the end
+    async with running(parts.jobs, parts.log, counters), _http(parts, doors) as serving:
         stopping = asyncio.create_task(stop.wait())
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.005)
+        report_process(counters)
         counters.cells[ready] = 1
         say(channel, READY)
         while not stop.is_set() and not serving.done():
             report_process(counters)
             say(channel, _ALIVE)
             await asyncio.wait((serving, stopping), timeout=1, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
         loop.remove_reader(channel.fileno())
         stopping.cancel()
-        await serving
     counters.cells[ready] = 0
 
 
@@ -203,7 +217,7 @@ def run_keeper(
     channel: socket.socket,
     parent_pid: int,
 ) -> None:
-    """Be the keeper: the target of its process. `build` is importable, and runs in this process's event loop."""
+    """Be the keeper or the door: the target of its process. `build` is importable, and runs in this process's event loop."""
     child.begin(parent_pid)
 
     async def serve(stop: asyncio.Event) -> None:
@@ -211,6 +225,8 @@ def run_keeper(
         with child.told(channel, start.name):
             start.check()
             parts = await build(start, counters)
+        gc.collect()
+        gc.freeze()  # the application is there for good: no collection looks at all of it again
         try:
             await keep(parts, counters, doors, channel, stop)
         finally:

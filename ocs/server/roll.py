@@ -17,7 +17,7 @@ from ocs.server import child
 from ocs.server.channel import READY, Start, StartFault, say
 from ocs.server.log import Log
 
-WORKER, KEEPER, JUDGE = "worker", "keeper", "judge"
+WORKER, KEEPER, DOOR, JUDGE = "worker", "keeper", "door", "judge"
 """What a process is for; a judge only looks whether the others could start as things are by now."""
 
 Judge = Callable[[Start], Awaitable[None]]
@@ -69,14 +69,14 @@ class Roll:
         self._log = log
 
     async def run(self) -> None:
-        """Replace the workers one after the other, then the keeper; raises StartFault with why it has stopped."""
+        """Replace the workers one after the other, then the keeper, then the door; raises StartFault with why it has stopped."""
         self._log.info("rolling restart begins")
         try:
             handed = self._renewal.read()
             judge = self._house.child(JUDGE, 0, handed)
             await self._house.bring_up(judge)
             await self._house.retire(judge)
-            for kind in (WORKER, KEEPER):
+            for kind in (WORKER, KEEPER, DOOR):
                 for old in self._house.kept(kind):
                     await self._replace(old, handed)
         except StartFault as fault:

@@ -1,13 +1,13 @@
-"""The supervisor: the first process. It listens, starts the workers and the keeper, keeps them alive, and ends them in order.
+"""The supervisor: the first process. It listens, starts workers, keeper and door, keeps them alive, and ends them in order.
 
 Laws
 1. It charges nothing and serves no HTTP, so it has little to fail at; when it dies all the same, its children die with it.
 2. A process that died is started again, after a pause that doubles while it keeps dying.
-3. SIGTERM: stop accepting, drain the workers, then end the keeper (health and metrics are there to the last), exit 0.
+3. SIGTERM: stop accepting, drain the workers, end the keeper, then the door (health and metrics are there to the last), exit 0.
 4. It prints nothing: what there is to tell goes to `on_ready`, to the log, and into the exit code.
 5. A start that fails ends the whole server, with the reason of the process that could not start; so does a job or a watch
    of its own that ends. A process that cannot start later, in a rolling restart (roll.py), ends nothing but that.
-6. A worker and a keeper have one place more than there are of them: a successor starts beside the one that it will replace.
+6. Workers, keeper and door have one place more than there are of them: a successor starts beside the one that it will replace.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from ocs.server.counters import Counters
 from ocs.server.families import OF_SUPERVISOR
 from ocs.server.keeper import STOP_S, BuildKeeper, run_keeper
 from ocs.server.log import Log
-from ocs.server.roll import KEEPER, WORKER, Renewal, Roll, run_judge
+from ocs.server.roll import DOOR, KEEPER, WORKER, Renewal, Roll, run_judge
 from ocs.server.worker import BuildWorker, run_worker
 
 _GRACE_S: Final = 5.0  # beyond the time to drain, before SIGKILL
@@ -107,6 +107,7 @@ class Supervisor:
         *,
         build_worker: BuildWorker,
         build_keeper: BuildKeeper,
+        build_door: BuildKeeper,
         log: Log,
         on_ready: Callable[[Places], None],
         jobs: tuple[Job, ...] = (),
@@ -115,6 +116,7 @@ class Supervisor:
         self._config = config
         self._build_worker = build_worker
         self._build_keeper = build_keeper
+        self._build_door = build_door
         self._log = log
         self._on_ready = on_ready
         self._jobs = jobs
@@ -132,7 +134,7 @@ class Supervisor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rolling: asyncio.Task[None] | None = None
         first = [self.child(WORKER, number, self._handed) for number in range(config.workers)]
-        first.append(self.child(KEEPER, 0, self._handed))
+        first += [self.child(kind, 0, self._handed) for kind in (KEEPER, DOOR)]
         self.children: dict[str, Child] = {each.name: each for each in first}
 
     def run(self) -> int:
@@ -259,7 +261,9 @@ class Supervisor:
         if kind == WORKER:
             return run_worker, (start, self._build_worker, channel, os.getpid())
         if kind == KEEPER:
-            return run_keeper, (start, self._build_keeper, self._http, channel, os.getpid())
+            return run_keeper, (start, self._build_keeper, [], channel, os.getpid())
+        if kind == DOOR:
+            return run_keeper, (start, self._build_door, self._http, channel, os.getpid())
         assert self._renewal is not None
         return run_judge, (start, self._renewal.judge, channel, os.getpid())
 
@@ -427,22 +431,25 @@ class Supervisor:
         child.leaving = True
         if self._acceptor is not None:
             self._acceptor.leave(child.name)
-        await self._terminate((child,), (STOP_S if child.kind == KEEPER else self._config.drain_s) + _GRACE_S)
+        await self._terminate(
+            (child,), (STOP_S if child.kind in {KEEPER, DOOR} else self._config.drain_s) + _GRACE_S
+        )
         self._zero(child)
         self.children.pop(child.name, None)
 
     # ------------------------------------------------------------------ the end
 
     async def _end(self) -> None:
-        """Drain the workers, then end the keeper."""
+        """Drain the workers, then end the keeper, then the door."""
         self._log.info("stopping")
         if self._acceptor is not None:
             self._acceptor.close()
-        workers = tuple(child for child in self.children.values() if child.kind != KEEPER)
-        keepers = tuple(child for child in self.children.values() if child.kind == KEEPER)
-        grace_s = self._config.drain_s + _GRACE_S if self._announced else 0.0
-        await self._terminate(workers, grace_s)
-        await self._terminate(keepers, STOP_S + _GRACE_S if grace_s else 0.0)
+        last = {KEEPER: STOP_S, DOOR: STOP_S}
+        workers = tuple(child for child in self.children.values() if child.kind not in last)
+        await self._terminate(workers, self._config.drain_s + _GRACE_S if self._announced else 0.0)
+        for kind, wait_s in last.items():
+            of_kind = tuple(child for child in self.children.values() if child.kind == kind)
+            await self._terminate(of_kind, wait_s + _GRACE_S if self._announced else 0.0)
 
     async def _terminate(self, children: tuple[Child, ...], grace_s: float) -> None:
         for child in children:

@@ -96,6 +96,7 @@ def test_a_release_with_another_function_library_takes_over_under_load_and_the_o
                 "worker-2",
                 "worker-0",
                 "keeper-1",
+                "door-1",
             ]
             assert on.server.told("a process died") == []
             assert on.traffic.sessions_left_open == ELEMENTS

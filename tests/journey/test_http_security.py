@@ -176,7 +176,7 @@ def test_what_would_be_open_to_all_does_not_start(
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
-def keeper_of(server: RealOcs) -> int:
+def door_of(server: RealOcs) -> int:
     """The process that has connections accepted on the port of HTTP, found as the kernel shows it."""
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     with socket.create_connection(("127.0.0.1", server.http_port)) as connection:
@@ -194,10 +194,10 @@ def keeper_of(server: RealOcs) -> int:
 
 
 def test_a_kill_loses_no_change_that_was_answered(tmp_path: Path) -> None:
-    """Keys are made in a stream, and the keeper is killed: each that was answered is on the log, and each that is in the store has its intent."""
+    """Keys are made in a stream, and the door is killed: each that was answered is on the log, and each that is in the store has its intent."""
     with RealOcs(tmp_path, OCS_HTTP__RATE="0") as server:
         shown = server.ocs("keys", "create", "--role", "admin")
-        killed = keeper_of(server)
+        killed = door_of(server)
         base = f"http://127.0.0.1:{server.http_port}"
         answered: list[str] = []
 

@@ -153,10 +153,14 @@ def test_health_and_metrics_are_told(served: Served) -> None:
         )
     )
     until(lambda: json.loads(served.http("/health/ready"))["facts"]["store_epoch"] > 0)
-    assert json.loads(served.http("/health/ready"))["checks"] == {"worker-0": True, "worker-0 store": True}
+    assert json.loads(served.http("/health/ready"))["checks"] == {
+        "worker-0": True,
+        "worker-0 store": True,
+        "keeper": True,
+    }
     until(lambda: all(json.loads(served.http("/health/ready"))["facts"]["ocs_job_passed_ms"].values()))
     assert 'ocs_job_passed_ms{job="archive"}' in served.http("/metrics")
-    for process in ("worker-0", "keeper"):
+    for process in ("worker-0", "keeper", "door"):
         until(lambda: f'ocs_process_store_ready{{process="{process}"}} 1.0' in served.http("/metrics"))  # noqa: B023 - at once
 
 
@@ -197,7 +201,7 @@ def test_a_worker_that_was_killed_is_started_again_and_knows_its_sessions(folder
         (worker,) = [line["process"] for line in served.logged("peer open")]
         pid = next(line["pid"] for line in served.logged("process started") if line["name"] == worker)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: len(served.logged("process started")) == 4)
+        until(lambda: len(served.logged("process started")) == 5)
         until(lambda: len(served.logged("peer open")) == 2)  # the gateway connects again
         ended = gateway.tell({"do": "end", "session_id": session_id, "used_octets": 2 * MIB})
         assert ended["result_code"] == 2001
@@ -282,7 +286,11 @@ def test_a_restart_under_way_takes_settings_from_the_file_and_the_session_goes_o
         until(lambda: len(served.logged("peer open")) == 2)
         more = gateway.tell({"do": "update", "session_id": opened["session_id"], "used_octets": MIB})
         assert (more["result_code"], more["granted_octets"]) == (2001, 2 * MIB)
-        assert [each["by"] for each in served.logged("a process was replaced")] == ["worker-1", "keeper-1"]
+        assert [each["by"] for each in served.logged("a process was replaced")] == [
+            "worker-1",
+            "keeper-1",
+            "door-1",
+        ]
         assert served.ocs.json("audit")["clean"] is True
         assert served.end() == 0
 

@@ -64,10 +64,10 @@ _SHAPES: Final[dict[ActionKind, type[BaseModel]]] = {
 def router(prepay: Prepay, access: Access) -> APIRouter:
     """Build the routes."""
     routes = APIRouter(prefix=BASE, tags=[_TAG], route_class=ExactRoute)
+    _topups(routes, prepay, access)  # first: the most asked for, and routes are tried in turn
     _buckets(routes, prepay, access)
     for kind in _SHAPES:
         _actions(routes, prepay, access, kind)
-    _topups(routes, prepay, access)
     _adjustments(routes, prepay, access)
     _transfers(routes, prepay, access)
     _reservations(routes, prepay, access)

@@ -16,7 +16,7 @@ from ocs.limits import ARCHIVE_BATCH
 from ocs.rating.products import Catalogue
 from ocs.roof import jobs
 from ocs.roof.build import address_of, opened, read_settings
-from ocs.roof.jobs import Advance, jobs_of, keep_archive
+from ocs.roof.jobs import Advance, count_job, jobs_of, keep_archive
 from ocs.roof.place import Place as At
 from ocs.server.counters import Counters
 from tests.real_valkey import RealValkey
@@ -242,7 +242,8 @@ def test_sweep_and_epochs_leave_their_time_when_they_left_nothing_out(
     assert [_passed(counters, job) > 0 for job in ("sweep", "epochs", "agenda")] == [not away] * 3
 
 
-def test_a_bonus_for_which_there_was_no_room_is_told_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("process", ["keeper", "door"])
+def test_a_bonus_for_which_there_was_no_room_is_told_once(tmp_path: Path, process: str) -> None:
     counters = Counters()
 
     async def run(url: str) -> None:
@@ -252,12 +253,17 @@ def test_a_bonus_for_which_there_was_no_room_is_told_once(tmp_path: Path) -> Non
                 keepers.parts, keepers.accounts, keepers.clock, Catalogue(), lambda _name, _at_ms: None
             )
             holdings.bonuses_not_given = 2
-            sweep = asyncio.ensure_future(jobs_of(keepers, counters, holdings)["sweep"]())
+            keepers.reauthorisation.faults = 3
+            beside = count_job(keepers, counters, holdings)
+            job = jobs_of(keepers, counters, holdings)["sweep"] if process == "keeper" else beside
+            counting = asyncio.ensure_future(job())
             await asyncio.sleep(2.5)  # two rounds of sweep_s
-            sweep.cancel()
-            await asyncio.gather(sweep, return_exceptions=True)
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
 
     with RealValkey(settings={"appendfsync": "always"}) as valkey, structlog.testing.capture_logs() as told:
         asyncio.run(run(valkey.url))
     assert counters.cells[counters.index("ocs_bonuses_not_given_total")] == 2
+    if process == "door":
+        assert counters.cells[counters.index("ocs_reauthorise_faults_total")] == 3
     assert [line["count"] for line in told if "bonus" in line["event"]] == [2]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from ocs import api_limits
 from ocs.server import counters
@@ -63,7 +64,11 @@ def test_live_and_ready_say_so_and_ready_names_what_it_looked_at(tmp_path: Path)
     with Processes(tmp_path) as server:
         assert get(server, "/health/live").json() == {"status": "alive"}
         until(lambda: get(server, "/health/ready").status_code == 200)
-        assert get(server, "/health/ready").json()["checks"] == {"worker-0": True, "worker-0 store": True}
+        assert get(server, "/health/ready").json()["checks"] == {
+            "worker-0": True,
+            "worker-0 store": True,
+            "keeper": True,
+        }
         assert get(server, "/docs").status_code == 200
 
 
@@ -95,11 +100,7 @@ def test_a_killed_worker_is_started_again_and_goes_on_counting(tmp_path: Path) -
         peer = connect(server)
         peer.ask()
         until(lambda: total(tmp_path, "ocs_requests_total", "CCR", "initial", "2001") == 1)
-        worker = next(
-            child
-            for child in server.children()
-            if child.net_connections(kind="tcp") and child.pid != _keeper(server).pid
-        )
+        worker = _named(server, "worker-0")
         os.kill(worker.pid, signal.SIGKILL)
         assert peer.is_closed()
         again = connect(server)
@@ -109,30 +110,57 @@ def test_a_killed_worker_is_started_again_and_goes_on_counting(tmp_path: Path) -
         again.socket.close()
 
 
-def _keeper(server: Processes) -> psutil.Process:
-    return next(
-        child
-        for child in server.children()
-        if any(each.laddr.port == server.http_port for each in child.net_connections(kind="tcp"))
-    )
+def _named(server: Processes, name: str) -> psutil.Process:
+    """A process of the server by its name, as it was started last."""
+    return psutil.Process(server.pids()[name])
 
 
-def test_a_killed_keeper_is_started_again_on_the_same_port(tmp_path: Path) -> None:
+def test_a_killed_door_is_started_again_on_the_same_port_and_the_keeper_goes_on(tmp_path: Path) -> None:
     with Processes(tmp_path) as server:
-        first = _keeper(server).pid
-        os.kill(first, signal.SIGKILL)
+        before = server.pids()
+        os.kill(before["door"], signal.SIGKILL)
         assert get(server, "/health/live").status_code == 200
-        assert _keeper(server).pid != first
+        until(lambda: get(server, "/health/ready").status_code == 200)
+        after = server.pids()
+        assert {name for name in after if after[name] != before[name]} == {"door"}
 
 
-def test_a_keeper_that_stands_still_is_ended_and_one_that_works_is_not(tmp_path: Path) -> None:
+def test_a_killed_keeper_takes_no_http_along_and_health_says_that_it_is_gone(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server, httpx.Client(timeout=20) as api:
+        health = f"http://127.0.0.1:{server.http_port}/health/ready"
+        until(lambda: api.get(health).json()["checks"].get("keeper") is True)
+        before = server.pids()
+        os.kill(before["keeper"], signal.SIGKILL)
+        until(lambda: api.get(health).json()["checks"]["keeper"] is False)
+        assert api.get(health).status_code == 200
+        until(lambda: api.get(health).json()["checks"]["keeper"] is True)
+        after = server.pids()
+        assert {name for name in after if after[name] != before[name]} == {"keeper"}
+
+
+@pytest.mark.parametrize("name", ["keeper", "door"])
+def test_a_process_beside_the_workers_that_stands_still_is_ended_and_one_that_works_is_not(
+    tmp_path: Path, name: str
+) -> None:
     with Processes(tmp_path, silent_ms=3_000) as server:
-        first = _keeper(server)
+        first = _named(server, name)
         time.sleep(4.5)
-        assert _keeper(server).pid == first.pid
+        assert _named(server, name).pid == first.pid
         first.suspend()
         until(lambda: not first.is_running())
         assert get(server, "/health/live").status_code == 200
+
+
+def test_http_is_there_until_workers_and_keeper_have_ended(tmp_path: Path) -> None:
+    with Processes(tmp_path) as server:
+        worker, keeper = _named(server, "worker-0"), _named(server, "keeper")
+        keeper.suspend()  # it cannot end before it goes on
+        os.kill(server.pid, signal.SIGTERM)
+        psutil.wait_procs([worker], timeout=30)
+        assert get(server, "/health/live").status_code == 200
+        assert get(server, "/health/ready").json()["status"] == "not ready"
+        keeper.resume()
+        assert server.wait() == 0
 
 
 def test_sigterm_takes_leave_of_peers_and_ends_with_zero(tmp_path: Path) -> None:
@@ -151,7 +179,7 @@ def test_sigterm_takes_leave_of_peers_and_ends_with_zero(tmp_path: Path) -> None
 def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     with Processes(tmp_path) as server:
         family = server.children()
-        assert len(family) == 2
+        assert len(family) == 3
         for child in family:
             child.suspend()  # so that it cannot see its channel end: the kernel alone ends it
         server.kill()

@@ -66,12 +66,14 @@ def test_every_process_is_replaced_and_never_do_fewer_workers_serve_than_before(
             assert again.ask().avps["Result-Code"] == 2001
         until(lambda: serving(tmp_path).get("keeper-1") == 1)
         until(lambda: rests(tmp_path, "keeper"))
+        until(lambda: serving(tmp_path).get("door-1") == 1)
+        until(lambda: rests(tmp_path, "door"))
         expected = {"worker-1"} if workers == 1 else {"worker-0", "worker-2"}
-        until(lambda: set(serving(tmp_path)) == expected | {"keeper-1"})
+        until(lambda: set(serving(tmp_path)) == expected | {"keeper-1", "door-1"})
         until(lambda: get(server, "/health/ready").status_code == 200)
         assert (
             len(httpx.get(f"http://127.0.0.1:{server.http_port}/health/ready").json()["checks"])
-            == 2 * workers
+            == 2 * workers + 1
         )
         server.terminate()
         assert re.findall(r"a process died|had to be killed|could not start", server.said) == []
@@ -81,10 +83,10 @@ def test_every_process_is_replaced_and_never_do_fewer_workers_serve_than_before(
 def test_a_second_rolling_restart_goes_back_to_the_places_of_the_first(tmp_path: Path) -> None:
     with Processes(tmp_path) as server:
         server.roll()
-        until(lambda: set(serving(tmp_path)) == {"worker-1", "keeper-1"})
-        until(lambda: rests(tmp_path, "keeper"))
+        until(lambda: set(serving(tmp_path)) == {"worker-1", "keeper-1", "door-1"})
+        until(lambda: rests(tmp_path, "door"))
         server.roll()
-        until(lambda: serving(tmp_path) == {"worker-0": 2, "keeper": 2})
+        until(lambda: serving(tmp_path) == {"worker-0": 2, "keeper": 2, "door": 2})
         assert connect(server).ask().avps["Result-Code"] == 2001
 
 
@@ -92,11 +94,11 @@ def test_a_worker_that_does_not_come_up_stops_it_and_whoever_serves_goes_on(tmp_
     with Processes(tmp_path, workers=2) as server:
         peer = connect(server)
         (tmp_path / "faulty").touch()
-        until(lambda: len(serving(tmp_path)) == 3)
+        until(lambda: len(serving(tmp_path)) == 4)
         server.roll()
         until(lambda: any(each.process == "worker-2" for each in counters.read(tmp_path)))
         assert peer.ask().avps["Result-Code"] == 2001
-        assert serving(tmp_path) == {"worker-0": 1, "worker-1": 1, "keeper": 1}
+        assert serving(tmp_path) == {"worker-0": 1, "worker-1": 1, "keeper": 1, "door": 1}
         (tmp_path / "faulty").unlink()
         until(lambda: "worker-2" not in serving(tmp_path))
         assert server.terminate() == 0
@@ -115,4 +117,4 @@ def test_what_the_judge_refuses_changes_nothing(tmp_path: Path) -> None:
         assert peer.ask().avps["Result-Code"] == 2001
         assert server.terminate() == 0
         assert "diameter.port cannot change" in server.said
-        assert server.said.count("process started") == 3
+        assert server.said.count("process started") == 4

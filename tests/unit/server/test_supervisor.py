@@ -14,7 +14,7 @@ from ocs.server.channel import READY, Load, StartFault, pair, say
 from ocs.server.counters import Counters, read
 from ocs.server.roll import Renewal
 from ocs.server.supervisor import Child, Job, ServeConfig, Supervisor
-from tests.serving import build_keeper, build_worker
+from tests.serving import build_door, build_keeper, build_worker
 
 
 class Stand:
@@ -60,6 +60,7 @@ class Watched:
             config,
             build_worker=build_worker,
             build_keeper=build_keeper,
+            build_door=build_door,
             log=structlog.wrap_logger(None, processors=[self._note]),
             on_ready=lambda _places: None,
             jobs=jobs,
@@ -109,7 +110,7 @@ def test_a_process_that_cannot_be_started_again_now_is_started_later(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("name", ["worker-0", "keeper"])
+@pytest.mark.parametrize("name", ["worker-0", "keeper", "door"])
 def test_a_process_that_reports_no_more_is_killed_and_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -146,7 +147,8 @@ def test_a_job_of_the_supervisor_that_ends_ends_the_server_with_its_reason(
 
     async def run() -> None:
         watched = Watched(tmp_path, ends)
-        watched.supervisor.children["keeper"].target = watched._made
+        for name in ("keeper", "door"):
+            watched.supervisor.children[name].target = watched._made
         assert await asyncio.wait_for(watched.supervisor.serve(), 20) == 1
         assert watched.supervisor.fault is not None
         assert ("made up" if fault else "one of its jobs ended") in watched.supervisor.fault.reason
