@@ -11,9 +11,13 @@ from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.keys import ApiKeys
 from ocs.http.subscriber_desk import Desk
+from ocs.sessions.closing import Closing
+from ocs.sessions.reauthorise import Reauthorisation
+from ocs.sessions.sweep import Sweeper
 from tests.charged_store import StoreRoom
 from tests.unit.balance.holdings_world import Scene
 
+ADJUST, LEND = "adjust:write", "topup:write"
 READ, WRITE, BALANCE = "subscribers:read", "subscribers:write", "balance:read"
 FIRST = "491700000001"
 """Number of the subscriber that is there from the beginning, with 100.00."""
@@ -28,9 +32,11 @@ class Operators:
         charged = self.scene.charged
         self.lines: list[tuple[str, dict[str, Any]]] = []
         self.looks = 0
+        anew = Reauthorisation(charged.parts)
         tariffs: Any = charged.book.tariffs
         desk = Desk(
-            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self
+            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self,
+            Closing(charged.parts, charged.accounts, Sweeper(charged.parts, charged.accounts, charged.clock, 300_000), anew),
         )  # fmt: skip
         keys = ApiKeys(charged.store)
         access = Access(keys)
@@ -40,8 +46,9 @@ class Operators:
             version="1",
             routers=[subscribers.router(desk, access), services.router(desk, access)],
         )
-        scopes = (READ, WRITE, BALANCE)
-        self.shown = {each: room.run(keys.create("test", frozenset({each}), 1))[1] for each in scopes}
+        scopes = {each: frozenset({each}) for each in (READ, WRITE, BALANCE, LEND)}
+        scopes[ADJUST] = frozenset({WRITE, ADJUST})
+        self.shown = {name: room.run(keys.create("test", each, 1))[1] for name, each in scopes.items()}
 
     async def _look(self) -> None:
         self.looks += 1

@@ -20,6 +20,7 @@ from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.problems import Problem
 from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, id_of, read_number
 from ocs.money import format_amount
@@ -29,6 +30,7 @@ from ocs.records import Status
 
 BASE = "/subscribers/v1"
 
+_REFUNDS = "adjust:write"
 _PURCHASE_ID = re.compile(r"[!-.0-9;-~]{1,64}")
 """Printable ASCII without blanks, colon or stroke."""
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -128,6 +130,20 @@ class Subscriber(BaseModel):
     active_until: str | None
 
 
+class Refund(BaseModel):
+    """What was refunded at the end of a subscriber, under its id; ``owed`` is emergency credit that the account could not repay."""
+
+    id: str
+    amount: str
+    owed: str
+
+
+class Terminated(Subscriber):
+    """A subscriber that has ended, with what was refunded where that was asked for."""
+
+    refund: Refund = _field(None)
+
+
 class Subscribers(BaseModel):
     """Some subscribers; ``next`` is ``after`` of the next page, null behind the last. A page may be a little longer than asked for."""
 
@@ -214,6 +230,7 @@ def router(desk: Desk, access: Access) -> APIRouter:
     """Build the routes."""
     routes = APIRouter(prefix=BASE, responses=_FAULTS)
     _subscribers(routes, desk, access)
+    _ends(routes, desk, access)
     _members(routes, desk, access)
     _products(routes, desk, access)
     return routes
@@ -267,10 +284,55 @@ def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
             given["status"] = Status[given["status"].upper()]
         return shown(await desk.change(await desk.find(subscriber), Asked(**given), caller))
 
-    @routes.delete("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def end(subscriber: _NAME, caller: Caller = writes) -> dict[str, Any]:
-        """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free."""
-        return shown(await desk.end(await desk.find(subscriber), caller))
+
+def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
+    ends = access.change("subscribers:write")
+
+    @routes.delete(
+        "/subscribers/{subscriber}",
+        tags=["subscribers"],
+        response_model=Terminated,
+        response_model_exclude_unset=True,
+    )
+    async def end(
+        subscriber: _NAME,
+        *,
+        refund: Annotated[
+            bool, Query(description="Refund what is left; for callers with adjust:write too.")
+        ] = False,
+        id: Annotated[str | None, Query(max_length=64, description="Of the refund; it counts once.")] = None,  # noqa: A002 - its name
+        idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
+        change: Change = ends,
+    ) -> dict[str, Any]:
+        """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free.
+
+        With `refund=true` its open sessions are ended, and what the account has left then is refunded, once by the id (none given: one that is
+        made of the account).
+        """
+        if not refund:
+            await change.begins()
+            return shown(await desk.end(await desk.find(subscriber), change.caller))
+        if not change.caller.allows(_REFUNDS):
+            raise HTTPException(403, f"the key lacks the scope {_REFUNDS}, which a refund needs")
+        account = await desk.find(subscriber)
+        usual = f"refund-{account.profile.account}" if id is None and idempotency_key is None else None
+        once, channel = purchase_id(usual or id, idempotency_key), channel_of(change.caller)
+        before = {
+            "status": account.status.name.lower(),
+            "balance": format_amount(account.book.balance_micros),
+        }
+        await change.begins(
+            "subscriber.refund", resource=f"{channel}:{once}", account=account.profile.path, before=before
+        )
+        after, done = await desk.refund(account, change.caller, channel, once)
+        assert done.action is not None
+        told = {
+            "id": once,
+            "amount": format_amount(done.action.settled),
+            "owed": format_amount(done.action.owed_micros),
+        }
+        change.made(after={"refunded": told["amount"], "replayed": done.replayed, "sessions": done.sessions})
+        return shown(after) | {"refund": told}
 
 
 async def _page(desk: Desk, after: str, limit: int) -> Page:

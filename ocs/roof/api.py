@@ -23,7 +23,7 @@ from ocs.notices.forms import Forms
 from ocs.notices.queue import Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
-from ocs.roof.ending import sweeper_of
+from ocs.roof.ending import closing_of, sweeper_of
 from ocs.roof.events import callbacks_of
 from ocs.roof.prepay import prepay_of
 from ocs.roof.vouchers import batches_of, vouchers_of
@@ -90,7 +90,8 @@ def routers_of(
     prepaid = prepay_of(keepers, holdings, listeners)
     forms.register(hub.FORM, hub.Writer(prepaid))
     desk = Desk(
-        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log,
+        closing_of(keepers),
     )  # fmt: skip
     routers = [
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),

@@ -15,13 +15,10 @@ from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import catalogue_of, known_holdings
 from ocs.roof.place import Place
-from ocs.roof.subscriber import found
+from ocs.roof.subscriber import CHANNEL, found
 
 if TYPE_CHECKING:
     from ocs.balance.audit import Report
-
-CHANNEL = "cli"
-"""The channel under which the command's top-up ids are unique."""
 
 _SHOWN_FAULTS = 50
 
