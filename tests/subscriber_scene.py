@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from ocs.http import services, subscribers
+from ocs.balance.lending import LendingTerms
+from ocs.http import services, subscriber_money, subscribers
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.keys import ApiKeys
@@ -19,6 +20,8 @@ from tests.unit.balance.holdings_world import Scene
 
 ADJUST, LEND = "adjust:write", "topup:write"
 READ, WRITE, BALANCE = "subscribers:read", "subscribers:write", "balance:read"
+TERMS = LendingTerms(3_000_000, 500_000, 1_000_000)
+"""3.00 is lent for 0.50 where less than 1.00 is available."""
 FIRST = "491700000001"
 """Number of the subscriber that is there from the beginning, with 100.00."""
 
@@ -44,7 +47,11 @@ class Operators:
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[subscribers.router(desk, access), services.router(desk, access)],
+            routers=[
+                subscribers.router(desk, access),
+                services.router(desk, access),
+                subscriber_money.router(desk, charged.accounts.actions, TERMS, access),
+            ],
         )
         scopes = {each: frozenset({each}) for each in (READ, WRITE, BALANCE, LEND)}
         scopes[ADJUST] = frozenset({WRITE, ADJUST})
@@ -57,7 +64,15 @@ class Operators:
         self.lines.append((event, facts))
 
     def __call__(self, method: str, path: str, key: str | None = "", **rest: Any) -> httpx.Response:
-        usual = BALANCE if path.endswith("/balance") else READ if method == "GET" else WRITE
+        usual = (
+            LEND
+            if path.endswith("/emergency-credit")
+            else BALANCE
+            if path.endswith("/balance")
+            else READ
+            if method == "GET"
+            else WRITE
+        )
         headers = dict(rest.pop("headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {self.shown[key or usual]}"

@@ -33,7 +33,7 @@ BASE = "/subscribers/v1"
 _REFUNDS = "adjust:write"
 _PURCHASE_ID = re.compile(r"[!-.0-9;-~]{1,64}")
 """Printable ASCII without blanks, colon or stroke."""
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 _E164 = r"^(\+|00)?[0-9]{3,15}$"
@@ -56,7 +56,7 @@ def _field(default: Any, *, pattern: str = "", **options: Any) -> Any:
 class NewSubscriber(BaseModel):
     """A subscriber to be created. Asked for again with the same content it is answered as at first, for 30 days."""
 
-    model_config = _STRICT | {
+    model_config = STRICT | {
         "json_schema_extra": {
             "examples": [{"msisdn": "491700000001", "tariff": "flat-data", "credit": "10.00"}]
         }
@@ -89,7 +89,7 @@ class NewSubscriber(BaseModel):
 class Changes(BaseModel):
     """What a subscriber is to be; fields that are left out stay. All of it comes about, or nothing."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}], "minProperties": 1}}
+    model_config = STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}], "minProperties": 1}}
 
     status: Literal["active", "barred"] = _field("active")
     tariff: str = _field("", min_length=1, max_length=64)
@@ -164,7 +164,7 @@ class Held(BaseModel):
 class Purchase(BaseModel):
     """A purchase; ``id`` (or the header Idempotency-Key) counts once for each subscriber and channel, for 30 days."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
+    model_config = STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
 
     product: str = Field(min_length=1, max_length=64, description="Name, or name@version.")
     id: str | None = _field(None, min_length=1, max_length=64, pattern=f"^{_PURCHASE_ID.pattern}$")
@@ -204,16 +204,17 @@ class Balance(BaseModel):
     available: str
     reserved: str
     credit_floor: str
+    owed: str | None = Field(None, description="Emergency credit that is owed; where there is some.")
     buckets: list[Bucket]
 
 
-_NAME = Annotated[
+NAME = Annotated[
     str,
     Path(min_length=1, max_length=20, description="Number or id of a subscriber.", examples=["491700000001"]),
 ]
 _LIMIT = Annotated[int, Query(ge=1, le=SUBSCRIBERS_PER_PAGE_MAX)]
 _AFTER = Annotated[str, Query(max_length=64, description="`next` of the page before.")]
-_FAULTS: dict[int | str, dict[str, Any]] = {
+FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "content": {"application/problem+json": {}}}
     for code in (400, 401, 403, 404, 409, 422, 503)
 }
@@ -228,7 +229,7 @@ def shown(account: Account) -> dict[str, Any]:
 
 def router(desk: Desk, access: Access) -> APIRouter:
     """Build the routes."""
-    routes = APIRouter(prefix=BASE, responses=_FAULTS)
+    routes = APIRouter(prefix=BASE, responses=FAULTS)
     _subscribers(routes, desk, access)
     _ends(routes, desk, access)
     _members(routes, desk, access)
@@ -272,12 +273,12 @@ def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
         return {"subscribers": [shown(fits)] if fits is not None else [], "next": None}
 
     @routes.get("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def show(subscriber: _NAME, _caller: Caller = reads) -> dict[str, Any]:
+    async def show(subscriber: NAME, _caller: Caller = reads) -> dict[str, Any]:
         """Show a subscriber."""
         return shown(await desk.find(subscriber))
 
     @routes.patch("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def change(subscriber: _NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
+    async def change(subscriber: NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
         """Change a subscriber: bar and unbar it, give it another tariff, credit floor, cap, number or SIM; what is so already stays so."""
         given = wanted.model_dump(exclude_unset=True)
         if "status" in given:
@@ -295,7 +296,7 @@ def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
         response_model_exclude_unset=True,
     )
     async def end(
-        subscriber: _NAME,
+        subscriber: NAME,
         *,
         refund: Annotated[
             bool, Query(description="Refund what is left; for callers with adjust:write too.")
@@ -347,7 +348,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.get("/subscribers/{subscriber}/members", tags=["subscribers"], response_model=Subscribers)
     async def members(
-        subscriber: _NAME, limit: _LIMIT = 100, after: _AFTER = "", _caller: Caller = reads
+        subscriber: NAME, limit: _LIMIT = 100, after: _AFTER = "", _caller: Caller = reads
     ) -> dict[str, Any]:
         """List the members of an account, ended ones too, in the order of their ids."""
         account = await desk.find(subscriber)
@@ -364,7 +365,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
         response_model=Balance,
         response_model_exclude_none=True,
     )
-    async def balance(subscriber: _NAME, _caller: Caller = balances) -> dict[str, Any]:
+    async def balance(subscriber: NAME, _caller: Caller = balances) -> dict[str, Any]:
         """Show what a subscriber's account has, holds and may spend, and the buckets that hold now."""
         account = await desk.find(subscriber)
         return balance_of(account, await desk.now_ms(account), desk.holdings.catalogue)
@@ -374,7 +375,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
     reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
 
     @routes.get("/subscribers/{subscriber}/products", tags=["products"], response_model=list[Held])
-    async def held(subscriber: _NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
+    async def held(subscriber: NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
         """List the products that a subscriber itself holds."""
         return holdings_of(await desk.find(subscriber), desk.holdings.catalogue)
 
@@ -382,7 +383,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
         "/subscribers/{subscriber}/products", tags=["products"], status_code=201, response_model=Bill
     )
     async def buy(
-        subscriber: _NAME,
+        subscriber: NAME,
         wanted: Purchase,
         idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
         caller: Caller = writes,
@@ -407,7 +408,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.delete("/subscribers/{subscriber}/products/{number}", tags=["products"], response_model=Held)
     async def cancel(
-        subscriber: _NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
+        subscriber: NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
     ) -> dict[str, Any]:
         """Let a product end with its period."""
         account = await desk.find(subscriber)

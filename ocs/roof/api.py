@@ -9,7 +9,7 @@ from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
 from ocs.balance.tariffs import StoredTariffs
 from ocs.charging.plan import Profile
-from ocs.http import admin, events, oauth, services, sessions, subscribers, vouchers
+from ocs.http import admin, events, oauth, services, sessions, subscriber_money, subscribers, vouchers
 from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
@@ -100,6 +100,7 @@ def routers_of(
         vouchers.router(voucher_routes_of(keepers, log), access),
         prepay.router(prepaid, access),
         subscribers.router(desk, access),
+        subscriber_money.router(desk, keepers.accounts.actions, keepers.settings.actions.lending, access),
         services.router(desk, access),
     ]
     if listeners is not None:

@@ -195,6 +195,21 @@ def subscriber_terminate(
         subscriber.set_status(place, msisdn, Status.TERMINATED, as_json=json)
 
 
+@subscriber_app.command("lend")
+@at_place
+def subscriber_lend(
+    msisdn: MsisdnArgument,
+    *,
+    id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this credit; it counts once.")],  # noqa: A002 - the option's name
+    json: JsonOption = False,
+    place: Place,
+) -> None:
+    """Lend emergency credit as the settings have it; the next top-up repays it."""
+    from ocs.roof.money import lend
+
+    lend(place, msisdn, id, as_json=json)
+
+
 @app.command()
 @at_place
 def topup(
