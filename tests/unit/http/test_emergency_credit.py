@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ocs.balance.lending import LendingTerms, lend
-from ocs.names import e164
+from ocs.names import E164, SubscriberId
 from ocs.outcomes import Code
 from ocs.records import Status
 from tests.charged_store import StoreRoom, store_room
@@ -38,7 +38,7 @@ def borrow(api: Operators, name: str, number: str = POOR) -> httpx.Response:
 
 def topped_up(api: Operators, micros: int, name: str) -> None:
     accounts = api.scene.charged.accounts
-    account = api.room.run(accounts.find(e164(POOR)))
+    account = api.room.run(accounts.find(SubscriberId(E164, POOR)))
     assert api.room.run(accounts.topup(account, micros, "till", name)).code == Code.SUCCESS
 
 
@@ -92,7 +92,7 @@ def test_an_id_of_another_subscriber_is_a_conflict(api: Operators) -> None:
 
 def test_nothing_is_lent_where_nothing_is_set_and_a_repetition_outlives_the_settings(api: Operators) -> None:
     accounts = api.scene.charged.accounts
-    account = api.room.run(accounts.find(e164(POOR)))
+    account = api.room.run(accounts.find(SubscriberId(E164, POOR)))
     off, on = LendingTerms(), LendingTerms(EURO, 0, EURO)
     assert api.room.run(lend(accounts.actions, off, account, "app", "x")).code == Code.UNRATED
     assert api.room.run(lend(accounts.actions, on, account, "app", "x")).code == Code.SUCCESS
