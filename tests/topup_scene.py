@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,11 +26,16 @@ class Bank:
         self.answers: list[Collected] = []
         self.asked: list[str] = []
         self.taken: dict[str, int] = {}
+        self.meanwhile: Callable[[], Awaitable[Any]] | None = None
+        """Done once while it is asked."""
 
     async def collect(self, asked: Asked, order_id: str, method: str, currency: str) -> Collected:
         del order_id, method, currency
         await asyncio.sleep(0)
         self.asked.append(asked.id)
+        if self.meanwhile is not None:
+            act, self.meanwhile = self.meanwhile, None
+            await act()
         answer = self.answers.pop(0) if self.answers else PAID
         if answer.payment is Payment.PAID:
             self.taken[asked.id] = asked.amount

@@ -109,6 +109,16 @@ def test_who_dies_at_any_step_is_gone_on_from_once(
     desk.clean()
 
 
+def test_what_was_credited_before_a_death_is_not_asked_to_be_paid_again(room: StoreRoom) -> None:
+    desk = Desk(room)
+    desk.create(period="monthly")
+    assert die(desk, 5, after=True)
+    assert desk.balance() == 110
+    desk.bank.answers = [DECLINED] * 4
+    desk.run()
+    assert (desk.read().done, len(desk.bank.asked)) == (1, 1)
+
+
 def test_a_death_of_a_step_that_is_not_there_is_noticed(room: StoreRoom) -> None:
     desk = Desk(room)
     desk.create(period="monthly")

@@ -190,3 +190,12 @@ def test_an_id_of_an_execution_that_is_somebody_elses_top_up_credits_nothing(des
     desk.later(601)
     assert (desk.balance(), desk.read().state) == (110, OrderState.SUSPENDED)
     assert "CONFLICT" in str(desk.told[0].facts["reason"])
+
+
+def test_who_cancels_while_who_pays_is_asked_finds_it_cancelled_and_the_one_credited(desk: Desk) -> None:
+    desk.create(period="monthly")
+    desk.bank.meanwhile = lambda: desk.orders.end("bank", "o1")
+    desk.run()
+    order = desk.read()
+    assert (desk.balance(), order.state, order.run, order.done) == (110, OrderState.CANCELLED, 0, 1)
+    desk.clean()
