@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 
 from ocs.balance.lending import LendingTerms
+from ocs.balance.topup_orders import Orders
 from ocs.http import services, subscriber_money, subscribers
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.keys import ApiKeys
+from ocs.http.order_desk import OrderDesk
 from ocs.http.subscriber_desk import Desk
 from ocs.sessions.closing import Closing
 from ocs.sessions.reauthorise import Reauthorisation
@@ -42,6 +44,8 @@ class Operators:
             Closing(charged.parts, charged.accounts, Sweeper(charged.parts, charged.accounts, charged.clock, 300_000), anew),
         )  # fmt: skip
         keys = ApiKeys(charged.store)
+        standing = Orders(charged.parts, self.scene.holdings.now_ms)
+        self.orders = OrderDesk(standing, frozenset({"till"}), 2_000_000)
         access = Access(keys)
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
@@ -50,12 +54,16 @@ class Operators:
             routers=[
                 subscribers.router(desk, access),
                 services.router(desk, access),
-                subscriber_money.router(desk, charged.accounts.actions, TERMS, access),
+                subscriber_money.router(desk, charged.accounts.actions, TERMS, access, self.orders),
             ],
         )
         scopes = {each: frozenset({each}) for each in (READ, WRITE, BALANCE, LEND)}
         scopes[ADJUST] = frozenset({WRITE, ADJUST})
         self.shown = {name: room.run(keys.create("test", each, 1))[1] for name, each in scopes.items()}
+
+    def channel(self, name: str) -> str:
+        """The channel of a key: its id."""
+        return str(self.shown[name]).split("_")[1]
 
     async def _look(self) -> None:
         self.looks += 1

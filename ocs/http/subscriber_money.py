@@ -1,14 +1,15 @@
-"""What a subscriber's money does at a channel's word under /subscribers/v1: emergency credit."""
+"""What a subscriber's money does at a channel's word under /subscribers/v1: emergency credit, and orders for top-ups."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, HTTPException
+from fastapi import APIRouter, Header, HTTPException, Path
 from pydantic import BaseModel, Field
 
 from ocs.balance.actions import Actions
 from ocs.balance.lending import LendingTerms, Lent, lend
-from ocs.http.access import Access
+from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
+from ocs.http.order_desk import OrderDesk, described_order
 from ocs.http.subscriber_desk import ENDED, Desk
 from ocs.http.subscribers import BASE, FAULTS, NAME, STRICT, channel_of, purchase_id
 from ocs.money import format_amount
@@ -35,8 +36,27 @@ class LentCredit(BaseModel):
     available: str
 
 
-def router(desk: Desk, actions: Actions, terms: LendingTerms, access: Access) -> APIRouter:
-    """Build the routes."""
+class TopupOrder(BaseModel):
+    """A recurring or an automatic top-up; ``id`` is its channel and the channel's own id, ``next`` when a recurring one is due, or is tried again."""
+
+    id: str
+    kind: Literal["recurring", "automatic"]
+    amount: str
+    currency: str
+    period: str | None
+    periods: int | None
+    below: str | None
+    state: Literal["active", "suspended", "cancelled", "completed"]
+    why: str | None
+    done: int
+    next: str | None
+    created: str
+
+
+def router(
+    desk: Desk, actions: Actions, terms: LendingTerms, access: Access, orders: OrderDesk | None = None
+) -> APIRouter:
+    """Build the routes; those of orders where there are some."""
     routes = APIRouter(prefix=BASE, responses=FAULTS)
     lends = access.change("topup:write")
 
@@ -66,7 +86,42 @@ def router(desk: Desk, actions: Actions, terms: LendingTerms, access: Access) ->
         change.made(after={"balance": told["balance"], "owed": told["owed"]})
         return told | {"currency": account.profile.currency}
 
+    if orders is not None:
+        _orders(routes, desk, orders, access)
     return routes
+
+
+def _orders(routes: APIRouter, desk: Desk, orders: OrderDesk, access: Access) -> None:
+    reads, ends, path = access.route("subscribers:read"), access.change("topup:write"), "top-up-orders"
+
+    @routes.get(f"/subscribers/{{subscriber}}/{path}", tags=["subscribers"], response_model=list[TopupOrder])
+    async def listing(subscriber: NAME, caller: Caller = reads) -> list[dict[str, Any]]:
+        """List a subscriber's recurring and automatic top-ups, those of the caller's channel, or of all (channel:any); the newest first."""
+        account = await desk.find(subscriber)
+        found = await orders.of(account, caller)
+        return [described_order(each.order, account.profile.currency) for each in found]
+
+    @routes.delete(
+        f"/subscribers/{{subscriber}}/{path}/{{order}}", tags=["subscribers"], response_model=TopupOrder
+    )
+    async def end(
+        subscriber: NAME,
+        order: Annotated[str, Path(max_length=97, description="Its id, as it is listed.")],
+        change: Change = ends,
+    ) -> dict[str, Any]:
+        """End one; again too. What who pays was asked for already may still come."""
+        account = await desk.find(subscriber)
+        kept = next(
+            (each for each in await orders.of(account, change.caller) if each.order.name == order), None
+        )
+        if kept is None:
+            raise HTTPException(404, "the subscriber has no such order")
+        found = kept.order
+        before = {"state": str(found.state), "done": found.done}
+        await change.begins("topup.order.cancel", resource=found.name, account=found.path, before=before)
+        ended = await orders.orders.end(found.channel, found.id) or found
+        change.made(after={"state": str(ended.state), "done": ended.done})
+        return described_order(ended, account.profile.currency)
 
 
 _REFUSED: Final = {

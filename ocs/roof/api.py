@@ -26,6 +26,7 @@ from ocs.roof.build import Keepers
 from ocs.roof.ending import closing_of, sweeper_of
 from ocs.roof.events import callbacks_of
 from ocs.roof.prepay import prepay_of
+from ocs.roof.topup_orders import order_desk_of
 from ocs.roof.vouchers import batches_of, vouchers_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
@@ -87,7 +88,8 @@ def routers_of(
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
     listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
-    prepaid = prepay_of(keepers, holdings, listeners)
+    orders = order_desk_of(keepers, holdings)
+    prepaid = prepay_of(keepers, holdings, listeners, orders)
     forms.register(hub.FORM, hub.Writer(prepaid))
     desk = Desk(
         keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log,
@@ -100,7 +102,9 @@ def routers_of(
         vouchers.router(voucher_routes_of(keepers, log), access),
         prepay.router(prepaid, access),
         subscribers.router(desk, access),
-        subscriber_money.router(desk, keepers.accounts.actions, keepers.settings.actions.lending, access),
+        subscriber_money.router(
+            desk, keepers.accounts.actions, keepers.settings.actions.lending, access, orders
+        ),
         services.router(desk, access),
     ]
     if listeners is not None:

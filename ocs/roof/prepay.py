@@ -11,6 +11,7 @@ from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay.desk import Listeners, Prepay
 from ocs.http.prepay.places import Places
 from ocs.limits import TOPUP_KEPT_MS
@@ -95,7 +96,9 @@ def _limits(bounds: ChannelBounds) -> dict[ActionKind, DayLimits]:
     }
 
 
-def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None) -> Prepay:
+def prepay_of(
+    keepers: Keepers, holdings: Holdings, listeners: Listeners | None, orders: OrderDesk | None
+) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
     return Prepay(
@@ -109,4 +112,5 @@ def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None)
         listeners,
         Archive(keepers.settings.archive_folder),
         vouchers_of(keepers, batches_of(keepers)),
+        orders,
     )
