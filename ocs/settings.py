@@ -43,6 +43,7 @@ from ocs.roof.sections import (
     Store,
     Vouchers,
 )
+from ocs.roof.topup_sections import TopupOrders
 
 PREFIX = "OCS_"
 LEVEL = "__"
@@ -115,6 +116,7 @@ class Settings(BaseSettings):
     events: Events = Events()
     backup: Backups = Backups()
     actions: Actions = Actions()
+    topup_orders: TopupOrders = TopupOrders()
 
     @property
     def archive_folder(self) -> Path:

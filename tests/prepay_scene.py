@@ -17,12 +17,14 @@ from ocs.balance.audit import audit
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
 from ocs.balance.parts import Parts
+from ocs.balance.topup_orders import Orders
 from ocs.clock import SystemClock
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.audit_log import AuditLog
 from ocs.http.exact import read_json
 from ocs.http.keys import SCOPES, ApiKeys
+from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay.buckets import BASE
 from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.places import Places
@@ -57,6 +59,7 @@ class Scene:
         self.terms, self.archive = Terms(), Archive()
         self.actions = self.stored.actions
         self.audit_log = AuditLog(folder / "audit")
+        self.orders = Orders(self.parts, self.holdings.now_ms)
         prepay = Prepay(
             Places(self.parts, self.stored),
             Directory(self.parts, self.stored),
@@ -68,6 +71,7 @@ class Scene:
             None,
             self.archive,
             Vouchers(self.stored) if redeems else None,
+            OrderDesk(self.orders, frozenset({"bank"}), 2 * EURO),
         )
         keys = ApiKeys(self.store)
         self.app = application(

@@ -6,15 +6,24 @@ from typing import Any
 
 import httpx
 
-from ocs.http import services, subscribers
+from ocs.balance.lending import LendingTerms
+from ocs.balance.topup_orders import Orders
+from ocs.http import services, subscriber_money, subscribers
 from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.keys import ApiKeys
+from ocs.http.order_desk import OrderDesk
 from ocs.http.subscriber_desk import Desk
+from ocs.sessions.closing import Closing
+from ocs.sessions.reauthorise import Reauthorisation
+from ocs.sessions.sweep import Sweeper
 from tests.charged_store import StoreRoom
 from tests.unit.balance.holdings_world import Scene
 
+ADJUST, LEND = "adjust:write", "topup:write"
 READ, WRITE, BALANCE = "subscribers:read", "subscribers:write", "balance:read"
+TERMS = LendingTerms(3_000_000, 500_000, 1_000_000)
+"""3.00 is lent for 0.50 where less than 1.00 is available."""
 FIRST = "491700000001"
 """Number of the subscriber that is there from the beginning, with 100.00."""
 
@@ -28,20 +37,33 @@ class Operators:
         charged = self.scene.charged
         self.lines: list[tuple[str, dict[str, Any]]] = []
         self.looks = 0
+        anew = Reauthorisation(charged.parts)
         tariffs: Any = charged.book.tariffs
         desk = Desk(
-            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self
+            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self,
+            Closing(charged.parts, charged.accounts, Sweeper(charged.parts, charged.accounts, charged.clock, 300_000), anew),
         )  # fmt: skip
         keys = ApiKeys(charged.store)
+        standing = Orders(charged.parts, self.scene.holdings.now_ms)
+        self.orders = OrderDesk(standing, frozenset({"till"}), 2_000_000)
         access = Access(keys)
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[subscribers.router(desk, access), services.router(desk, access)],
+            routers=[
+                subscribers.router(desk, access),
+                services.router(desk, access),
+                subscriber_money.router(desk, charged.accounts.actions, TERMS, access, self.orders),
+            ],
         )
-        scopes = (READ, WRITE, BALANCE)
-        self.shown = {each: room.run(keys.create("test", frozenset({each}), 1))[1] for each in scopes}
+        scopes = {each: frozenset({each}) for each in (READ, WRITE, BALANCE, LEND)}
+        scopes[ADJUST] = frozenset({WRITE, ADJUST})
+        self.shown = {name: room.run(keys.create("test", each, 1))[1] for name, each in scopes.items()}
+
+    def channel(self, name: str) -> str:
+        """The channel of a key: its id."""
+        return str(self.shown[name]).split("_")[1]
 
     async def _look(self) -> None:
         self.looks += 1
@@ -50,7 +72,15 @@ class Operators:
         self.lines.append((event, facts))
 
     def __call__(self, method: str, path: str, key: str | None = "", **rest: Any) -> httpx.Response:
-        usual = BALANCE if path.endswith("/balance") else READ if method == "GET" else WRITE
+        usual = (
+            LEND
+            if path.endswith("/emergency-credit")
+            else BALANCE
+            if path.endswith("/balance")
+            else READ
+            if method == "GET"
+            else WRITE
+        )
         headers = dict(rest.pop("headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {self.shown[key or usual]}"

@@ -60,6 +60,7 @@ def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str,
         "available": format_amount(book.available_micros),
         "reserved": format_amount(book.pending_micros),
         "credit_floor": format_amount(book.floor_micros),
+        **({"owed": format_amount(account.owed_micros)} if account.owed_micros else {}),
         "buckets": _buckets(account, now_ms, catalogue),
     }
 

@@ -151,6 +151,28 @@ class Keys(NamedTuple):
         """Return the key of what a channel did on one day, of one kind (in the partition of the channel)."""
         return f"{self.prefix}day:{kind}:{day}:{channel}"
 
+    @property
+    def orders(self) -> str:
+        """Return the key of the index of this partition's orders for top-ups, by when to look at each (topup_orders.py)."""
+        return f"{self.prefix}orders"
+
+    @property
+    def watched(self) -> str:
+        """Return the key of the set of this partition's accounts that have an automatic order."""
+        return f"{self.prefix}watched"
+
+    def order(self, channel: str, order_id: str) -> str:
+        """Return the key of an order (in the partition of its account)."""
+        return f"{self.prefix}order:{channel}:{order_id}"
+
+    def ordered(self, channel: str, order_id: str) -> str:
+        """Return the key that says where an order is (in the partition of its id)."""
+        return f"{self.prefix}ordered:{channel}:{order_id}"
+
+    def orders_of(self, account: str) -> str:
+        """Return the key of the index of an account's orders, by when they were made."""
+        return f"{self.prefix}orders:{account}"
+
 
 @lru_cache(maxsize=8)
 def layout(partitions: int) -> tuple[Keys, ...]:

@@ -30,6 +30,7 @@ from ocs.names import E164, IMSI, SubscriberId, e164, imsi
 from ocs.outcomes import Code
 from ocs.rating.tariff import Tariff
 from ocs.rating.versions import Tariffs
+from ocs.sessions.closing import Closed, Closing
 
 _ID = re.compile(r"[a-z0-9]{10}(-[a-z0-9]{5})?")
 """Names of accounts and members (balance/accounts.py)."""
@@ -118,7 +119,9 @@ class Desk:
         look: Callable[[], Awaitable[None]],
         currency: str,
         log: Any,
+        closing: Closing,
     ) -> None:
+        self._closing = closing
         self.parts, self.accounts, self.holdings, self.clock = parts, accounts, holdings, clock
         self.directory = Directory(parts, accounts)
         self._tariffs, self._look, self._currency, self._log = tariffs, look, currency, log
@@ -281,6 +284,31 @@ class Desk:
                 raise StoreFault(f"the change was refused: {code.name}")
             self.tell("subscriber terminated by the API", caller, account)
         return await self.again(account)
+
+    async def refund(
+        self, account: Account, caller: Caller, channel: str, name: str
+    ) -> tuple[Account, Closed]:
+        """Terminate a subscriber and refund what its account has left, once by (channel, name); 409 and 422 say why not."""
+        if account.profile.member:
+            raise HTTPException(
+                422,
+                "refund: a member has no money of its own; terminate it without, or who pays with a refund",
+            )
+        done = await self._closing.close(account, channel, name)
+        if done.code == Code.BARRED:
+            raise HTTPException(
+                409, "refund: a reservation holds money of the account; post it or let it go first"
+            )
+        if done.code == Code.CONFLICT:
+            raise HTTPException(409, "id: it was used for something else; nothing was changed")
+        if done.code != Code.SUCCESS or done.action is None:
+            raise HTTPException(409, "the subscriber was terminated before; nothing was refunded")
+        if not done.replayed:
+            said = format_amount(done.action.settled)
+            self.tell(
+                "subscriber terminated by the API", caller, account, refunded=said, sessions=done.sessions
+            )
+        return await self.again(account), done
 
 
 def _field(identity: SubscriberId) -> str:

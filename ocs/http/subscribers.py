@@ -20,6 +20,7 @@ from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.problems import Problem
 from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, id_of, read_number
 from ocs.money import format_amount
@@ -29,9 +30,10 @@ from ocs.records import Status
 
 BASE = "/subscribers/v1"
 
+_REFUNDS = "adjust:write"
 _PURCHASE_ID = re.compile(r"[!-.0-9;-~]{1,64}")
 """Printable ASCII without blanks, colon or stroke."""
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 _E164 = r"^(\+|00)?[0-9]{3,15}$"
@@ -54,7 +56,7 @@ def _field(default: Any, *, pattern: str = "", **options: Any) -> Any:
 class NewSubscriber(BaseModel):
     """A subscriber to be created. Asked for again with the same content it is answered as at first, for 30 days."""
 
-    model_config = _STRICT | {
+    model_config = STRICT | {
         "json_schema_extra": {
             "examples": [{"msisdn": "491700000001", "tariff": "flat-data", "credit": "10.00"}]
         }
@@ -87,7 +89,7 @@ class NewSubscriber(BaseModel):
 class Changes(BaseModel):
     """What a subscriber is to be; fields that are left out stay. All of it comes about, or nothing."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}], "minProperties": 1}}
+    model_config = STRICT | {"json_schema_extra": {"examples": [{"status": "barred"}], "minProperties": 1}}
 
     status: Literal["active", "barred"] = _field("active")
     tariff: str = _field("", min_length=1, max_length=64)
@@ -128,6 +130,20 @@ class Subscriber(BaseModel):
     active_until: str | None
 
 
+class Refund(BaseModel):
+    """What was refunded at the end of a subscriber, under its id; ``owed`` is emergency credit that the account could not repay."""
+
+    id: str
+    amount: str
+    owed: str
+
+
+class Terminated(Subscriber):
+    """A subscriber that has ended, with what was refunded where that was asked for."""
+
+    refund: Refund = _field(None)
+
+
 class Subscribers(BaseModel):
     """Some subscribers; ``next`` is ``after`` of the next page, null behind the last. A page may be a little longer than asked for."""
 
@@ -148,7 +164,7 @@ class Held(BaseModel):
 class Purchase(BaseModel):
     """A purchase; ``id`` (or the header Idempotency-Key) counts once for each subscriber and channel, for 30 days."""
 
-    model_config = _STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
+    model_config = STRICT | {"json_schema_extra": {"examples": [{"product": "smart-s", "id": "order-4711"}]}}
 
     product: str = Field(min_length=1, max_length=64, description="Name, or name@version.")
     id: str | None = _field(None, min_length=1, max_length=64, pattern=f"^{_PURCHASE_ID.pattern}$")
@@ -188,16 +204,17 @@ class Balance(BaseModel):
     available: str
     reserved: str
     credit_floor: str
+    owed: str | None = Field(None, description="Emergency credit that is owed; where there is some.")
     buckets: list[Bucket]
 
 
-_NAME = Annotated[
+NAME = Annotated[
     str,
     Path(min_length=1, max_length=20, description="Number or id of a subscriber.", examples=["491700000001"]),
 ]
 _LIMIT = Annotated[int, Query(ge=1, le=SUBSCRIBERS_PER_PAGE_MAX)]
 _AFTER = Annotated[str, Query(max_length=64, description="`next` of the page before.")]
-_FAULTS: dict[int | str, dict[str, Any]] = {
+FAULTS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "content": {"application/problem+json": {}}}
     for code in (400, 401, 403, 404, 409, 422, 503)
 }
@@ -212,8 +229,9 @@ def shown(account: Account) -> dict[str, Any]:
 
 def router(desk: Desk, access: Access) -> APIRouter:
     """Build the routes."""
-    routes = APIRouter(prefix=BASE, responses=_FAULTS)
+    routes = APIRouter(prefix=BASE, responses=FAULTS)
     _subscribers(routes, desk, access)
+    _ends(routes, desk, access)
     _members(routes, desk, access)
     _products(routes, desk, access)
     return routes
@@ -255,22 +273,67 @@ def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
         return {"subscribers": [shown(fits)] if fits is not None else [], "next": None}
 
     @routes.get("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def show(subscriber: _NAME, _caller: Caller = reads) -> dict[str, Any]:
+    async def show(subscriber: NAME, _caller: Caller = reads) -> dict[str, Any]:
         """Show a subscriber."""
         return shown(await desk.find(subscriber))
 
     @routes.patch("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def change(subscriber: _NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
+    async def change(subscriber: NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
         """Change a subscriber: bar and unbar it, give it another tariff, credit floor, cap, number or SIM; what is so already stays so."""
         given = wanted.model_dump(exclude_unset=True)
         if "status" in given:
             given["status"] = Status[given["status"].upper()]
         return shown(await desk.change(await desk.find(subscriber), Asked(**given), caller))
 
-    @routes.delete("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def end(subscriber: _NAME, caller: Caller = writes) -> dict[str, Any]:
-        """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free."""
-        return shown(await desk.end(await desk.find(subscriber), caller))
+
+def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
+    ends = access.change("subscribers:write")
+
+    @routes.delete(
+        "/subscribers/{subscriber}",
+        tags=["subscribers"],
+        response_model=Terminated,
+        response_model_exclude_unset=True,
+    )
+    async def end(
+        subscriber: NAME,
+        *,
+        refund: Annotated[
+            bool, Query(description="Refund what is left; for callers with adjust:write too.")
+        ] = False,
+        id: Annotated[str | None, Query(max_length=64, description="Of the refund; it counts once.")] = None,  # noqa: A002 - its name
+        idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
+        change: Change = ends,
+    ) -> dict[str, Any]:
+        """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free.
+
+        With `refund=true` its open sessions are ended, and what the account has left then is refunded, once by the id (none given: one that is
+        made of the account).
+        """
+        if not refund:
+            await change.begins()
+            return shown(await desk.end(await desk.find(subscriber), change.caller))
+        if not change.caller.allows(_REFUNDS):
+            raise HTTPException(403, f"the key lacks the scope {_REFUNDS}, which a refund needs")
+        account = await desk.find(subscriber)
+        usual = f"refund-{account.profile.account}" if id is None and idempotency_key is None else None
+        once, channel = purchase_id(usual or id, idempotency_key), channel_of(change.caller)
+        before = {
+            "status": account.status.name.lower(),
+            "balance": format_amount(account.book.balance_micros),
+        }
+        await change.begins(
+            "subscriber.refund", resource=f"{channel}:{once}", account=account.profile.path, before=before
+        )
+        after, done = await desk.refund(account, change.caller, channel, once)
+        assert done.action is not None
+        told = {
+            "id": once,
+            "amount": format_amount(done.action.settled),
+            "owed": format_amount(done.action.owed_micros),
+        }
+        change.made(after={"refunded": told["amount"], "replayed": done.replayed, "sessions": done.sessions})
+        return shown(after) | {"refund": told}
 
 
 async def _page(desk: Desk, after: str, limit: int) -> Page:
@@ -285,7 +348,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.get("/subscribers/{subscriber}/members", tags=["subscribers"], response_model=Subscribers)
     async def members(
-        subscriber: _NAME, limit: _LIMIT = 100, after: _AFTER = "", _caller: Caller = reads
+        subscriber: NAME, limit: _LIMIT = 100, after: _AFTER = "", _caller: Caller = reads
     ) -> dict[str, Any]:
         """List the members of an account, ended ones too, in the order of their ids."""
         account = await desk.find(subscriber)
@@ -302,7 +365,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
         response_model=Balance,
         response_model_exclude_none=True,
     )
-    async def balance(subscriber: _NAME, _caller: Caller = balances) -> dict[str, Any]:
+    async def balance(subscriber: NAME, _caller: Caller = balances) -> dict[str, Any]:
         """Show what a subscriber's account has, holds and may spend, and the buckets that hold now."""
         account = await desk.find(subscriber)
         return balance_of(account, await desk.now_ms(account), desk.holdings.catalogue)
@@ -312,7 +375,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
     reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
 
     @routes.get("/subscribers/{subscriber}/products", tags=["products"], response_model=list[Held])
-    async def held(subscriber: _NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
+    async def held(subscriber: NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
         """List the products that a subscriber itself holds."""
         return holdings_of(await desk.find(subscriber), desk.holdings.catalogue)
 
@@ -320,7 +383,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
         "/subscribers/{subscriber}/products", tags=["products"], status_code=201, response_model=Bill
     )
     async def buy(
-        subscriber: _NAME,
+        subscriber: NAME,
         wanted: Purchase,
         idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
         caller: Caller = writes,
@@ -345,7 +408,7 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.delete("/subscribers/{subscriber}/products/{number}", tags=["products"], response_model=Held)
     async def cancel(
-        subscriber: _NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
+        subscriber: NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
     ) -> dict[str, Any]:
         """Let a product end with its period."""
         account = await desk.find(subscriber)

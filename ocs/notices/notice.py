@@ -12,6 +12,7 @@ Fact = str | int
 
 TYPES: Final = {
     "topup.done": "money came in: channel, id, amount, balance",
+    "topup.suspended": "a recurring or automatic top-up failed again and again, its order is suspended: channel, id (the order's), amount, reason",
     "balance.adjusted": "an operator gave or took: channel, id, amount, balance",
     "balance.transferred": "money went to another subscriber, or came from one: channel, id, amount, balance",
     "balance.reserved": "a system outside holds money: channel, id, amount, balance",

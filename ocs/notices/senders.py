@@ -63,14 +63,7 @@ class Webhooks:
         self._forms = forms
         self._now_ms = now_ms
         self._timeout_s = timeout_s
-        # no connection is kept: one that is kept was judged by an address of before
-        self._client = httpx.AsyncClient(
-            verify=ca or True,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
+        self._client = client_of(timeout_s, ca)
 
     async def send(self, notice: Notice, subscription: Subscription) -> None:
         """Post one notice in its subscription's form."""
@@ -92,14 +85,7 @@ class Webhooks:
             raise Undelivered(f"no answer: {type(fault).__name__}") from fault
 
     async def _post(self, target: Target, name: str, secret: str, body: bytes) -> None:
-        url, address = target.url, target.address
-        shown = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-        pinned = url._replace(netloc=f"{shown}:{target.port}")
-        headers = signed_headers(secret, name, self._now_ms() // 1000, body)
-        headers |= {"content-type": "application/json", "user-agent": _AGENT, "host": url.netloc}
-        request = self._client.build_request(
-            "POST", pinned.geturl(), content=body, headers=headers, extensions=_named(target)
-        )
+        request = signed_request(self._client, target, name, secret, self._now_ms() // 1000, body)
         answer = await self._client.send(request, stream=True)
         try:
             judge_answer(answer.status_code, answer.headers.get("retry-after", ""))
@@ -109,6 +95,31 @@ class Webhooks:
     async def close(self) -> None:
         """End all connections."""
         await self._client.aclose()
+
+
+def signed_request(
+    client: httpx.AsyncClient, target: Target, name: str, secret: str, at_s: int, body: bytes
+) -> httpx.Request:
+    """Build a signed POST to the address that was judged, whatever the callback's name leads to by now."""
+    url, address = target.url, target.address
+    shown = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+    pinned = url._replace(netloc=f"{shown}:{target.port}")
+    headers = signed_headers(secret, name, at_s, body)
+    headers |= {"content-type": "application/json", "user-agent": _AGENT, "host": url.netloc}
+    return client.build_request(
+        "POST", pinned.geturl(), content=body, headers=headers, extensions=_named(target)
+    )
+
+
+def client_of(timeout_s: float, ca: ssl.SSLContext | None) -> httpx.AsyncClient:
+    """Build what callbacks are posted with; no connection is kept: one that is kept was judged by an address of before."""
+    return httpx.AsyncClient(
+        verify=ca or True,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=timeout_s,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    )
 
 
 def _named(target: Target) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from ocs.balance.lending import LendingTerms
 from ocs.limits import TOPUP_MICROS_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 from ocs.roof.sections import Section
@@ -23,9 +24,7 @@ def _amount(text: str) -> str:
 
 def _fee(text: str) -> str:
     if parse_amount(_amount(text)) > TOPUP_MICROS_MAX:
-        raise ValueError(
-            f"{text} is above {format_amount(TOPUP_MICROS_MAX)}; write what a transfer costs, such as 0.25"
-        )
+        raise ValueError(f"{text} is above {format_amount(TOPUP_MICROS_MAX)}; write no more, such as 0.25")
     return text
 
 
@@ -56,4 +55,20 @@ class Actions(ChannelBounds):
     """What channels and operators do with balances; the bounds are every channel's that has none of its own."""
 
     transfer_fee: Annotated[str, AfterValidator(_fee)] = "0.00"
+    emergency_amount: Annotated[str, AfterValidator(_fee)] = "0.00"
+    emergency_fee: Annotated[str, AfterValidator(_fee)] = "0.00"
+    emergency_below: Annotated[str, AfterValidator(_fee)] = "0.00"
     channels: Annotated[dict[ChannelName, ChannelBounds], Field(max_length=1_000)] = {}  # noqa: RUF012 - pydantic copies it
+
+    @model_validator(mode="after")
+    def _lends_to_somebody(self) -> Actions:
+        if parse_amount(self.emergency_amount) and not parse_amount(self.emergency_below):
+            raise ValueError("emergency_below: with 0.00 nobody is lent anything; write such as 1.00")
+        return self
+
+    @property
+    def lending(self) -> LendingTerms:
+        """Return what emergency credit is."""
+        return LendingTerms(
+            *map(parse_amount, (self.emergency_amount, self.emergency_fee, self.emergency_below))
+        )

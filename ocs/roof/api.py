@@ -9,7 +9,7 @@ from ocs.balance.holdings import Holdings
 from ocs.balance.stored_session import OpenSession
 from ocs.balance.tariffs import StoredTariffs
 from ocs.charging.plan import Profile
-from ocs.http import admin, events, oauth, services, sessions, subscribers, vouchers
+from ocs.http import admin, events, oauth, services, sessions, subscriber_money, subscribers, vouchers
 from ocs.http.access import Access, Doorkeeper
 from ocs.http.audit_log import AuditLog
 from ocs.http.headers import LOOPBACK_HOSTS
@@ -21,9 +21,10 @@ from ocs.names import SubscriberId
 from ocs.notices.queue import Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
-from ocs.roof.ending import sweeper_of
+from ocs.roof.ending import closing_of, sweeper_of
 from ocs.roof.events import callbacks_of
 from ocs.roof.prepay import prepay_of
+from ocs.roof.topup_orders import order_desk_of
 from ocs.roof.vouchers import batches_of, vouchers_of
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
@@ -85,9 +86,11 @@ def routers_of(
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
     listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
-    prepaid = prepay_of(keepers, holdings, listeners)
+    orders = order_desk_of(keepers, holdings)
+    prepaid = prepay_of(keepers, holdings, listeners, orders)
     desk = Desk(
-        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log,
+        closing_of(keepers),
     )  # fmt: skip
     routers = [  # looked through in this order for each request: what top-up channels ask for stands first
         prepay.router(prepaid, access),
@@ -96,6 +99,9 @@ def routers_of(
         sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
         subscribers.router(desk, access),
+        subscriber_money.router(
+            desk, keepers.accounts.actions, keepers.settings.actions.lending, access, orders
+        ),
         services.router(desk, access),
     ]
     if listeners is not None:

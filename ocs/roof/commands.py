@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocs.roof.backup_commands import backup_app
+from ocs.roof.ends import Ended, Exit
 from ocs.roof.event_commands import events_app
 from ocs.roof.key_commands import audit_log, keys_app
 from ocs.roof.options import (
@@ -170,12 +171,43 @@ def subscriber_unbar(msisdn: MsisdnArgument, *, json: JsonOption = False, place:
 
 @subscriber_app.command("terminate")
 @at_place
-def subscriber_terminate(msisdn: MsisdnArgument, *, json: JsonOption = False, place: Place) -> None:
+def subscriber_terminate(
+    msisdn: MsisdnArgument,
+    *,
+    refund: Annotated[
+        bool, typer.Option("--refund", help="Refund what is left; open sessions are ended first.")
+    ] = False,
+    id: Annotated[  # noqa: A002 - the option's name
+        str, typer.Option("--id", metavar="KEY", help="Name of the refund; it counts once.")
+    ] = "",
+    json: JsonOption = False,
+    place: Place,
+) -> None:
     """End an account and set its number free; the account stays on record."""
     from ocs.records import Status
-    from ocs.roof.subscriber import set_status
+    from ocs.roof import subscriber
 
-    set_status(place, msisdn, Status.TERMINATED, as_json=json)
+    if refund:
+        subscriber.refund(place, msisdn, id, as_json=json)
+    elif id:
+        raise Ended(Exit.USAGE, "--id is the name of a refund: write --refund too")
+    else:
+        subscriber.set_status(place, msisdn, Status.TERMINATED, as_json=json)
+
+
+@subscriber_app.command("lend")
+@at_place
+def subscriber_lend(
+    msisdn: MsisdnArgument,
+    *,
+    id: Annotated[str, typer.Option("--id", metavar="KEY", help="Name of this credit; it counts once.")],  # noqa: A002 - the option's name
+    json: JsonOption = False,
+    place: Place,
+) -> None:
+    """Lend emergency credit as the settings have it; the next top-up repays it."""
+    from ocs.roof.money import lend
+
+    lend(place, msisdn, id, as_json=json)
 
 
 @app.command()

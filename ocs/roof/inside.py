@@ -387,6 +387,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     from ocs.roof.events import events_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415
     from ocs.roof.prepay import forms_of  # noqa: PLC0415
+    from ocs.roof.topup_orders import topup_job  # noqa: PLC0415
     from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
 
     inside: Inside = start.handed
@@ -405,6 +406,8 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     }
     if settings.events.enabled:
         jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms_of(keepers, holdings))
+    if settings.topup_orders.channels:
+        jobs["topups"] = topup_job(keepers, counters, holdings)
     named = {each.profile for each in settings.diameter.peers}
     used = [each for name, each in settings.diameter.profiles.items() if name in named or each.origin_hosts]
     if any(each.restart == "ends_sessions" for each in used):

@@ -3,8 +3,10 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ocs.balance import lending
 from ocs.balance.accounts import Account, ToppedUp
 from ocs.balance.described import balance_of
+from ocs.balance.lending import Lent
 from ocs.balance.link import StoreFault
 from ocs.money import format_amount
 from ocs.outcomes import Code
@@ -15,13 +17,10 @@ from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import catalogue_of, known_holdings
 from ocs.roof.place import Place
-from ocs.roof.subscriber import found
+from ocs.roof.subscriber import CHANNEL, found
 
 if TYPE_CHECKING:
     from ocs.balance.audit import Report
-
-CHANNEL = "cli"
-"""The channel under which the command's top-up ids are unique."""
 
 _SHOWN_FAULTS = 50
 
@@ -60,6 +59,46 @@ def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: boo
         "replayed": done.replayed,
         "balance": format_amount(done.balance_micros),
         "available": format_amount(done.available_micros),
+    }
+    say.as_json(content) if as_json else say.facts(content)
+
+
+_NOT_LENT = {
+    Code.UNRATED: "emergency credit is not offered: set [actions] emergency_amount",
+    Code.LIMIT: "a member has no money of its own: name who pays",
+    Code.CREDIT_LIMIT: "more is available than [actions] emergency_below says; nothing was lent",
+    Code.EXISTS: "emergency credit is owed already; the next top-up repays it",
+    Code.BARRED: "the account is barred, or its balance's life is over; nothing was lent",
+    Code.CONFLICT: "the id was used for something else; nothing was lent",
+}
+
+
+def lend(place: Place, msisdn: str, lend_id: str, *, as_json: bool) -> None:
+    """Lend emergency credit once per id."""
+    identity, name = read_msisdn(msisdn), read_topup_id(lend_id)
+
+    async def work(keepers: Keepers) -> tuple[Account, Lent]:
+        account = await found(keepers, identity)
+        terms = keepers.settings.actions.lending
+        return account, await lending.lend(keepers.accounts.actions, terms, account, CHANNEL, name)
+
+    account, done = run(place, work)
+    if done.code == Code.UNKNOWN_SUBSCRIBER:
+        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
+    if done.code != Code.SUCCESS or done.action is None:
+        raise Ended(Exit.CONFLICT, _NOT_LENT.get(done.code, f"refused: {done.code.name}; nothing was lent"))
+    action, profile = done.action, account.profile
+    content = {
+        "msisdn": profile.msisdn,
+        "account": profile.account,
+        "id": name,
+        "amount": format_amount(action.asked.amount),
+        "fee": format_amount(action.asked.fee_micros),
+        "owed": format_amount(action.owed_micros),
+        "currency": profile.currency,
+        "replayed": done.replayed,
+        "balance": format_amount(action.balance),
+        "available": format_amount(action.available),
     }
     say.as_json(content) if as_json else say.facts(content)
 

@@ -11,6 +11,7 @@ from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay import hub
 from ocs.http.prepay.desk import Listeners, Prepay
 from ocs.http.prepay.places import Places
@@ -97,7 +98,9 @@ def _limits(bounds: ChannelBounds) -> dict[ActionKind, DayLimits]:
     }
 
 
-def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None) -> Prepay:
+def prepay_of(
+    keepers: Keepers, holdings: Holdings, listeners: Listeners | None, orders: OrderDesk | None
+) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
     return Prepay(
@@ -111,11 +114,12 @@ def prepay_of(keepers: Keepers, holdings: Holdings, listeners: Listeners | None)
         listeners,
         Archive(keepers.settings.archive_folder),
         vouchers_of(keepers, batches_of(keepers)),
+        orders,
     )
 
 
 def forms_of(keepers: Keepers, holdings: Holdings) -> Forms:
     """Build what writes the bodies of webhooks, for whoever delivers them: our own form, and that of the hub."""
     forms = Forms()
-    forms.register(hub.FORM, hub.Writer(prepay_of(keepers, holdings, None)))
+    forms.register(hub.FORM, hub.Writer(prepay_of(keepers, holdings, None, None)))
     return forms

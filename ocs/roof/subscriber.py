@@ -10,17 +10,30 @@ from ocs.balance.described import described
 from ocs.balance.link import StoreFault
 from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.limits import CREATES_AT_ONCE
+from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.life import ENDLESS, Life
 from ocs.records import Status
 from ocs.roof import say
-from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn, read_opening_credit
+from ocs.roof.arguments import (
+    read_credit,
+    read_floor,
+    read_imsi,
+    read_msisdn,
+    read_opening_credit,
+    read_topup_id,
+)
 from ocs.roof.build import Keepers, known_tariffs, read_settings, run
+from ocs.roof.ending import closing_of
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
+from ocs.sessions.closing import Closed
 from ocs.settings import Settings
+
+CHANNEL = "cli"
+"""The channel under which the commands' ids are unique."""
 
 E164_DIGITS_MAX = 15
 """Longest number (ITU-T E.164 clause 6.1)."""
@@ -152,6 +165,34 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
         return after
 
     _tell(run(place, work), as_json=as_json)
+
+
+def refund(place: Place, msisdn: str, refund_id: str, *, as_json: bool) -> None:
+    """Terminate a subscriber and refund what its account has left, once by the id ("": one that is made of the account)."""
+    identity = read_msisdn(msisdn)
+    given = read_topup_id(refund_id) if refund_id else ""
+
+    async def work(keepers: Keepers) -> tuple[Account, str, Closed]:
+        account = await found(keepers, identity)
+        name = given or f"refund-{account.profile.account}"
+        await known_holdings(keepers)  # an end brings the rest of its number
+        done = await closing_of(keepers).close(account, CHANNEL, name)
+        after = await keepers.accounts.read(account.profile.partition, account.profile.path)
+        return after or account, name, done
+
+    account, name, done = run(place, work)
+    if done.code == Code.LIMIT:
+        raise Ended(Exit.USAGE, "a member has no money of its own: strike --refund, or end who pays")
+    if done.code == Code.BARRED:
+        raise Ended(Exit.CONFLICT, "a reservation holds money of the account; post it or let it go first")
+    if done.code == Code.CONFLICT:
+        raise Ended(Exit.CONFLICT, f"the id {name} was used for something else; nothing was changed")
+    if done.code != Code.SUCCESS or done.action is None:
+        raise Ended(Exit.CONFLICT, "the subscriber was terminated before; nothing was refunded")
+    content = described(account) | {"refund_id": name, "refunded": format_amount(done.action.settled)}
+    if done.action.owed_micros:
+        content["owed"] = format_amount(done.action.owed_micros)
+    say.as_json(content) if as_json else say.facts(content)
 
 
 # -- many at once

@@ -28,10 +28,9 @@ from ocs.roof import say
 from ocs.roof.arguments import read_amount, read_msisdn, read_topup_id
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
-from ocs.roof.money import CHANNEL
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
-from ocs.roof.subscriber import found
+from ocs.roof.subscriber import CHANNEL, found
 
 
 def batches_of(keepers: Keepers) -> Batches:

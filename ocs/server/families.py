@@ -276,6 +276,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
         COUNTER,
         "Claims of vouchers that the sweep could not read or finish, at every try.",
     ),
+    Family("ocs_topup_orders_executed_total", COUNTER, "Recurring and automatic top-ups that were credited."),
+    Family(
+        "ocs_topup_orders_failed_total", COUNTER, "Tries of such top-ups that were not paid, or not credited."
+    ),
+    Family("ocs_topup_orders_suspended_total", COUNTER, "Orders that were suspended after their last try."),
+    Family("ocs_topup_order_faults_total", COUNTER, "Looks at orders that the store did not allow."),
     Family(
         "ocs_bonuses_not_given_total",
         COUNTER,

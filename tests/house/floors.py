@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "stream": GROUND | {"balance"},
     "sql": GROUND,
     "notices": _BELOW_KEEPERS | _KEEPERS | {"stream"},
+    "topups": _BELOW_KEEPERS | _KEEPERS | {"stream", "notices"},
     "server": _BELOW_KEEPERS | _KEEPERS | {"stream"},
     "http": _BELOW_KEEPERS | _KEEPERS | {"stream", "notices"},
     "care": _BELOW_KEEPERS | _KEEPERS | {"stream", "notices", "sql", "http"},

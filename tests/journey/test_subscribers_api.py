@@ -18,8 +18,8 @@ from tests.serving import Client
 pytestmark = pytest.mark.timeout(180)  # many real processes, on a machine that may be busy
 
 NUMBER, OTHER = "491700000001", "491700000002"
-SCOPES = ("subscribers:read", "subscribers:write", "balance:read")
-RE_AUTH = 258
+SCOPES = ("subscribers:read", "subscribers:write", "balance:read", "adjust:write", "topup:write")
+RE_AUTH, ABORT = 258, 274
 
 
 @pytest.fixture
@@ -68,6 +68,20 @@ def test_an_operator_administers_a_subscriber_whose_session_goes_on(served: Real
         assert desk.delete(f"/subscribers/{OTHER}").json()["status"] == "terminated"
         log = served.log.read_text(encoding="utf-8")
         assert not re.search(f"{NUMBER}|{OTHER}|262010000000001", log)
+    assert served.ocs("audit")["clean"] is True
+
+
+def test_an_operator_ends_a_subscriber_with_a_refund_while_a_gateway_has_a_session(served: RealOcs) -> None:
+    made = served.ocs("subscriber", "create", NUMBER, "--tariff", "flat-data", "--credit", "20.00")
+    with desk_of(served) as desk, Client(served.connect()) as client:
+        client.exchange("pgw.example.net")
+        assert client.ask(1, 0).avps["Result-Code"] == 2001
+        held = served.ocs("balance", NUMBER)["reserved"]
+        assert held != "0.00"
+        ended = served.ocs("subscriber", "terminate", NUMBER, "--refund", "--id", "end-1")
+        assert (ended["status"], ended["refunded"], ended["reserved"]) == ("terminated", "20.00", "0.00")
+        assert client.answered().command == ABORT, "its client is told"
+        assert desk.delete(f"/subscribers/{made['account']}", params={"refund": "true"}).status_code == 409
     assert served.ocs("audit")["clean"] is True
 
 

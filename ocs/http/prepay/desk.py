@@ -19,6 +19,7 @@ from ocs.balance.holdings import Bought
 from ocs.http.access import Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
+from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
@@ -145,6 +146,7 @@ class Prepay(NamedTuple):
     listeners: Listeners | None = None
     archive: Archive | None = None
     vouchers: Vouchers | None = None
+    orders: OrderDesk | None = None
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:

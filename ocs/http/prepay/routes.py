@@ -15,7 +15,7 @@ from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact import ExactRoute
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.prepay import changes, examples, shapes
+from ocs.http.prepay import changes, examples, orders, shapes
 from ocs.http.prepay.accumulated import accumulated_of, read_id
 from ocs.http.prepay.adjustments import adjust
 from ocs.http.prepay.buckets import BASE
@@ -156,8 +156,10 @@ def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind
         name: _Id, fields: _Fields = None, channel: _Channel = None, caller: Caller = reads
     ) -> ExactAnswer:
         """Show one by the channel's own id: what became of it, also after a time-out."""
-        asked = fields_of(fields, shape)
-        found = await one(prepay, kind, channel_of(caller, channel), name)
+        asked, whose = fields_of(fields, shape), channel_of(caller, channel)
+        if kind is ActionKind.TOPUP and (kept := await orders.order_of(prepay, whose, name)) is not None:
+            return ExactAnswer(_part(await orders.show(prepay, kept), asked))
+        found = await one(prepay, kind, whose, name)
         return ExactAnswer(_part(await shown(prepay, found), asked))
 
     @routes.delete(
@@ -169,7 +171,11 @@ def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind
     )
     async def cancel(name: _Id, channel: _Channel = None, change: Change = writes) -> Response:
         """Take it back whole within what is left, or void it; 409 where that cannot be. It stays, as cancelled."""
-        return await changes.cancel(prepay, change, kind, channel_of(change.caller, channel), name)
+        whose = channel_of(change.caller, channel)
+        if kind is ActionKind.TOPUP and (kept := await orders.order_of(prepay, whose, name)) is not None:
+            await orders.end(prepay, change, kept)
+            return Response(status_code=204)
+        return await changes.cancel(prepay, change, kind, whose, name)
 
 
 def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
@@ -185,7 +191,10 @@ def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     async def make(
         asked: shapes.TopupBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
-        """Add money once by the channel's own id; running sessions can use it at once."""
+        """Add money once by the channel's own id; running sessions can use it at once.
+
+        With recurringPeriod or isAutoTopup it is a standing order, where the channel may have some: `created` until it ends.
+        """
         return await top_up(prepay, change, asked, key)
 
     @routes.patch(
@@ -197,7 +206,10 @@ def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     async def patch(
         name: _Id, wanted: shapes.Update, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
-        """Take it back whole (`cancelled`), where so much is left."""
+        """Take it back whole (`cancelled`), where so much is left; of a recurring or automatic one, end it."""
+        whose = channel_of(change.caller, channel)
+        if (kept := await orders.order_of(prepay, whose, name)) is not None:
+            return await orders.change_order(prepay, change, kept, wanted)
         return await changes.change_state(
             prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
         )

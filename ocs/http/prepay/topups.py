@@ -5,6 +5,7 @@ from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform, shown
 from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.orders import is_order, order, order_of
 from ocs.http.prepay.quantities import UsageType, micros_of
 from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import Quantity, TopupBalanceCreate
@@ -20,6 +21,8 @@ async def top_up(
         channel_of(change.caller, asked.channel.id if asked.channel else None),
         own_id(asked.id, header),
     )
+    if is_order(asked):
+        return await order(prepay, change, asked, channel, name, positive_micros)
     _refuse_misfits(asked)
     if asked.usage_type is not UsageType.MONETARY:
         raise bad(
@@ -44,10 +47,18 @@ async def top_up(
         if known is not None:
             return known
         raise
+    if await _is_taken(prepay, channel, name):
+        raise Told(409, "conflict", "the id is an order's; nothing was done. Use another id")
     profile = target.account.profile
     micros = positive_micros(asked.amount, profile.currency)
     placed = begun._replace(partition=profile.partition, account=profile.path, amount=micros)
     return await perform(prepay, change, placed, target.account)
+
+
+async def _is_taken(prepay: Prepay, channel: str, name: str) -> bool:
+    """Tell whether an id is an order's; only channels that may have orders are asked about."""
+    may = prepay.orders is not None and channel in prepay.orders.channels
+    return may and await order_of(prepay, channel, name) is not None
 
 
 async def _redeem(
@@ -100,11 +111,6 @@ def within(micros: int, where: str = "amount") -> None:
 
 def _refuse_misfits(asked: TopupBalanceCreate) -> None:
     """Refuse what would be passed over in silence otherwise."""
-    if asked.is_auto_topup or asked.recurring_period is not None or asked.number_of_periods is not None:
-        raise bad(
-            "notServed",
-            "isAutoTopup, recurringPeriod, numberOfPeriods: not served here; leave them out, or write isAutoTopup false",
-        )
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
     if asked.balance_topup is not None:

@@ -1,0 +1,56 @@
+"""Orders for recurring and automatic top-ups, whichever API they are asked by."""
+
+from typing import Any, Final, NamedTuple
+
+from ocs.balance.accounts import Account
+from ocs.balance.described import instant
+from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState
+from ocs.http.access import Caller
+from ocs.money import format_amount
+
+ACTIVE_MAX: Final = 16
+"""Orders of one account that are active at once."""
+
+
+class OrderDesk(NamedTuple):
+    """What orders are made with: where they are kept, which channels may have some, and below what automatic ones top up."""
+
+    orders: Orders
+    channels: frozenset[str]
+    below_micros: int
+
+    async def crowded(self, account: Account) -> bool:
+        """Tell whether an account has as many orders as it may."""
+        profile = account.profile
+        found = await self.orders.of_account(profile.partition, profile.path)
+        return sum(each.order.state is OrderState.ACTIVE for each in found) >= ACTIVE_MAX
+
+    async def of(self, account: Account, caller: Caller) -> list[Kept]:
+        """Return the orders of an account that a caller may see."""
+        profile = account.profile
+        found = await self.orders.of_account(profile.partition, profile.path)
+        return [each for each in found if sees(caller, each.order.channel)]
+
+
+def sees(caller: Caller, channel: str) -> bool:
+    """Tell whether a channel's orders are a caller's to see and to end."""
+    return channel == caller.channel or caller.allows("channel:any")
+
+
+def described_order(order: Order, currency: str) -> dict[str, Any]:
+    """Describe an order as /subscribers/v1 shows it."""
+    waits = order.state is OrderState.ACTIVE and order.period and order.look_ms < FAR_MS
+    return {
+        "id": order.name,
+        "kind": "recurring" if order.period else "automatic",
+        "amount": format_amount(order.amount_micros),
+        "currency": currency,
+        "period": order.period or None,
+        "periods": order.periods or None,
+        "below": None if order.period else format_amount(order.below_micros),
+        "state": str(order.state),
+        "why": order.why or None,
+        "done": order.done,
+        "next": instant(order.look_ms) if waits else None,
+        "created": instant(order.created_ms),
+    }
