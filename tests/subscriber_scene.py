@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,8 +10,10 @@ import httpx
 from ocs.http import services, subscribers
 from ocs.http.access import Access
 from ocs.http.app import Health, application
+from ocs.http.audit_log import AuditLog
 from ocs.http.keys import ApiKeys
 from ocs.http.subscriber_desk import Desk
+from tests.audit_lines import begun
 from tests.charged_store import StoreRoom
 from tests.unit.balance.holdings_world import Scene
 
@@ -22,18 +25,18 @@ FIRST = "491700000001"
 class Operators:
     """The API; a call is `api("GET", "/subscribers")`, below the base of /subscribers/v1 unless it begins with /tmf-api."""
 
-    def __init__(self, room: StoreRoom) -> None:
+    def __init__(self, room: StoreRoom, folder: Path) -> None:
         self.room = room
         self.scene: Scene = room.run(Scene.made(room))
         charged = self.scene.charged
-        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.audit = folder / "audit"
         self.looks = 0
         tariffs: Any = charged.book.tariffs
         desk = Desk(
-            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self
+            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR"
         )  # fmt: skip
         keys = ApiKeys(charged.store)
-        access = Access(keys)
+        access = Access(keys, audit=AuditLog(self.audit))
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
@@ -46,8 +49,10 @@ class Operators:
     async def _look(self) -> None:
         self.looks += 1
 
-    def info(self, event: str, **facts: Any) -> None:
-        self.lines.append((event, facts))
+    @property
+    def begun(self) -> list[str]:
+        """What was begun to be changed, as the audit log has it."""
+        return begun(self.audit)
 
     def __call__(self, method: str, path: str, key: str | None = "", **rest: Any) -> httpx.Response:
         usual = BALANCE if path.endswith("/balance") else READ if method == "GET" else WRITE

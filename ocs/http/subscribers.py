@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ocs.api_limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import balance_of, described, holdings_of, instant
+from ocs.balance.described import balance_of, described, holdings_of, instant, purchase_facts
 from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.problems import Problem
-from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, id_of, read_number
+from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, begins, id_of, read_number
 from ocs.money import format_amount
 from ocs.outcomes import Code
 from ocs.rating.products import Product
@@ -220,13 +221,13 @@ def router(desk: Desk, access: Access) -> APIRouter:
 
 
 def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
+    reads, writes = access.route("subscribers:read"), access.change("subscribers:write")
 
     @routes.post("/subscribers", tags=["subscribers"], status_code=201, response_model=Subscriber)
-    async def create(wanted: NewSubscriber, response: Response, caller: Caller = writes) -> dict[str, Any]:
+    async def create(wanted: NewSubscriber, response: Response, change: Change = writes) -> dict[str, Any]:
         """Create a subscriber, with an account or as a member of one. The same again is answered the same, other content is 409."""
         given = wanted.model_dump()
-        account = await desk.create(New(payer=given.pop("member_of"), **given), caller)
+        account = await desk.create(New(payer=given.pop("member_of"), **given), change)
         response.headers["Location"] = f"{BASE}/subscribers/{id_of(account)}"
         return shown(account)
 
@@ -260,17 +261,17 @@ def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
         return shown(await desk.find(subscriber))
 
     @routes.patch("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def change(subscriber: _NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
+    async def patch(subscriber: _NAME, wanted: Changes, change: Change = writes) -> dict[str, Any]:
         """Change a subscriber: bar and unbar it, give it another tariff, credit floor, cap, number or SIM; what is so already stays so."""
         given = wanted.model_dump(exclude_unset=True)
         if "status" in given:
             given["status"] = Status[given["status"].upper()]
-        return shown(await desk.change(await desk.find(subscriber), Asked(**given), caller))
+        return shown(await desk.change(await desk.find(subscriber), Asked(**given), change))
 
     @routes.delete("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def end(subscriber: _NAME, caller: Caller = writes) -> dict[str, Any]:
+    async def end(subscriber: _NAME, change: Change = writes) -> dict[str, Any]:
         """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free."""
-        return shown(await desk.end(await desk.find(subscriber), caller))
+        return shown(await desk.end(await desk.find(subscriber), change))
 
 
 async def _page(desk: Desk, after: str, limit: int) -> Page:
@@ -309,7 +310,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
 
 
 def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
+    reads, writes = access.route("subscribers:read"), access.change("subscribers:write")
 
     @routes.get("/subscribers/{subscriber}/products", tags=["products"], response_model=list[Held])
     async def held(subscriber: _NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
@@ -323,17 +324,18 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
         subscriber: _NAME,
         wanted: Purchase,
         idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
-        caller: Caller = writes,
+        change: Change = writes,
     ) -> dict[str, Any]:
         """Buy a product, once by its id: the same again is answered the same, another product under the id is 409."""
         once = purchase_id(wanted.id, idempotency_key)
         account, product = await desk.find(subscriber), _sold(desk, wanted.product)
         if account.ended:
             raise HTTPException(409, ENDED)
-        done = await desk.holdings.buy(account, product, f"{channel_of(caller)} {once}")
+        channel = change.caller.channel
+        await begins(change, "product.buy", account, f"{channel}:{once}", product=product.key)
+        done = await desk.holdings.buy(account, product, f"{channel} {once}")
+        change.made(after=purchase_facts(done))
         _refuse(done, product)
-        if not done.replayed:
-            desk.tell("product bought by the API", caller, account, product=product.key, number=done.number)
         return {
             "id": once,
             "product": product.key,
@@ -345,12 +347,13 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.delete("/subscribers/{subscriber}/products/{number}", tags=["products"], response_model=Held)
     async def cancel(
-        subscriber: _NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
+        subscriber: _NAME, number: Annotated[int, Path(ge=0, lt=2**53)], change: Change = writes
     ) -> dict[str, Any]:
         """Let a product end with its period."""
         account = await desk.find(subscriber)
         if account.ended:
             raise HTTPException(409, ENDED)
+        await begins(change, "product.cancel", account, f"{id_of(account)}:{number}")
         code = await desk.holdings.cancel(account, number)
         after = await desk.again(account)
         left = [each for each in holdings_of(after, desk.holdings.catalogue) if each["number"] == number]
@@ -358,13 +361,8 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
             raise HTTPException(404, "the subscriber holds no product of this number")
         if code != Code.SUCCESS:
             raise StoreFault(f"the change was refused: {code.name}")
-        desk.tell("product cancelled by the API", caller, account, product=left[0]["product"], number=number)
+        change.made(after={"product": left[0]["product"], "renews": False})
         return left[0]
-
-
-def channel_of(caller: Caller) -> str:
-    """Return under what a caller's ids are unique."""
-    return getattr(caller, "channel", "") or caller.id
 
 
 def purchase_id(named: str | None, header: str | None) -> str:

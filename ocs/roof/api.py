@@ -31,7 +31,7 @@ from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
 
-def event_desk(keepers: Keepers, log: Any) -> events.Desk:
+def event_desk(keepers: Keepers) -> events.Desk:
     """Build what subscriptions are made with."""
     return events.Desk(
         keepers.parts,
@@ -39,7 +39,6 @@ def event_desk(keepers: Keepers, log: Any) -> events.Desk:
         Queue(keepers.store),
         callbacks_of(keepers.settings.events),
         keepers.clock.now_ms,
-        log,
     )
 
 
@@ -86,11 +85,11 @@ def routers_of(
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
+    listeners = event_desk(keepers) if keepers.settings.events.enabled else None
     prepaid = prepay_of(keepers, holdings, listeners)
     forms.register(hub.FORM, hub.Writer(prepaid))
     desk = Desk(
-        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency
     )  # fmt: skip
     routers = [
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
