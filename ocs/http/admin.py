@@ -210,9 +210,7 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
             raise HTTPException(409, str(fault)) from None
         except ValueError as fault:
             raise HTTPException(422, str(fault)) from None
-        change.made(
-            resource=key.id, after={"role": key.role, "scopes": sorted(key.granted), "channel": key.channel}
-        )
+        change.made(resource=key.id, after=key.facts())
         return key.described() | {"key": shown}
 
     @routes.get("/keys", response_model=Keys)

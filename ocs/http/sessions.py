@@ -21,7 +21,7 @@ from ocs.limits import SESSION_ID_OCTETS_MAX
 from ocs.money import format_amount
 from ocs.names import SubscriberId, e164
 from ocs.records import SessionState
-from ocs.sessions.described import described, shown_id
+from ocs.sessions.described import described, held_facts, released_facts, shown_id
 from ocs.sessions.ending import EndedSession
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, page_of, sessions_of
@@ -146,20 +146,6 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _held(sessions: Sequence[OpenSession]) -> dict[str, Any]:
-    """What the audit log says of sessions before they are ended or asked anew: whose, and how much they hold."""
-    return {
-        "resource": " ".join(shown_id(each) for each in sessions),
-        "account": tuple(dict.fromkeys(each.account for each in sessions)),
-        "before": {
-            "sessions": len(sessions),
-            "reserved": format_amount(
-                sum(service.hold_micros for each in sessions for service in each.services)
-            ),
-        },
-    }
-
-
 def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
     """Log that a session was ended, and describe it."""
     content = {
@@ -170,15 +156,6 @@ def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any
     }
     keepers.log.info("session ended by the API", caller=caller.id, **content)
     return content
-
-
-def _released(ended: Sequence[EndedSession]) -> dict[str, Any]:
-    """What the audit log says of sessions that were ended."""
-    return {
-        "ended": len(ended),
-        "released": format_amount(sum(each.released_micros for each in ended)),
-        "clients_told": sum(each.told for each in ended),
-    }
 
 
 def router(keepers: Keepers, access: Access) -> APIRouter:
@@ -212,20 +189,20 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     async def end(session_id: _ID, change: Change = writes) -> dict[str, Any]:
         """End one session: what it holds is released at once, and its client is told (ASR)."""
         found = [await keepers.one(session_id)]
-        await change.begins("session.end", **_held(found))
+        await change.begins("session.end", **held_facts(found))
         ended = await keepers.end(found)
         if not ended:
             raise HTTPException(404, "the session has ended already; it holds nothing")
-        change.made(after=_released(ended))
+        change.made(after=released_facts(ended))
         return _told(keepers, change.caller, ended[0])
 
     @routes.delete("/sessions", response_model=list[Ended])
     async def end_all(msisdn: Annotated[str, _MSISDN], change: Change = writes) -> list[dict[str, Any]]:
         """End all sessions of a number."""
         found = await keepers.of_number(msisdn)
-        await change.begins("session.end", **_held(found))
+        await change.begins("session.end", **held_facts(found))
         ended = await keepers.end(found)
-        change.made(after=_released(ended))
+        change.made(after=released_facts(ended))
         return [_told(keepers, change.caller, each) for each in ended]
 
     @routes.post("/reauthorisations", status_code=202, response_model=Asked)
@@ -236,7 +213,7 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
         else:
             sessions = await keepers.of_number(wanted.msisdn or "")
         group = -1 if wanted.rating_group is None else wanted.rating_group
-        await change.begins("session.ask_anew", **_held(sessions))
+        await change.begins("session.ask_anew", **held_facts(sessions))
         said = await keepers.ask_anew(sessions, group)
         change.made(after={"sessions": said.sessions, "told": said.told})
         keepers.log.info(

@@ -383,7 +383,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     from ocs.notices.forms import Forms  # noqa: PLC0415
     from ocs.roof.api import ground_of, routers_of  # noqa: PLC0415
     from ocs.roof.events import events_job  # noqa: PLC0415
-    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
+    from ocs.roof.jobs import audit_job, jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415 - the keeper alone has jobs
     from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
     from ocs.server import health  # noqa: PLC0415
 
@@ -422,6 +422,8 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
         "libraries": library_job(keepers),
         "vouchers": voucher_job(keepers, counters),
     }
+    if settings.http.audit_days:
+        jobs["audit"] = audit_job(keepers)
     if settings.events.enabled:
         jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms)
     named = {each.profile for each in settings.diameter.peers}

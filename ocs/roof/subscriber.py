@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ocs.balance.accounts import Account, NewSubscriber
-from ocs.balance.described import described
+from ocs.balance.described import described, facts_of
 from ocs.balance.link import StoreFault
 from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.limits import CREATES_AT_ONCE
+from ocs.money import format_amount
 from ocs.names import SubscriberId
 from ocs.outcomes import Code
 from ocs.rating.life import ENDLESS, Life
 from ocs.records import Status
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_floor, read_imsi, read_msisdn, read_opening_credit
+from ocs.roof.audited import Deed, run_change
 from ocs.roof.build import Keepers, known_tariffs, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import known_holdings
@@ -109,20 +111,25 @@ def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: boo
         raise Ended(Exit.USAGE, "--cap is for a member of a shared account; name it: --member-of")
     cap_micros = read_credit(wanted.cap) if wanted.cap else 0
 
-    async def work(keepers: Keepers) -> Account:
+    async def work(keepers: Keepers, deed: Deed) -> Account:
         judged = await _judged(keepers, terms)
         new = _new(judged, number, card)
         shared = await found(keepers, payer) if payer is not None else None
         if shared is not None and shared.profile.member:
             raise Ended(Exit.USAGE, f"{wanted.member_of} is a member itself; name who pays")
+        payer_path = shared.profile.path if shared is not None else ""
+        asked = {"tariff": terms.tariff, "kind": terms.kind, "credit": format_amount(terms.credit_micros)}
+        deed.begins(account=payer_path, before=asked)
         code, account = await _created(keepers, judged, new, shared, cap_micros)
         if code != Code.SUCCESS:
             what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
             rests = " and rests after it ended" if account.ended else ""
             raise Ended(Exit.CONFLICT, f"{what} has an account already{rests}: {account.profile.account}")
+        path = account.profile.path
+        deed.made(resource=path.replace("/", "-"), account=path, after=facts_of(account))
         return account
 
-    _tell(run(place, work), as_json=as_json)
+    _tell(run_change(place, "subscriber.create", work), as_json=as_json)
 
 
 def show(place: Place, msisdn: str, *, as_json: bool) -> None:
@@ -135,8 +142,9 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
     """Bar, unbar or terminate a subscriber; what is so already stays so."""
     identity = read_msisdn(msisdn)
 
-    async def work(keepers: Keepers) -> Account:
+    async def work(keepers: Keepers, deed: Deed) -> Account:
         account = await found(keepers, identity)
+        deed.begins_of(account)
         if account.status == status:
             return account
         if status == Status.TERMINATED:
@@ -149,9 +157,11 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
             raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
         if code != Code.SUCCESS:
             raise StoreFault(f"the change was refused: {code.name}")
+        deed.made(after=facts_of(after))
         return after
 
-    _tell(run(place, work), as_json=as_json)
+    action = "subscriber.terminate" if status == Status.TERMINATED else "subscriber.change"
+    _tell(run_change(place, action, work), as_json=as_json)
 
 
 # -- many at once
@@ -181,12 +191,16 @@ def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool)
         )
     terms = _terms(read_settings(place), wanted)
 
-    async def work(keepers: Keepers) -> Counted:
+    async def work(keepers: Keepers, deed: Deed) -> Counted:
         judged = await _judged(keepers, terms)
+        credit = format_amount(terms.credit_micros)
+        deed.begins(before={"count": count, "tariff": terms.tariff, "kind": terms.kind, "credit": credit})
         with _progress(count) as advance:
-            return await _create_all(keepers, judged, _numbers(start, count), advance)
+            done = await _create_all(keepers, judged, _numbers(start, count), advance)
+        deed.made(after=done._asdict())
+        return done
 
-    done = run(place, work)
+    done = run_change(place, "subscriber.bulk", work)
     if as_json:
         say.as_json(done._asdict())
     else:
