@@ -54,15 +54,15 @@ class Keepers:
     ) -> None:
         self.parts, self.find, self.end, self.ask_anew, self.log = parts, find, end, ask_anew, log
 
-    async def of_number(self, msisdn: str) -> list[OpenSession]:
-        """Return the open sessions of a number and of who shares its account; 404 where nobody has it."""
+    async def of_number(self, msisdn: str) -> tuple[str, list[OpenSession]]:
+        """Return a number's account, and the open sessions of it and of who shares its account; 404 where nobody has it."""
         identity = e164(msisdn)
         if identity is None:
             raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
         place = await self.find(identity)
         if place is None:
             raise HTTPException(404, "no subscriber has this number")
-        return await sessions_of(self.parts, place.partition, place.path)
+        return place.path, await sessions_of(self.parts, place.partition, place.path)
 
     async def one(self, session_id: str) -> OpenSession:
         """Return an open session; 404 where there is none."""
@@ -172,7 +172,7 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     ) -> dict[str, Any]:
         """List open sessions, page by page; those of a number all at once."""
         if msisdn is not None:
-            found = await keepers.of_number(msisdn)
+            _, found = await keepers.of_number(msisdn)
             return {"sessions": [described(each) for each in found], "next": None}
         try:
             page = await page_of(keepers.parts, after, limit)
@@ -199,8 +199,8 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     @routes.delete("/sessions", response_model=list[Ended])
     async def end_all(msisdn: Annotated[str, _MSISDN], change: Change = writes) -> list[dict[str, Any]]:
         """End all sessions of a number."""
-        found = await keepers.of_number(msisdn)
-        await change.begins("session.end", **held_facts(found))
+        whose, found = await keepers.of_number(msisdn)
+        await change.begins("session.end", **held_facts(found, whose))
         ended = await keepers.end(found)
         change.made(after=released_facts(ended))
         return [_told(keepers, change.caller, each) for each in ended]
@@ -209,11 +209,11 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     async def ask_anew(wanted: Reauthorisation, change: Change = writes) -> Said:
         """Let the clients of a session, or of a number's sessions, ask anew (RAR): each gets what is right now."""
         if wanted.session_id is not None:
-            sessions = [await keepers.one(wanted.session_id)]
+            whose, sessions = "", [await keepers.one(wanted.session_id)]
         else:
-            sessions = await keepers.of_number(wanted.msisdn or "")
+            whose, sessions = await keepers.of_number(wanted.msisdn or "")
         group = -1 if wanted.rating_group is None else wanted.rating_group
-        await change.begins("session.ask_anew", **held_facts(sessions))
+        await change.begins("session.ask_anew", **held_facts(sessions, whose))
         said = await keepers.ask_anew(sessions, group)
         change.made(after={"sessions": said.sessions, "told": said.told})
         keepers.log.info(

@@ -65,12 +65,14 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
     identity = read_msisdn(all_of) if all_of is not None else None
 
     async def work(keepers: Keepers, deed: Deed) -> list[EndedSession]:
+        whose = ""
         if identity is None:
             sessions = [await _found(keepers, session_id or "")]
         else:
             profile = (await found(keepers, identity)).profile
-            sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
-        deed.begins(**held_facts(sessions))
+            whose = profile.path
+            sessions = await sessions_of(keepers.parts, profile.partition, whose)
+        deed.begins(**held_facts(sessions, whose))
         ended = await end_sessions(sweeper_of(keepers), keepers.reauthorisation, sessions)
         deed.made(after=released_facts(ended))
         if not ended and identity is None:

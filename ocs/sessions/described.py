@@ -49,11 +49,11 @@ def described(session: OpenSession) -> dict[str, Any]:
     }
 
 
-def held_facts(sessions: Sequence[OpenSession]) -> dict[str, Any]:
-    """What the audit log says of sessions before they are ended or asked anew: whose, and how much they hold."""
+def held_facts(sessions: Sequence[OpenSession], whose: str = "") -> dict[str, Any]:
+    """What the audit log says of sessions before they are ended or asked anew: whose (``whose`` asked for, if there is none), and how much they hold."""
     return {
         "resource": " ".join(shown_id(each) for each in sessions),
-        "account": tuple(dict.fromkeys(each.account for each in sessions)),
+        "account": tuple(dict.fromkeys(each.account for each in sessions)) or whose,
         "before": {
             "sessions": len(sessions),
             "reserved": format_amount(
