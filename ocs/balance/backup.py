@@ -1,7 +1,7 @@
 """Backups of a data folder: taken from a living store without stopping it, whole or not there at all.
 
 A backup is a folder, named by the instant at which it was begun: ``store`` (the append-only file's parts, flat, with manifests), ``archive``,
-``spool``, ``unbilled``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
+``spool``, ``unbilled``, ``vouchers``, ``audit``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
 
 Laws
 1. A backup has its name only when every file of it, and ``backup.json`` last, is on disk. What dies before leaves a folder whose name

@@ -21,14 +21,11 @@ from ocs.http.access import ANY, Access, Caller, Doorkeeper
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
 from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
-from ocs.http.problems import Problem
+from ocs.http.problems import faults_of
 
 BASE: Final = "/admin/v1"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 409, 415, 422, 429, 503)
-}
+_FAULTS = faults_of(401, 403, 404, 409, 415, 422, 429, 503)
 
 
 class NewKey(BaseModel):

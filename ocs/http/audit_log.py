@@ -5,7 +5,8 @@ Laws
    came of it: the outcome, which repeats who and what. What was refused before anything was tried has an outcome alone.
 2. A line is on disk (fsync) before its writer goes on. So a full disk refuses a change before it is made (503), and a change that was
    made has its intent, whatever dies in between. An intent alone tells: it may have been made; look at the thing, by its id.
-3. An outcome that cannot be written holds no answer back, since the change stands; it waits in memory for the disk.
+3. An outcome that cannot be written holds no answer back, since the change stands; it waits in memory for the disk. Of an answer that is
+   written while the change is made (``ends_with_body``) the outcome is on disk before its end leaves.
 4. Lines that come while others are being written share the next write and the next fsync, done in a thread.
 5. One file a day (UTC), `<folder>/2026-11-28.jsonl`, mode 0600, one JSON object a line; both lines of a change are in the file of the day
    on which it began. No file is held open: it may be moved away at any time. Several processes may append (audit_files.py).
@@ -18,7 +19,7 @@ A route adopts it in two lines:
         …                                          # change.caller is who asks
         change.made(after={"balance": "11.00"})    # the status of the answer is noted by itself
 
-A route that only says `access.route("topup:write")` is logged too, by its path's template and its outcome.
+A route that only says `access.route("topup:write")` is logged too (none does: tests/contract/test_every_change_is_audited.py), by its path's template and its outcome.
 """
 
 import asyncio

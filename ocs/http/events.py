@@ -17,7 +17,7 @@ from ocs.api_limits import CALLBACK_CHARS_MAX, CALLBACK_JUDGED_MS, DEAD_LETTERS_
 from ocs.balance.parts import Parts
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
+from ocs.http.problems import faults_of
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import instant
@@ -183,10 +183,7 @@ class Counted(BaseModel):
     letters: int
 
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 409, 422, 503)
-}
+_FAULTS = faults_of(401, 403, 404, 409, 422, 503)
 _ID = Annotated[str, Path(min_length=1, max_length=64, description="The subscription's id.")]
 _OF = Annotated[str, Query(min_length=1, max_length=64, description="Of this subscription.")]
 

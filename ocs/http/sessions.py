@@ -15,11 +15,12 @@ from ocs.api_limits import SESSIONS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession
 from ocs.http.access import Access, Caller
+from ocs.http.asked import read_number
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
+from ocs.http.problems import faults_of
 from ocs.limits import SESSION_ID_OCTETS_MAX
 from ocs.money import format_amount
-from ocs.names import SubscriberId, e164
+from ocs.names import SubscriberId
 from ocs.records import SessionState
 from ocs.sessions.described import described, held_facts, released_facts, shown_id
 from ocs.sessions.ending import EndedSession
@@ -56,10 +57,7 @@ class Keepers:
 
     async def of_number(self, msisdn: str) -> tuple[str, list[OpenSession]]:
         """Return a number's account, and the open sessions of it and of who shares its account; 404 where nobody has it."""
-        identity = e164(msisdn)
-        if identity is None:
-            raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
-        place = await self.find(identity)
+        place = await self.find(read_number(msisdn))
         if place is None:
             raise HTTPException(404, "no subscriber has this number")
         return place.path, await sessions_of(self.parts, place.partition, place.path)
@@ -140,10 +138,7 @@ class Asked(BaseModel):
 
 _MSISDN = Query(description="Only those of this number, and of who shares its account.", max_length=16)
 _ID = Annotated[str, Path(min_length=1, max_length=SESSION_ID_OCTETS_MAX, description="Diameter Session-Id.")]
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 415, 422, 429, 503)
-}
+_FAULTS = faults_of(401, 403, 404, 415, 422, 429, 503)
 
 
 def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:

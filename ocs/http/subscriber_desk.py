@@ -25,6 +25,7 @@ from ocs.balance.parts import Parts
 from ocs.balance.profiles import identities_of, owned
 from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.clock import Clock
+from ocs.http.asked import read_number
 from ocs.http.audit_log import Change
 from ocs.limits import BOOK_MICROS_MAX, TOPUP_MICROS_MAX
 from ocs.money import AmountError, format_amount, parse_amount
@@ -67,14 +68,6 @@ class Asked(NamedTuple):
 def id_of(account: Account) -> str:
     """Return what names a subscriber for ever: its account, behind a dash its member."""
     return account.profile.path.replace("/", "-")
-
-
-def read_number(text: str, name: str = "msisdn") -> SubscriberId:
-    """Read an E.164 number; 422 for anything else."""
-    found = e164(text)
-    if found is None:
-        raise HTTPException(422, f"{name}: write 3 to 15 digits, with or without a plus")
-    return found
 
 
 def read_imsi(text: str) -> str:

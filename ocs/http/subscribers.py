@@ -20,9 +20,10 @@ from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
+from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
-from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, begins, id_of, read_number
+from ocs.http.problems import faults_of
+from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, begins, id_of
 from ocs.money import format_amount
 from ocs.outcomes import Code
 from ocs.rating.products import Product
@@ -198,10 +199,7 @@ _NAME = Annotated[
 ]
 _LIMIT = Annotated[int, Query(ge=1, le=SUBSCRIBERS_PER_PAGE_MAX)]
 _AFTER = Annotated[str, Query(max_length=64, description="`next` of the page before.")]
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (400, 401, 403, 404, 409, 422, 503)
-}
+_FAULTS = faults_of(400, 401, 403, 404, 409, 422, 503)
 
 
 def shown(account: Account) -> dict[str, Any]:
@@ -367,10 +365,8 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
 
 def purchase_id(named: str | None, header: str | None) -> str:
     """Return the id of a purchase: of body or header, which must not differ; one of ours where none is given."""
-    if named is not None and header is not None and named != header:
-        raise HTTPException(400, "id and Idempotency-Key differ; give one of them, or both alike")
-    once = named or header
-    if once is None:
+    once = own_id(named, header)
+    if not once:
         return secrets.token_hex(16)
     if _PURCHASE_ID.fullmatch(once) is None:
         raise HTTPException(

@@ -25,8 +25,9 @@ from ocs.balance.voucher_codes import SecretFault
 from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import TEXTS, Redeemed, Vouchers, Why
 from ocs.http.access import Access, Caller
+from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
+from ocs.http.problems import Problem, faults_of
 from ocs.http.voucher_texts import (
     HEAD,
     batch_facts,
@@ -37,7 +38,7 @@ from ocs.http.voucher_texts import (
     rows_of,
 )
 from ocs.money import AmountError, format_amount, parse_amount
-from ocs.names import SubscriberId, e164
+from ocs.names import SubscriberId
 from ocs.outcomes import Code
 
 BASE = "/vouchers/v1"
@@ -191,13 +192,8 @@ _STATUS = {
     Why.UNREADABLE: 422,
 }
 _TITLES = {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (400, 401, 403, 404, 409, 422, 503)
-}
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Refusal, "content": {"application/problem+json": {}}} for code in (404, 409, 422, 429)
-}
+_FAULTS = faults_of(400, 401, 403, 404, 409, 422, 503)
+_REFUSALS = faults_of(404, 409, 422, 429, model=Refusal)
 _EXPORT: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "The vouchers with their codes, this once (CSV).",
@@ -363,15 +359,11 @@ def _redemption_routes(routes: APIRouter, keepers: Keepers, access: Access) -> N
         change: Change = topup,
     ) -> Any:
         """Redeem a voucher once: the same id, voucher and number get the same answer again."""
-        if wanted.id and idempotency_key and wanted.id != idempotency_key:
-            raise HTTPException(400, "id and Idempotency-Key differ; give one, or both alike")
-        identity = e164(wanted.msisdn)
-        if identity is None:
-            raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
-        account = await keepers.find(identity)
+        name = own_id(wanted.id, idempotency_key)
+        account = await keepers.find(read_number(wanted.msisdn))
         if account is None:
             return await _refused(keepers, Redeemed(Code.UNKNOWN_SUBSCRIBER, why=Why.SUBSCRIBER))
-        name, where = wanted.id or idempotency_key or "", account.profile
+        where = account.profile
         channel: str = change.caller.channel
         await change.begins("voucher.redeem", **redemption_begun(account, channel, name))
         with _told(keepers.log):

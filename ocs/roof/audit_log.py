@@ -1,4 +1,4 @@
-"""`ocs audit-log`: the audit log of the HTTP API, read from the data folder; no store is asked."""
+"""`ocs audit-log`: the audit log of the HTTP API and of commands, read from the data folder; no store is asked."""
 
 import re
 from datetime import UTC, datetime

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ocs.http.audit_files import Files, Line, octets_of
+from ocs.http.audit_files import Files, Line, days_of, octets_of, prune
 from tests.audit_lines import attempts
 from tests.journey.conftest import Command
 from tests.real_valkey import RealValkey
@@ -82,7 +82,7 @@ def test_a_command_without_the_data_folder_says_that_it_is_on_no_audit_log(
 _WRITER = """
 import sys
 from pathlib import Path
-from ocs.http.audit_files import Files, Line, octets_of
+from ocs.http.audit_files import Files, Line, days_of, octets_of, prune
 files = Files(Path(sys.argv[1]))
 for place in range(200):
     assert files.append([Line("2026-11-28", octets_of({"of": sys.argv[2], "place": place, "rest": "x" * 500}))]) == (set(), "")
@@ -116,3 +116,27 @@ def test_a_line_that_another_process_has_cut_takes_no_other_along(tmp_path: Path
         '{"id": "cut o',
         '{"id":"ours"}',
     ]
+
+
+def test_files_are_kept_so_many_days_beside_todays_and_for_ever_by_default(tmp_path: Path) -> None:
+    days = ["2026-11-25", "2026-11-26", "2026-11-27", "2026-11-28"]
+    for each in (*days, "notes", "2026-1-1"):
+        (tmp_path / f"{each}.jsonl").write_text("{}\n")
+    noon_ms = 1_795_824_000_000 + 43_200_000  # 2026-11-28T12:00:00Z
+    assert prune(tmp_path, 0, noon_ms) == []
+    assert prune(tmp_path, 2, noon_ms) == days[:1]
+    assert prune(tmp_path, 1, noon_ms) == days[1:2]
+    assert days_of(tmp_path) == ["2026-1-1", *days[2:], "notes"]
+    assert prune(tmp_path / "none", 1, noon_ms) == []
+
+
+def test_a_backup_has_the_audit_log_and_a_restore_brings_it_back(
+    tmp_path: Path, number: Callable[[], str]
+) -> None:
+    data, backups, other = tmp_path / "data", str(tmp_path / "backups"), tmp_path / "other"
+    ocs = Command("--data-dir", str(data), "--json")
+    ocs.json("subscriber", "create", number(), "--tariff", "flat-data", "--credit", "1.00")
+    made = ocs.json("backup", "create", "--folder", backups)
+    restored = Command("--data-dir", str(other), "--json")
+    restored.json("backup", "restore", made["path"])
+    assert [each.action for each in attempts(other / "audit")] == ["subscriber.create"]
