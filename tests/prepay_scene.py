@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -18,6 +17,7 @@ from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
 from ocs.balance.parts import Parts
 from ocs.balance.topup_orders import Orders
+from ocs.balance.vouchers import Redeemed, Why
 from ocs.clock import SystemClock
 from ocs.http.access import Access
 from ocs.http.app import Health, application
@@ -30,6 +30,7 @@ from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.places import Places
 from ocs.http.prepay.routes import router
 from ocs.names import e164
+from ocs.outcomes import Code
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import read_products
 from ocs.roof.prepay import Gifts
@@ -167,23 +168,6 @@ class Terms:
         return self.fee
 
 
-class Why(IntEnum):
-    """Reasons, by the words that vouchers have."""
-
-    NONE = 0
-    UNKNOWN = 1
-    USED = 7
-
-
-class Redeemed(NamedTuple):
-    """What became of a redemption."""
-
-    why: Why
-    id: str = ""
-    serial: str = ""
-    replayed: bool = False
-
-
 class Vouchers:
     """One voucher of 5.00 EUR with the code CODE, whose money is a real top-up; the keeper of real ones has tests of its own."""
 
@@ -196,12 +180,20 @@ class Vouchers:
     async def redeem(self, account: Account, code: str, channel: str, topup_id: str = "") -> Redeemed:
         name = f"{channel}:{topup_id}"
         if code != self.CODE:
-            return Redeemed(Why.UNKNOWN)
+            return Redeemed(Code.CONFLICT, why=Why.UNKNOWN)
         if self._used_by not in {"", name}:
-            return Redeemed(Why.USED)
+            return Redeemed(Code.CONFLICT, why=Why.USED)
         replayed, self._used_by = self._used_by == name, name
-        await self._accounts.topup(account, 5 * EURO, channel, topup_id)
-        return Redeemed(Why.NONE, topup_id, "7-1", replayed)
+        done = await self._accounts.topup(account, 5 * EURO, channel, topup_id)
+        return Redeemed(
+            done.code,
+            replayed,
+            5 * EURO,
+            done.balance_micros,
+            done.available_micros,
+            id=topup_id,
+            serial="7-1",
+        )
 
 
 class Archive:

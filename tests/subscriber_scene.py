@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,12 +12,14 @@ from ocs.balance.topup_orders import Orders
 from ocs.http import services, subscriber_money, subscribers
 from ocs.http.access import Access
 from ocs.http.app import Health, application
+from ocs.http.audit_log import AuditLog
 from ocs.http.keys import ApiKeys
 from ocs.http.order_desk import OrderDesk
 from ocs.http.subscriber_desk import Desk
 from ocs.sessions.closing import Closing
 from ocs.sessions.reauthorise import Reauthorisation
 from ocs.sessions.sweep import Sweeper
+from tests.audit_lines import begun
 from tests.charged_store import StoreRoom
 from tests.unit.balance.holdings_world import Scene
 
@@ -31,22 +34,22 @@ FIRST = "491700000001"
 class Operators:
     """The API; a call is `api("GET", "/subscribers")`, below the base of /subscribers/v1 unless it begins with /tmf-api."""
 
-    def __init__(self, room: StoreRoom) -> None:
+    def __init__(self, room: StoreRoom, folder: Path) -> None:
         self.room = room
         self.scene: Scene = room.run(Scene.made(room))
         charged = self.scene.charged
-        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.audit = folder / "audit"
         self.looks = 0
         anew = Reauthorisation(charged.parts)
         tariffs: Any = charged.book.tariffs
         desk = Desk(
-            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR", self,
+            charged.parts, charged.accounts, self.scene.holdings, charged.clock, tariffs, self._look, "EUR",
             Closing(charged.parts, charged.accounts, Sweeper(charged.parts, charged.accounts, charged.clock, 300_000), anew),
         )  # fmt: skip
         keys = ApiKeys(charged.store)
         standing = Orders(charged.parts, self.scene.holdings.now_ms)
         self.orders = OrderDesk(standing, frozenset({"till"}), 2_000_000)
-        access = Access(keys)
+        access = Access(keys, audit=AuditLog(self.audit))
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
@@ -68,8 +71,10 @@ class Operators:
     async def _look(self) -> None:
         self.looks += 1
 
-    def info(self, event: str, **facts: Any) -> None:
-        self.lines.append((event, facts))
+    @property
+    def begun(self) -> list[str]:
+        """What was begun to be changed, as the audit log has it."""
+        return begun(self.audit)
 
     def __call__(self, method: str, path: str, key: str | None = "", **rest: Any) -> httpx.Response:
         usual = (

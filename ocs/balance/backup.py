@@ -1,7 +1,7 @@
 """Backups of a data folder: taken from a living store without stopping it, whole or not there at all.
 
 A backup is a folder, named by the instant at which it was begun: ``store`` (the append-only file's parts, flat, with manifests), ``archive``,
-``spool``, ``unbilled``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
+``spool``, ``unbilled``, ``vouchers``, ``audit``, ``config`` and Origin-State-Id, and ``backup.json``, which names every file with its octets and SHA-256.
 
 Laws
 1. A backup has its name only when every file of it, and ``backup.json`` last, is on disk. What dies before leaves a folder whose name
@@ -30,13 +30,14 @@ from ocs.limits import BACKUP_CHUNK_OCTETS, BACKUP_TRIES
 
 VERSION: Final = 1
 NOTE: Final = "backup.json"
-STORE, ARCHIVE, SPOOL, UNBILLED, CONFIG, VOUCHERS = (
+STORE, ARCHIVE, SPOOL, UNBILLED, CONFIG, VOUCHERS, AUDIT = (
     "store",
     "archive",
     "spool",
     "unbilled",
     "config",
     "vouchers",
+    "audit",
 )
 ORIGIN_STATE: Final = "origin-state-id"
 TRYING: Final = ".trying-"
@@ -215,6 +216,13 @@ class Draft:
                 file = self._open.enter_context(path.open("rb"))
                 octets = os.fstat(file.fileno()).st_size
             self._sources[f"{ARCHIVE}/{name}"] = _Source(file, octets)
+
+    def open_audit(self, folder: Path) -> None:
+        """Open the audit log's files, after the store: so a change that is in the backup has its intent there."""
+        for path in sorted(folder.glob("*.jsonl")):
+            with suppress(FileNotFoundError):  # its days are over
+                file = self._open.enter_context(path.open("rb"))
+                self._sources[f"{AUDIT}/{path.name}"] = _Source(file, os.fstat(file.fileno()).st_size)
 
     def finish(self, facts: Facts) -> Backup:
         """Copy what was opened, note it all, and give the backup its name. Raises BackupFault, OSError."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocs.balance.accounts import Account
+from ocs.balance.holdings import Bought
 from ocs.balance.stored_book import UNUSED, Row
 from ocs.money import format_amount
 from ocs.rating.counters import MEMBER, counter_id
@@ -41,6 +42,26 @@ def described(account: Account) -> dict[str, Any]:
         "sessions_open": own.sessions_open,
         "active_until": until(book.until_ms),
     }
+
+
+def facts_of(account: Account) -> dict[str, object]:
+    """Say how a subscriber stands, for the audit log: states and amounts, no number and no IMSI."""
+    profile, book = account.profile, account.book
+    found: dict[str, object] = {
+        "status": account.status.name.lower(),
+        "tariff": profile.tariff,
+        "balance": format_amount(book.balance_micros),
+        "credit_floor": format_amount(book.floor_micros),
+    }
+    return found | {"cap": format_amount(profile.cap_micros)} if profile.member else found
+
+
+def purchase_facts(done: Bought) -> dict[str, object]:
+    """Say what came of a purchase, for the audit log."""
+    found: dict[str, object] = {"outcome": done.code.name, "replayed": done.replayed}
+    return (
+        found | {"number": done.number, "price": format_amount(done.price_micros)} if done.number else found
+    )
 
 
 def until(until_ms: int) -> str | None:

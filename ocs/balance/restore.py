@@ -29,7 +29,17 @@ from ocs.balance.archive_files import (
     write_durably,
     write_places,
 )
-from ocs.balance.backup import CONFIG, ORIGIN_STATE, SPOOL, STORE, UNBILLED, VOUCHERS, Backup, BackupFault
+from ocs.balance.backup import (
+    AUDIT,
+    CONFIG,
+    ORIGIN_STATE,
+    SPOOL,
+    STORE,
+    UNBILLED,
+    VOUCHERS,
+    Backup,
+    BackupFault,
+)
 from ocs.balance.entries import Entry, order
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.parts import Parts
@@ -92,7 +102,7 @@ def lay(backup: Backup, cut: Cut, folder: Path) -> None:
     with (live / cut.increments[-1].name).open("r+b") as last:
         last.truncate(cut.end)
     write_durably(live / MANIFEST, write_manifest([cut.generation.base, *cut.increments]).encode())
-    for name in (SPOOL, UNBILLED, CONFIG, VOUCHERS):
+    for name in (SPOOL, UNBILLED, CONFIG, VOUCHERS, AUDIT):
         if (backup.path / name).is_dir():
             shutil.copytree(backup.path / name, folder / (CONFIG_KEPT if name == CONFIG else name))
     if (backup.path / ORIGIN_STATE).exists():

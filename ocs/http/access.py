@@ -11,7 +11,7 @@ Laws
 
 import hashlib
 from collections import OrderedDict
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 from fastapi import Depends, HTTPException, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
@@ -43,6 +43,8 @@ _oauth = OAuth2(
 _Shown = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 _OAuth = Annotated[str | None, Security(_oauth)]
 
+ANY: Final = "channel:any"
+"""The scope of who acts for, and sees, every channel."""
 OPEN = "open"
 """The caller's name where the API runs without keys (`http.auth = "off"`, on loopback alone)."""
 _FAILURES = Limit(API_FAILURES_A_MINUTE, 60_000, API_FAILURES_BURST)
@@ -58,6 +60,11 @@ class Caller(NamedTuple):
     def allows(self, scope: str) -> bool:
         """Whether the caller may do what a scope is for."""
         return scope in self.scopes
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller acts for, and sees, every channel."""
+        return ANY in self.scopes
 
 
 EVERYBODY = Caller(OPEN, OPEN, frozenset(SCOPES))

@@ -17,19 +17,15 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ocs.api_limits import API_BURST_MAX, API_KEY_NAME_CHARS_MAX, API_RATE_MAX, AUDIT_PER_PAGE_MAX
-from ocs.http.access import Access, Caller, Doorkeeper
+from ocs.http.access import ANY, Access, Caller, Doorkeeper
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
 from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
-from ocs.http.problems import Problem
+from ocs.http.problems import faults_of
 
 BASE: Final = "/admin/v1"
-ANY: Final = "channel:any"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 409, 415, 422, 429, 503)
-}
+_FAULTS = faults_of(401, 403, 404, 409, 415, 422, 429, 503)
 
 
 class NewKey(BaseModel):
@@ -136,7 +132,7 @@ async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, door: Doorkeep
     own = await keys.get(caller.id)
     if own is not None and own.until_ms and not 0 < _until_ms(wanted) <= own.until_ms:
         raise HTTPException(403, "the key would be valid longer than the caller's")
-    if own is None or caller.allows(ANY):
+    if own is None or caller.sees_all:
         return _Offer(wanted.channel, wanted.rate, wanted.burst)
     if wanted.channel not in {"", own.channel}:
         raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {own.channel}")
@@ -153,7 +149,7 @@ def _until_ms(wanted: NewKey) -> int:
 
 
 def _is_seen(caller: Caller, key: ApiKey | None) -> bool:
-    return key is not None and (caller.allows(ANY) or key.channel == caller.channel)
+    return key is not None and (caller.sees_all or key.channel == caller.channel)
 
 
 def router(keys: ApiKeys, access: Access, audit: AuditLog) -> APIRouter:
@@ -176,7 +172,7 @@ def router(keys: ApiKeys, access: Access, audit: AuditLog) -> APIRouter:
         asked = day or datetime.fromtimestamp(access.door.clock.now_ms() / 1000, UTC).date().isoformat()
         if not _DAY.fullmatch(asked):
             raise HTTPException(422, "day: write a day such as 2026-11-28")
-        if not caller.allows(ANY):
+        if not caller.sees_all:
             if channel not in {"", caller.channel}:
                 raise HTTPException(403, f"the caller lacks {ANY}; its own channel is {caller.channel}")
             channel = caller.channel
@@ -211,9 +207,7 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
             raise HTTPException(409, str(fault)) from None
         except ValueError as fault:
             raise HTTPException(422, str(fault)) from None
-        change.made(
-            resource=key.id, after={"role": key.role, "scopes": sorted(key.granted), "channel": key.channel}
-        )
+        change.made(resource=key.id, after=key.facts())
         return key.described() | {"key": shown}
 
     @routes.get("/keys", response_model=Keys)

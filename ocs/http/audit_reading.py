@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ocs.api_limits import AUDIT_SCANNED_OCTETS_MAX
-from ocs.http.audit_log import OUTCOME, SUFFIX
+from ocs.http.audit_files import OUTCOME, SUFFIX
 
 _WHAT: Final = (
     "id",
@@ -43,8 +43,12 @@ class Wanted(NamedTuple):
         return (
             self.client in {"", change["client"]}
             and self.channel in {"", change["channel"]}
-            and (not self.account or self.account in change["accounts"])
+            and (not self.account or any(self._is_of(str(each)) for each in change["accounts"]))
         )
+
+    def _is_of(self, account: str) -> bool:
+        """Whether an account is the one that is wanted, or a member of it."""
+        return account == self.account or account.startswith(f"{self.account}/")
 
 
 class AuditPage(NamedTuple):
@@ -63,11 +67,6 @@ class _Stretch(NamedTuple):
     end: int
     is_last: bool
     unreadable: int
-
-
-def days_of(folder: Path) -> list[str]:
-    """Return the days that have a file, the oldest first."""
-    return sorted(each.name.removesuffix(SUFFIX) for each in folder.glob(f"*{SUFFIX}"))
 
 
 def read_page(folder: Path, day: str, wanted: Wanted, limit: int, after: int = 0) -> AuditPage:

@@ -3,20 +3,21 @@
 Laws
 1. A caller sees and changes its own subscriptions, and those of everybody only with channel:any; others are not there (404).
 2. The secret of a subscription is in the answer that makes it, and nowhere else.
-3. No callback is written to a log: it may hold a token.
+3. Every attempted change is in the audit log (audit_log.py), without the callback: it may hold a token.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ocs.api_limits import CALLBACK_CHARS_MAX, CALLBACK_JUDGED_MS, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
-from ocs.http.access import OPEN, Access, Caller
-from ocs.http.problems import Problem
+from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
+from ocs.http.problems import faults_of
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import instant
@@ -25,7 +26,6 @@ from ocs.notices.subscriptions import WEBHOOK, Subscription, Subscriptions, Subs
 from ocs.stream import register
 
 BASE = "/events/v1"
-ANY_CHANNEL: Final = "channel:any"
 
 
 class Desk:
@@ -38,14 +38,13 @@ class Desk:
         queue: Queue,
         callbacks: Callbacks,
         now_ms: Callable[[], int],
-        log: Any,
     ) -> None:
         self._parts, self.subscriptions, self.queue = parts, subscriptions, queue
-        self._callbacks, self.now_ms, self.log = callbacks, now_ms, log
+        self._callbacks, self.now_ms = callbacks, now_ms
 
     async def subscribe(
         self,
-        caller: Caller,
+        change: Change,
         callback: str,
         types: list[str],
         query: str = "",
@@ -53,6 +52,7 @@ class Desk:
         wants: str = "",
     ) -> Subscription:
         """Make a subscription; what happens from now on is told to it. 422 for what may not be, 409 where there are too many."""
+        caller: Caller = change.caller
         try:
             async with asyncio.timeout(CALLBACK_JUDGED_MS / 1000):
                 await self._callbacks.target(callback)
@@ -60,10 +60,11 @@ class Desk:
             raise HTTPException(422, str(fault)) from None
         except OSError:
             raise HTTPException(422, "callback: its host is not known; check the name") from None
+        await change.begins("subscription.create", before={"types": types, "form": form})
         try:
             made = await self.subscriptions.create(
-                caller.id, callback, self.now_ms(), types=types, query=query, channel=channel_of(caller),
-                any_channel=sees_all(caller), form=form, wants=wants,
+                caller.id, callback, self.now_ms(), types=types, query=query, channel=caller.channel,
+                any_channel=caller.sees_all, form=form, wants=wants,
             )  # fmt: skip
         except SubscriptionsFull as fault:
             raise HTTPException(409, str(fault)) from None
@@ -72,9 +73,7 @@ class Desk:
         await register(
             self._parts, GROUP
         )  # only now: whoever follows finds the subscription that the group is for
-        self.log.info(
-            "subscription made", caller=caller.id, subscription=made.id, types=" ".join(made.types), form=form
-        )
+        change.made(resource=made.id, after={"types": made.types, "form": form})
         return made
 
     async def of(self, caller: Caller, form: str | None = None) -> list[Subscription]:
@@ -82,7 +81,7 @@ class Desk:
         return [
             each
             for each in await self.subscriptions.all()
-            if not each.ended and (sees_all(caller) or each.owner == caller.id) and form in {None, each.form}
+            if not each.ended and (caller.sees_all or each.owner == caller.id) and form in {None, each.form}
         ]
 
     async def one(self, caller: Caller, subscription_id: str, form: str | None = None) -> Subscription:
@@ -90,27 +89,20 @@ class Desk:
         found = await self.subscriptions.find(subscription_id)
         if (
             found is None
-            or not (sees_all(caller) or found.owner == caller.id)
+            or not (caller.sees_all or found.owner == caller.id)
             or form not in {None, found.form}
         ):
             raise HTTPException(404, "no subscription has this id")
         return found
 
-    async def end(self, caller: Caller, subscription_id: str, form: str | None = None) -> None:
+    async def end(self, change: Change, subscription_id: str, form: str | None = None) -> None:
         """Take one back; 404 where there is none."""
-        found = await self.one(caller, subscription_id, form)
+        found = await self.one(change.caller, subscription_id, form)
+        await change.begins(
+            "subscription.end", resource=found.id, before={"types": found.types, "form": found.form}
+        )
         await self.subscriptions.end(found)
-        self.log.info("subscription taken back", caller=caller.id, subscription=found.id)
-
-
-def channel_of(caller: Caller) -> str:
-    """Return whose doings a caller is told."""
-    return getattr(caller, "channel", "") or caller.id
-
-
-def sees_all(caller: Caller) -> bool:
-    """Tell whether a caller sees what every channel does."""
-    return caller.id == OPEN or ANY_CHANNEL in getattr(caller, "scopes", ())
+        change.made(after={"state": "ended"})
 
 
 class Wanted(BaseModel):
@@ -191,10 +183,7 @@ class Counted(BaseModel):
     letters: int
 
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 409, 422, 503)
-}
+_FAULTS = faults_of(401, 403, 404, 409, 422, 503)
 _ID = Annotated[str, Path(min_length=1, max_length=64, description="The subscription's id.")]
 _OF = Annotated[str, Query(min_length=1, max_length=64, description="Of this subscription.")]
 
@@ -233,12 +222,12 @@ def router(desk: Desk, access: Access) -> APIRouter:
 
 
 def _subscriptions(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("events:read"), access.route("events:write")
+    reads, writes = access.route("events:read"), access.change("events:write")
 
     @routes.post("/subscriptions", status_code=201, response_model=Made)
-    async def subscribe(wanted: Wanted, caller: Caller = writes) -> dict[str, Any]:
+    async def subscribe(wanted: Wanted, change: Change = writes) -> dict[str, Any]:
         """Subscribe to events: they are posted to the callback, signed (Standard Webhooks); keep the secret, it is shown this once."""
-        made = await desk.subscribe(caller, wanted.callback, wanted.types, wanted.query)
+        made = await desk.subscribe(change, wanted.callback, wanted.types, wanted.query)
         return shown(made) | {"secret": made.secret}
 
     @routes.get("/subscriptions", response_model=list[Shown])
@@ -252,13 +241,13 @@ def _subscriptions(routes: APIRouter, desk: Desk, access: Access) -> None:
         return shown(await desk.one(caller, subscription_id))
 
     @routes.delete("/subscriptions/{subscription_id}", status_code=204)
-    async def end(subscription_id: _ID, caller: Caller = writes) -> None:
+    async def end(subscription_id: _ID, change: Change = writes) -> None:
         """Take a subscription back; what waits for it, and its dead letters, are forgotten."""
-        await desk.end(caller, subscription_id)
+        await desk.end(change, subscription_id)
 
 
 def _dead_letters(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("events:read"), access.route("events:write")
+    reads, writes = access.route("events:read"), access.change("events:write")
 
     @routes.get("/dead-letters", response_model=Letters)
     async def dead(
@@ -274,15 +263,16 @@ def _dead_letters(routes: APIRouter, desk: Desk, access: Access) -> None:
         return {"letters": [letter(found.id, each) for each in letters[:limit]], "next": more}
 
     @routes.post("/dead-letters/retry", status_code=202, response_model=Counted)
-    async def retry(wanted: Again, caller: Caller = writes) -> dict[str, int]:
+    async def retry(wanted: Again, change: Change = writes) -> dict[str, int]:
         """Deliver dead letters again: those named, or the newest thousand."""
-        found = await desk.one(caller, wanted.subscription)
+        found = await desk.one(change.caller, wanted.subscription)
         names = wanted.notices or await _names(desk, found.id)
+        await change.begins("dead_letters.retry", resource=found.id, before={"letters": len(names)})
         now_ms = desk.now_ms()
         done = [await desk.queue.revive(found.id, each, now_ms) for each in names]
+        change.made(after={"letters": sum(done)})
         if wanted.notices and not any(done):
             raise HTTPException(404, "none of these is a dead letter of this subscription")
-        desk.log.info("dead letters retried", caller=caller.id, subscription=found.id, letters=sum(done))
         return {"letters": sum(done)}
 
     @routes.delete("/dead-letters", response_model=Counted)
@@ -291,15 +281,16 @@ def _dead_letters(routes: APIRouter, desk: Desk, access: Access) -> None:
         notice: Annotated[
             str | None, Query(min_length=1, max_length=256, description="This one; else the newest thousand.")
         ] = None,
-        caller: Caller = writes,
+        change: Change = writes,
     ) -> dict[str, int]:
         """Forget dead letters."""
-        found = await desk.one(caller, subscription)
+        found = await desk.one(change.caller, subscription)
         names = [notice] if notice is not None else await _names(desk, found.id)
+        await change.begins("dead_letters.drop", resource=found.id, before={"letters": len(names)})
         done = [await desk.queue.drop(found.id, each) for each in names]
+        change.made(after={"letters": sum(done)})
         if notice is not None and not any(done):
             raise HTTPException(404, "this is no dead letter of this subscription")
-        desk.log.info("dead letters dropped", caller=caller.id, subscription=found.id, letters=sum(done))
         return {"letters": sum(done)}
 
 

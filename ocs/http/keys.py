@@ -107,6 +107,10 @@ class ApiKey(NamedTuple):
         """Whether it opens anything now."""
         return not self.revoked_ms and (not self.until_ms or now_ms < self.until_ms)
 
+    def facts(self) -> dict[str, object]:
+        """Say what a key may, for the audit log."""
+        return {"role": self.role, "scopes": sorted(self.granted), "channel": self.channel}
+
     def described(self) -> dict[str, object]:
         """Describe it for people and for JSON."""
         return {

@@ -27,6 +27,11 @@ class Problem(BaseModel):
     detail: str
 
 
+def faults_of(*codes: int, model: type[BaseModel] = Problem) -> dict[int | str, dict[str, Any]]:
+    """Describe, for the OpenAPI page, the statuses with which a route answers in problem details."""
+    return {code: {"model": model, "content": {"application/problem+json": {}}} for code in codes}
+
+
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Build the answer of a request that failed."""
     content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump()

@@ -18,6 +18,7 @@ from ocs.api_limits import SERVICES_LISTED_MAX, SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
 from ocs.balance.directory import Place, WalkOver
 from ocs.http.access import Access, Caller
+from ocs.http.audit_log import Change
 from ocs.http.prepay.errors import Error, bad
 from ocs.http.subscriber_desk import Asked, Desk, New, id_of
 from ocs.records import Status
@@ -269,10 +270,10 @@ async def _found(desk: Desk, name: str) -> Account:
 
 
 def _changed(routes: APIRouter, desk: Desk, access: Access) -> None:
-    writes = access.route("subscribers:write")
+    writes = access.change("subscribers:write")
 
     @routes.post("/service", status_code=201, response_model=Service, response_model_exclude_none=True)
-    async def create(service: ServiceCreate, response: Response, caller: Caller = writes) -> dict[str, Any]:
+    async def create(service: ServiceCreate, response: Response, change: Change = writes) -> dict[str, Any]:
         """Create a service, once by its number and content; it is active, or barred from the first moment that it is of use."""
         values = _values(service.characteristics, _GIVEN)
         if missing := {"msisdn", "tariff"} - values.keys():
@@ -287,17 +288,13 @@ def _changed(routes: APIRouter, desk: Desk, access: Access) -> None:
             )  # fmt: skip
             if new.payer and service.state == "inactive":
                 raise bad("badRequest", "state: create a member active, then change it")
-            account = await desk.create(new, caller)
-            if (
-                service.state == "inactive" and account.book.version == 1
-            ):  # repeated later, it bars nobody again
-                account = await desk.change(account, Asked(Status.BARRED), caller)
+            account = await desk.create(new, change)
         made = service_of(account)
         response.headers["Location"] = made["href"]
         return made
 
     @routes.patch("/service/{id}", response_model=Service, response_model_exclude_none=True)
-    async def change(id: _ID, service: ServiceUpdate, caller: Caller = writes) -> dict[str, Any]:  # noqa: A002 - as above
+    async def patch(id: _ID, service: ServiceUpdate, change: Change = writes) -> dict[str, Any]:  # noqa: A002 - as above
         """Change a service's state and characteristics, all that is asked for or nothing; what is so already stays so."""
         values = _values(service.characteristics, _CHANGED)
         if not service.state and (not values or "state" in service.model_fields_set):
@@ -307,18 +304,18 @@ def _changed(routes: APIRouter, desk: Desk, access: Access) -> None:
             if service.state == "terminated":
                 if values:
                     raise bad("badRequest", "state: a service that is terminated changes nothing else")
-                return service_of(await desk.end(account, caller))
+                return service_of(await desk.end(account, change))
             status = _STATUSES[service.state] if service.state else None
             asked = Asked(
                 status, values.get("tariff"), values.get("creditFloor"), values.get("cap"), values.get("msisdn"), values.get("imsi")
             )  # fmt: skip
-            return service_of(await desk.change(account, asked, caller))
+            return service_of(await desk.change(account, asked, change))
 
     @routes.delete("/service/{id}", status_code=204)
-    async def end(id: _ID, caller: Caller = writes) -> None:  # noqa: A002 - as above
+    async def end(id: _ID, change: Change = writes) -> None:  # noqa: A002 - as above
         """Terminate a service; one that is terminated stays so."""
         with told_as_tmf():
-            await desk.end(await _found(desk, id), caller)
+            await desk.end(await _found(desk, id), change)
 
 
 def _monitors(routes: APIRouter, access: Access) -> None:

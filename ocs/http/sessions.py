@@ -15,13 +15,14 @@ from ocs.api_limits import SESSIONS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession
 from ocs.http.access import Access, Caller
+from ocs.http.asked import read_number
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
+from ocs.http.problems import faults_of
 from ocs.limits import SESSION_ID_OCTETS_MAX
 from ocs.money import format_amount
-from ocs.names import SubscriberId, e164
+from ocs.names import SubscriberId
 from ocs.records import SessionState
-from ocs.sessions.described import described, shown_id
+from ocs.sessions.described import described, held_facts, released_facts, shown_id
 from ocs.sessions.ending import EndedSession
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, page_of, sessions_of
@@ -54,15 +55,12 @@ class Keepers:
     ) -> None:
         self.parts, self.find, self.end, self.ask_anew, self.log = parts, find, end, ask_anew, log
 
-    async def of_number(self, msisdn: str) -> list[OpenSession]:
-        """Return the open sessions of a number and of who shares its account; 404 where nobody has it."""
-        identity = e164(msisdn)
-        if identity is None:
-            raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
-        place = await self.find(identity)
+    async def of_number(self, msisdn: str) -> tuple[str, list[OpenSession]]:
+        """Return a number's account, and the open sessions of it and of who shares its account; 404 where nobody has it."""
+        place = await self.find(read_number(msisdn))
         if place is None:
             raise HTTPException(404, "no subscriber has this number")
-        return await sessions_of(self.parts, place.partition, place.path)
+        return place.path, await sessions_of(self.parts, place.partition, place.path)
 
     async def one(self, session_id: str) -> OpenSession:
         """Return an open session; 404 where there is none."""
@@ -140,24 +138,7 @@ class Asked(BaseModel):
 
 _MSISDN = Query(description="Only those of this number, and of who shares its account.", max_length=16)
 _ID = Annotated[str, Path(min_length=1, max_length=SESSION_ID_OCTETS_MAX, description="Diameter Session-Id.")]
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (401, 403, 404, 415, 422, 429, 503)
-}
-
-
-def _held(sessions: Sequence[OpenSession]) -> dict[str, Any]:
-    """What the audit log says of sessions before they are ended or asked anew: whose, and how much they hold."""
-    return {
-        "resource": " ".join(shown_id(each) for each in sessions),
-        "account": tuple(dict.fromkeys(each.account for each in sessions)),
-        "before": {
-            "sessions": len(sessions),
-            "reserved": format_amount(
-                sum(service.hold_micros for each in sessions for service in each.services)
-            ),
-        },
-    }
+_FAULTS = faults_of(401, 403, 404, 415, 422, 429, 503)
 
 
 def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
@@ -170,15 +151,6 @@ def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any
     }
     keepers.log.info("session ended by the API", caller=caller.id, **content)
     return content
-
-
-def _released(ended: Sequence[EndedSession]) -> dict[str, Any]:
-    """What the audit log says of sessions that were ended."""
-    return {
-        "ended": len(ended),
-        "released": format_amount(sum(each.released_micros for each in ended)),
-        "clients_told": sum(each.told for each in ended),
-    }
 
 
 def router(keepers: Keepers, access: Access) -> APIRouter:
@@ -195,7 +167,7 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     ) -> dict[str, Any]:
         """List open sessions, page by page; those of a number all at once."""
         if msisdn is not None:
-            found = await keepers.of_number(msisdn)
+            _, found = await keepers.of_number(msisdn)
             return {"sessions": [described(each) for each in found], "next": None}
         try:
             page = await page_of(keepers.parts, after, limit)
@@ -212,31 +184,31 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
     async def end(session_id: _ID, change: Change = writes) -> dict[str, Any]:
         """End one session: what it holds is released at once, and its client is told (ASR)."""
         found = [await keepers.one(session_id)]
-        await change.begins("session.end", **_held(found))
+        await change.begins("session.end", **held_facts(found))
         ended = await keepers.end(found)
         if not ended:
             raise HTTPException(404, "the session has ended already; it holds nothing")
-        change.made(after=_released(ended))
+        change.made(after=released_facts(ended))
         return _told(keepers, change.caller, ended[0])
 
     @routes.delete("/sessions", response_model=list[Ended])
     async def end_all(msisdn: Annotated[str, _MSISDN], change: Change = writes) -> list[dict[str, Any]]:
         """End all sessions of a number."""
-        found = await keepers.of_number(msisdn)
-        await change.begins("session.end", **_held(found))
+        whose, found = await keepers.of_number(msisdn)
+        await change.begins("session.end", **held_facts(found, whose))
         ended = await keepers.end(found)
-        change.made(after=_released(ended))
+        change.made(after=released_facts(ended))
         return [_told(keepers, change.caller, each) for each in ended]
 
     @routes.post("/reauthorisations", status_code=202, response_model=Asked)
     async def ask_anew(wanted: Reauthorisation, change: Change = writes) -> Said:
         """Let the clients of a session, or of a number's sessions, ask anew (RAR): each gets what is right now."""
         if wanted.session_id is not None:
-            sessions = [await keepers.one(wanted.session_id)]
+            whose, sessions = "", [await keepers.one(wanted.session_id)]
         else:
-            sessions = await keepers.of_number(wanted.msisdn or "")
+            whose, sessions = await keepers.of_number(wanted.msisdn or "")
         group = -1 if wanted.rating_group is None else wanted.rating_group
-        await change.begins("session.ask_anew", **_held(sessions))
+        await change.begins("session.ask_anew", **held_facts(sessions, whose))
         said = await keepers.ask_anew(sessions, group)
         change.made(after={"sessions": said.sessions, "told": said.told})
         keepers.log.info(

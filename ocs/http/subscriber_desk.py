@@ -3,7 +3,8 @@
 Laws
 1. A refusal changes nothing, and says what is wrong and what would be right; it never repeats a number or an IMSI.
 2. Whatever is asked again with the same content gets the same answer; what is so already stays so.
-3. Every change is one line of the log: who, what, which account.
+3. Every attempted change is in the audit log (audit_log.py): who, which account, amounts and states before and after; of a number or an
+   IMSI only that it changed.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from fastapi import HTTPException
 
 from ocs.balance.accounts import Account, Accounts, NewSubscriber
 from ocs.balance.changes import Changed, Wish
+from ocs.balance.described import facts_of
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
@@ -23,13 +25,15 @@ from ocs.balance.parts import Parts
 from ocs.balance.profiles import identities_of, owned
 from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.clock import Clock
-from ocs.http.access import Caller
+from ocs.http.asked import read_number
+from ocs.http.audit_log import Change
 from ocs.limits import BOOK_MICROS_MAX, TOPUP_MICROS_MAX
 from ocs.money import AmountError, format_amount, parse_amount
 from ocs.names import E164, IMSI, SubscriberId, e164, imsi
 from ocs.outcomes import Code
 from ocs.rating.tariff import Tariff
 from ocs.rating.versions import Tariffs
+from ocs.records import Status
 from ocs.sessions.closing import Closed, Closing
 
 _ID = re.compile(r"[a-z0-9]{10}(-[a-z0-9]{5})?")
@@ -65,14 +69,6 @@ class Asked(NamedTuple):
 def id_of(account: Account) -> str:
     """Return what names a subscriber for ever: its account, behind a dash its member."""
     return account.profile.path.replace("/", "-")
-
-
-def read_number(text: str, name: str = "msisdn") -> SubscriberId:
-    """Read an E.164 number; 422 for anything else."""
-    found = e164(text)
-    if found is None:
-        raise HTTPException(422, f"{name}: write 3 to 15 digits, with or without a plus")
-    return found
 
 
 def read_imsi(text: str) -> str:
@@ -118,17 +114,12 @@ class Desk:
         tariffs: Tariffs,
         look: Callable[[], Awaitable[None]],
         currency: str,
-        log: Any,
         closing: Closing,
     ) -> None:
         self._closing = closing
         self.parts, self.accounts, self.holdings, self.clock = parts, accounts, holdings, clock
         self.directory = Directory(parts, accounts)
-        self._tariffs, self._look, self._currency, self._log = tariffs, look, currency, log
-
-    def tell(self, event: str, caller: Caller, account: Account, **facts: Any) -> None:
-        """Log a change (law 3)."""
-        self._log.info(event, caller=caller.id, account=account.profile.path, **facts)
+        self._tariffs, self._look, self._currency = tariffs, look, currency
 
     # -- finding
 
@@ -180,8 +171,11 @@ class Desk:
                 await self._look()  # it may have come into the store a moment ago
         raise AssertionError("the last try does not look again")
 
-    async def create(self, new: New, caller: Caller) -> Account:
-        """Create a subscriber, once by its number and content: 409 where number or IMSI is another's, or the content was another."""
+    async def create(self, new: New, change: Change) -> Account:
+        """Create a subscriber, once by its number and content: 409 where number or IMSI is another's, or the content was another.
+
+        One whose ``state`` is inactive is barred from the first moment that it is of use; repeated later, it bars nobody again.
+        """
         number, card = read_number(new.msisdn).value, read_imsi(new.imsi)
         if new.payer and (new.credit or new.credit_floor):
             raise HTTPException(422, "credit, credit_floor: a member has no money of its own; leave them out")
@@ -196,6 +190,8 @@ class Desk:
         wanted = NewSubscriber(number, card, new.tariff, new.kind, self._currency, floor, until_ms)
         payer = shared.profile.account if shared is not None else ""
         content = _content(number, card, new.tariff, new.kind, floor, credit, payer, cap, new.state)
+        asked = {"tariff": new.tariff, "kind": new.kind, "credit": format_amount(credit), "state": new.state}
+        await change.begins("subscriber.create", account=payer, before=asked)
         code, account = await create_with_life(
             self.parts, self.accounts, self.clock, tariff.life, wanted, credit, shared, cap, content
         )
@@ -203,7 +199,10 @@ class Desk:
             raise HTTPException(409, "member_of: who pays is terminated; name another account")
         if code != Code.SUCCESS and (account.ended or await self.accounts.asked_for(account) != content):
             raise HTTPException(409, _taken(account, identities_of(number, card)))
-        self.tell("subscriber created by the API", caller, account, replayed=code != Code.SUCCESS)
+        if new.state == "inactive" and account.book.version == 1:
+            account = await self._changed(account, Wish(Status.BARRED))
+        after = facts_of(account) | {"replayed": code != Code.SUCCESS}
+        change.made(resource=id_of(account), account=account.profile.path, after=after)
         return account
 
     async def _payer(self, name: str) -> Account:
@@ -219,25 +218,21 @@ class Desk:
 
     # -- changing
 
-    async def change(self, account: Account, asked: Asked, caller: Caller) -> Account:
+    async def change(self, account: Account, asked: Asked, change: Change) -> Account:
         """Change a subscriber, all that is asked for or nothing. 409 says what stands in its way."""
         if account.ended:
             raise HTTPException(409, ENDED)
         wish = await self._wish(account, asked)
+        fields = [name for name, value in asked._asdict().items() if value is not None]
+        await begins(change, "subscriber.change", account, fields=fields)
+        after = await self._changed(account, wish)
+        change.made(after=facts_of(after) | _identities_changed(account, after))
+        return after
+
+    async def _changed(self, account: Account, wish: Wish) -> Account:
         done = await self.holdings.changes.change(account, wish)
         if done.code != Code.SUCCESS:
             raise await self._refused(done)
-        if done.changed:
-            fields = [name for name, value in asked._asdict().items() if value is not None]
-            before, after = account.status.name.lower(), done.account.status.name.lower()
-            self.tell(
-                "subscriber changed by the API",
-                caller,
-                done.account,
-                fields=fields,
-                before=before,
-                after=after,
-            )
         return done.account
 
     async def _wish(self, account: Account, asked: Asked) -> Wish:
@@ -276,17 +271,19 @@ class Desk:
             return HTTPException(409, ENDED)
         return HTTPException(422, f"the change was refused: {done.code.name}")
 
-    async def end(self, account: Account, caller: Caller) -> Account:
+    async def end(self, account: Account, change: Change) -> Account:
         """Terminate a subscriber; one that is terminated stays so."""
+        await begins(change, "subscriber.terminate", account)
         if not account.ended:
             code = await self.holdings.lives.terminate(account)
             if code not in {Code.SUCCESS, Code.UNKNOWN_SUBSCRIBER}:
                 raise StoreFault(f"the change was refused: {code.name}")
-            self.tell("subscriber terminated by the API", caller, account)
-        return await self.again(account)
+        after = await self.again(account)
+        change.made(after=facts_of(after))
+        return after
 
     async def refund(
-        self, account: Account, caller: Caller, channel: str, name: str
+        self, account: Account, change: Change, channel: str, name: str
     ) -> tuple[Account, Closed]:
         """Terminate a subscriber and refund what its account has left, once by (channel, name); 409 and 422 say why not."""
         if account.profile.member:
@@ -294,6 +291,7 @@ class Desk:
                 422,
                 "refund: a member has no money of its own; terminate it without, or who pays with a refund",
             )
+        await begins(change, "subscriber.refund", account, f"{channel}:{name}")
         done = await self._closing.close(account, channel, name)
         if done.code == Code.BARRED:
             raise HTTPException(
@@ -303,12 +301,27 @@ class Desk:
             raise HTTPException(409, "id: it was used for something else; nothing was changed")
         if done.code != Code.SUCCESS or done.action is None:
             raise HTTPException(409, "the subscriber was terminated before; nothing was refunded")
-        if not done.replayed:
-            said = format_amount(done.action.settled)
-            self.tell(
-                "subscriber terminated by the API", caller, account, refunded=said, sessions=done.sessions
-            )
+        said = format_amount(done.action.settled)
+        change.made(after={"refunded": said, "replayed": done.replayed, "sessions": done.sessions})
         return await self.again(account), done
+
+
+async def begins(change: Change, action: str, account: Account, resource: str = "", **facts: object) -> None:
+    """Say that a subscriber is about to be changed, and how it is before (law 3)."""
+    await change.begins(
+        action,
+        resource=resource or id_of(account),
+        account=account.profile.path,
+        before=facts_of(account) | facts,
+    )
+
+
+def _identities_changed(before: Account, after: Account) -> dict[str, str]:
+    names = {
+        "number": before.profile.msisdn != after.profile.msisdn,
+        "imsi": before.profile.imsi != after.profile.imsi,
+    }
+    return {name: "changed" for name, is_other in names.items() if is_other}
 
 
 def _field(identity: SubscriberId) -> str:

@@ -11,7 +11,7 @@ from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
 from ocs.http.order_desk import OrderDesk, described_order
 from ocs.http.subscriber_desk import ENDED, Desk
-from ocs.http.subscribers import BASE, FAULTS, NAME, STRICT, channel_of, purchase_id
+from ocs.http.subscribers import BASE, FAULTS, NAME, STRICT, purchase_id
 from ocs.money import format_amount
 from ocs.outcomes import Code
 
@@ -73,7 +73,7 @@ def router(
         change: Change = lends,
     ) -> dict[str, Any]:
         """Lend a subscriber what the operator has set, once by its id; the next top-up repays it with the fee."""
-        once, channel = purchase_id(wanted.id, idempotency_key), channel_of(change.caller)
+        once, channel = purchase_id(wanted.id, idempotency_key), change.caller.channel
         account = await desk.find(subscriber)
         before = {
             "balance": format_amount(account.book.balance_micros),

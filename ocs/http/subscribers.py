@@ -15,14 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ocs.api_limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import balance_of, described, holdings_of, instant
+from ocs.balance.described import balance_of, described, holdings_of, instant, purchase_facts
 from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
 from ocs.http.access import Access, Caller
+from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change
-from ocs.http.problems import Problem
-from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, id_of, read_number
+from ocs.http.problems import faults_of
+from ocs.http.subscriber_desk import ENDED, Asked, Desk, New, begins, id_of
 from ocs.money import format_amount
 from ocs.outcomes import Code
 from ocs.rating.products import Product
@@ -214,10 +215,7 @@ NAME = Annotated[
 ]
 _LIMIT = Annotated[int, Query(ge=1, le=SUBSCRIBERS_PER_PAGE_MAX)]
 _AFTER = Annotated[str, Query(max_length=64, description="`next` of the page before.")]
-FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (400, 401, 403, 404, 409, 422, 503)
-}
+FAULTS = faults_of(400, 401, 403, 404, 409, 422, 503)
 
 
 def shown(account: Account) -> dict[str, Any]:
@@ -238,13 +236,13 @@ def router(desk: Desk, access: Access) -> APIRouter:
 
 
 def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
+    reads, writes = access.route("subscribers:read"), access.change("subscribers:write")
 
     @routes.post("/subscribers", tags=["subscribers"], status_code=201, response_model=Subscriber)
-    async def create(wanted: NewSubscriber, response: Response, caller: Caller = writes) -> dict[str, Any]:
+    async def create(wanted: NewSubscriber, response: Response, change: Change = writes) -> dict[str, Any]:
         """Create a subscriber, with an account or as a member of one. The same again is answered the same, other content is 409."""
         given = wanted.model_dump()
-        account = await desk.create(New(payer=given.pop("member_of"), **given), caller)
+        account = await desk.create(New(payer=given.pop("member_of"), **given), change)
         response.headers["Location"] = f"{BASE}/subscribers/{id_of(account)}"
         return shown(account)
 
@@ -278,12 +276,12 @@ def _subscribers(routes: APIRouter, desk: Desk, access: Access) -> None:
         return shown(await desk.find(subscriber))
 
     @routes.patch("/subscribers/{subscriber}", tags=["subscribers"], response_model=Subscriber)
-    async def change(subscriber: NAME, wanted: Changes, caller: Caller = writes) -> dict[str, Any]:
+    async def patch(subscriber: NAME, wanted: Changes, change: Change = writes) -> dict[str, Any]:
         """Change a subscriber: bar and unbar it, give it another tariff, credit floor, cap, number or SIM; what is so already stays so."""
         given = wanted.model_dump(exclude_unset=True)
         if "status" in given:
             given["status"] = Status[given["status"].upper()]
-        return shown(await desk.change(await desk.find(subscriber), Asked(**given), caller))
+        return shown(await desk.change(await desk.find(subscriber), Asked(**given), change))
 
 
 def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
@@ -311,28 +309,19 @@ def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
         made of the account).
         """
         if not refund:
-            await change.begins()
-            return shown(await desk.end(await desk.find(subscriber), change.caller))
+            return shown(await desk.end(await desk.find(subscriber), change))
         if not change.caller.allows(_REFUNDS):
             raise HTTPException(403, f"the key lacks the scope {_REFUNDS}, which a refund needs")
         account = await desk.find(subscriber)
         usual = f"refund-{account.profile.account}" if id is None and idempotency_key is None else None
-        once, channel = purchase_id(usual or id, idempotency_key), channel_of(change.caller)
-        before = {
-            "status": account.status.name.lower(),
-            "balance": format_amount(account.book.balance_micros),
-        }
-        await change.begins(
-            "subscriber.refund", resource=f"{channel}:{once}", account=account.profile.path, before=before
-        )
-        after, done = await desk.refund(account, change.caller, channel, once)
+        once = purchase_id(usual or id, idempotency_key)
+        after, done = await desk.refund(account, change, change.caller.channel, once)
         assert done.action is not None
         told = {
             "id": once,
             "amount": format_amount(done.action.settled),
             "owed": format_amount(done.action.owed_micros),
         }
-        change.made(after={"refunded": told["amount"], "replayed": done.replayed, "sessions": done.sessions})
         return shown(after) | {"refund": told}
 
 
@@ -372,7 +361,7 @@ def _members(routes: APIRouter, desk: Desk, access: Access) -> None:
 
 
 def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
-    reads, writes = access.route("subscribers:read"), access.route("subscribers:write")
+    reads, writes = access.route("subscribers:read"), access.change("subscribers:write")
 
     @routes.get("/subscribers/{subscriber}/products", tags=["products"], response_model=list[Held])
     async def held(subscriber: NAME, _caller: Caller = reads) -> list[dict[str, Any]]:
@@ -386,17 +375,18 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
         subscriber: NAME,
         wanted: Purchase,
         idempotency_key: Annotated[str | None, Header(max_length=64)] = None,
-        caller: Caller = writes,
+        change: Change = writes,
     ) -> dict[str, Any]:
         """Buy a product, once by its id: the same again is answered the same, another product under the id is 409."""
         once = purchase_id(wanted.id, idempotency_key)
         account, product = await desk.find(subscriber), _sold(desk, wanted.product)
         if account.ended:
             raise HTTPException(409, ENDED)
-        done = await desk.holdings.buy(account, product, f"{channel_of(caller)} {once}")
+        channel = change.caller.channel
+        await begins(change, "product.buy", account, f"{channel}:{once}", product=product.key)
+        done = await desk.holdings.buy(account, product, f"{channel} {once}")
+        change.made(after=purchase_facts(done))
         _refuse(done, product)
-        if not done.replayed:
-            desk.tell("product bought by the API", caller, account, product=product.key, number=done.number)
         return {
             "id": once,
             "product": product.key,
@@ -408,12 +398,13 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
 
     @routes.delete("/subscribers/{subscriber}/products/{number}", tags=["products"], response_model=Held)
     async def cancel(
-        subscriber: NAME, number: Annotated[int, Path(ge=0, lt=2**53)], caller: Caller = writes
+        subscriber: NAME, number: Annotated[int, Path(ge=0, lt=2**53)], change: Change = writes
     ) -> dict[str, Any]:
         """Let a product end with its period."""
         account = await desk.find(subscriber)
         if account.ended:
             raise HTTPException(409, ENDED)
+        await begins(change, "product.cancel", account, f"{id_of(account)}:{number}")
         code = await desk.holdings.cancel(account, number)
         after = await desk.again(account)
         left = [each for each in holdings_of(after, desk.holdings.catalogue) if each["number"] == number]
@@ -421,21 +412,14 @@ def _products(routes: APIRouter, desk: Desk, access: Access) -> None:
             raise HTTPException(404, "the subscriber holds no product of this number")
         if code != Code.SUCCESS:
             raise StoreFault(f"the change was refused: {code.name}")
-        desk.tell("product cancelled by the API", caller, account, product=left[0]["product"], number=number)
+        change.made(after={"product": left[0]["product"], "renews": False})
         return left[0]
-
-
-def channel_of(caller: Caller) -> str:
-    """Return under what a caller's ids are unique."""
-    return getattr(caller, "channel", "") or caller.id
 
 
 def purchase_id(named: str | None, header: str | None) -> str:
     """Return the id of a purchase: of body or header, which must not differ; one of ours where none is given."""
-    if named is not None and header is not None and named != header:
-        raise HTTPException(400, "id and Idempotency-Key differ; give one of them, or both alike")
-    once = named or header
-    if once is None:
+    once = own_id(named, header)
+    if not once:
         return secrets.token_hex(16)
     if _PURCHASE_ID.fullmatch(once) is None:
         raise HTTPException(

@@ -1,14 +1,15 @@
-"""Vouchers as they are told, at the command line and over HTTP alike: the same words and figures."""
+"""Vouchers as they are told, at the command line, over HTTP and in the audit log alike: the same words and figures."""
 
 import csv
 import io
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ocs.balance.accounts import Account
 from ocs.balance.described import instant
 from ocs.balance.voucher_batches import Batch, BatchState
 from ocs.balance.voucher_making import Made
-from ocs.balance.vouchers import Voucher
+from ocs.balance.vouchers import Redeemed, Voucher, Why
 from ocs.money import format_amount
 
 HEAD: Final = "serial,code,value,currency,valid_until\n"
@@ -56,6 +57,29 @@ def described_voucher(voucher: Voucher, batch: Batch, now_ms: int) -> dict[str, 
         "channel": voucher.channel or None,
         "topup_id": voucher.id or None,
     }
+
+
+def batch_facts(batch: Batch) -> dict[str, object]:
+    """Say how a batch stands, for the audit log."""
+    return {"state": batch.state.name.lower(), "valid_until": instant(batch.until_ms)}
+
+
+def redemption_begun(account: Account, channel: str, name: str) -> dict[str, Any]:
+    """Say what a redemption is about, for the audit log; the code is kept nowhere."""
+    return {
+        "resource": f"{channel}:{name}" if name else "",
+        "account": account.profile.path,
+        "before": {"balance": format_amount(account.book.balance_micros)},
+    }
+
+
+def redemption_made(done: Redeemed, channel: str) -> dict[str, Any]:
+    """Say what came of a redemption, for the audit log."""
+    after: dict[str, object] = {"outcome": done.why.name.lower(), "replayed": done.replayed}
+    if done.why is Why.NONE:
+        money = {"amount": done.amount_micros, "balance": done.balance_micros}
+        after |= {"serial": done.serial} | {name: format_amount(micros) for name, micros in money.items()}
+    return {"resource": f"{channel}:{done.id}" if done.id else "", "after": after}
 
 
 def _state(batch: Batch, now_ms: int) -> str:

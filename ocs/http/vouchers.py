@@ -4,7 +4,7 @@ Laws
 1. The same words and figures as `ocs vouchers` (voucher_texts.py).
 2. The codes of a batch are in one answer, the one that makes it. Whoever got its end has a batch that is created; one whose answer broke
    off is void, or to be cancelled: it is not active, and nothing of it was ever redeemed.
-3. Every attempted change is one line of the log: who, what, which batch, serial or id, what came of it; never a code, never a number.
+3. Every attempted change is in the audit log (audit_log.py): who, which batch, serial or id, before and after; never a code or a number.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,10 +25,20 @@ from ocs.balance.voucher_codes import SecretFault
 from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import TEXTS, Redeemed, Vouchers, Why
 from ocs.http.access import Access, Caller
-from ocs.http.problems import Problem
-from ocs.http.voucher_texts import HEAD, described, described_voucher, rows_of
+from ocs.http.asked import own_id, read_number
+from ocs.http.audit_log import Change
+from ocs.http.problems import Problem, faults_of
+from ocs.http.voucher_texts import (
+    HEAD,
+    batch_facts,
+    described,
+    described_voucher,
+    redemption_begun,
+    redemption_made,
+    rows_of,
+)
 from ocs.money import AmountError, format_amount, parse_amount
-from ocs.names import SubscriberId, e164
+from ocs.names import SubscriberId
 from ocs.outcomes import Code
 
 BASE = "/vouchers/v1"
@@ -182,13 +192,8 @@ _STATUS = {
     Why.UNREADABLE: 422,
 }
 _TITLES = {404: "Not Found", 409: "Conflict", 422: "Unprocessable Content", 429: "Too Many Requests"}
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "content": {"application/problem+json": {}}}
-    for code in (400, 401, 403, 404, 409, 422, 503)
-}
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Refusal, "content": {"application/problem+json": {}}} for code in (404, 409, 422, 429)
-}
+_FAULTS = faults_of(400, 401, 403, 404, 409, 422, 503)
+_REFUSALS = faults_of(404, 409, 422, 429, model=Refusal)
 _EXPORT: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "The vouchers with their codes, this once (CSV).",
@@ -200,24 +205,17 @@ _BATCH = Annotated[int, Path(ge=1, le=999_999_999, description="The batch's numb
 _SERIAL = Annotated[str, Path(min_length=3, max_length=20, description="The voucher's serial number.")]
 
 
-def channel_of(caller: Caller) -> str:
-    """Return the channel under which a caller's ids are unique."""
-    return getattr(caller, "channel", "") or caller.id
-
-
 @contextmanager
-def _told(log: Any, what: str, caller: Caller, **facts: Any) -> Iterator[None]:
-    """Tell what is refused, in the log and to the caller."""
+def _told(log: Any) -> Iterator[None]:
+    """Tell the caller what is refused, and the log what an operator has to put right."""
     try:
         yield
     except NoBatch as fault:
-        log.info("vouchers refused", what=what, caller=caller.id, why=str(fault), **facts)
         raise HTTPException(404, str(fault)) from None
     except BatchRefused as fault:
-        log.info("vouchers refused", what=what, caller=caller.id, why=str(fault), **facts)
         raise HTTPException(409, str(fault)) from None
     except (SecretFault, OSError) as fault:
-        log.warning("vouchers fail", what=what, caller=caller.id, why=str(fault), **facts)
+        log.warning("vouchers fail", why=str(fault))
         raise HTTPException(503, "vouchers cannot be served: their secret is not in order") from None
 
 
@@ -236,38 +234,41 @@ def _new_batch(keepers: Keepers, wanted: NewVouchers, caller: Caller) -> NewBatc
     )  # fmt: skip
 
 
-async def _export(keepers: Keepers, making: Making, caller: Caller) -> AsyncIterator[str]:
+async def _export(making: Making, change: Change) -> AsyncIterator[str]:
     """Give the codes of a batch while it is made; the batch is one before the last of them leave (law 2)."""
     batch, held = making.batch, HEAD
     try:
         async for made in making.chunks():
             yield held
             held = rows_of(batch, made)
-        await making.finish()
+        change.made(after=batch_facts(await making.finish()))
         yield held
     except BaseException:
+        change.made(after={"state": "given up"})
         await making.give_up()
-        keepers.log.info("batch of vouchers was not made", caller=caller.id, batch=batch.id)
         raise
-    keepers.log.info("batch of vouchers made", caller=caller.id, batch=batch.id, size=batch.size)
 
 
 def _batch_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
-    reads, writes = access.route("vouchers:read"), access.route("vouchers:write")
+    reads, writes = access.route("vouchers:read"), access.change("vouchers:write")
 
     @routes.post("/batches", status_code=201, response_class=StreamingResponse, responses=_EXPORT)
-    async def make(wanted: NewVouchers, caller: Caller = writes) -> StreamingResponse:
+    async def make(wanted: NewVouchers, change: Change = writes) -> StreamingResponse:
         """Make a batch: its codes are in this answer and nowhere else. It counts once it is activated."""
-        new = _new_batch(keepers, wanted, caller)
+        new = _new_batch(keepers, wanted, change.caller)
+        worth = {"value": format_amount(new.amount_micros), "currency": new.currency, "size": new.size}
+        await change.begins("voucher_batch.create", before=worth)
         try:
-            with _told(keepers.log, "batch of vouchers", caller):
+            with _told(keepers.log):
                 making = await begin(keepers.batches, keepers.parts, new)
         except HTTPException as fault:
             raise HTTPException(
                 422 if fault.status_code == 409 else fault.status_code, fault.detail
             ) from None
+        change.made(resource=str(making.batch.id), after=batch_facts(making.batch))
+        change.ends_with_body = True
         headers = {"Location": f"{BASE}/batches/{making.batch.id}", "Cache-Control": "no-store"}
-        return StreamingResponse(_export(keepers, making, caller), 201, headers, "text/csv")
+        return StreamingResponse(_export(making, change), 201, headers, "text/csv")
 
     @routes.get("/batches", response_model=BatchesTold)
     async def listing(
@@ -282,31 +283,31 @@ def _batch_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
         return {"batches": [described(each, now_ms) for each in found[:limit]], "next": following}
 
     @routes.get("/batches/{batch_id}", response_model=BatchCounted)
-    async def show(batch_id: _BATCH, caller: Caller = reads) -> dict[str, Any]:
+    async def show(batch_id: _BATCH, _caller: Caller = reads) -> dict[str, Any]:
         """Show a batch with how many of its vouchers are in which state."""
-        with _told(keepers.log, "batch of vouchers", caller, batch=batch_id):
+        with _told(keepers.log):
             batch = await keepers.batches.find(batch_id)
         counts = await keepers.batches.counts(batch_id)
         return described(batch, await keepers.batches.now_ms()) | {"vouchers": counts._asdict()}
 
     @routes.patch("/batches/{batch_id}", response_model=BatchTold)
-    async def change(batch_id: _BATCH, wanted: BatchChange, caller: Caller = writes) -> dict[str, Any]:
+    async def patch(batch_id: _BATCH, wanted: BatchChange, change: Change = writes) -> dict[str, Any]:
         """Activate, suspend or cancel a batch, or let it be valid for longer; again is no error."""
         if (wanted.state is None) == (wanted.valid_until is None):
             raise HTTPException(422, "name state or valid_until, one of them")
-        with _told(keepers.log, "change of vouchers", caller, batch=batch_id):
+        with _told(keepers.log):
+            before = batch_facts(await keepers.batches.find(batch_id))
+            await change.begins("voucher_batch.change", resource=str(batch_id), before=before)
             if wanted.valid_until is not None:
                 batch = await keepers.batches.extend(batch_id, _ms(wanted.valid_until))
             else:
                 batch = await keepers.batches.change(batch_id, BatchState[str(wanted.state).upper()])
-        keepers.log.info(
-            "batch of vouchers changed", caller=caller.id, batch=batch_id, state=batch.state.name.lower()
-        )
+        change.made(after=batch_facts(batch))
         return described(batch, await keepers.batches.now_ms())
 
 
 def _single_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
-    reads, writes = access.route("vouchers:read"), access.route("vouchers:write")
+    reads, writes = access.route("vouchers:read"), access.change("vouchers:write")
 
     async def told(serial: str) -> dict[str, Any]:
         voucher = await keepers.vouchers.find(serial)
@@ -314,18 +315,21 @@ def _single_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
         return described_voucher(voucher, batch, await keepers.batches.now_ms())
 
     @routes.get("/vouchers/{serial}", response_model=VoucherTold)
-    async def one(serial: _SERIAL, caller: Caller = reads) -> dict[str, Any]:
+    async def one(serial: _SERIAL, _caller: Caller = reads) -> dict[str, Any]:
         """Show a voucher by its serial number."""
-        with _told(keepers.log, "voucher", caller):
+        with _told(keepers.log):
             return await told(serial)
 
     @routes.patch("/vouchers/{serial}", response_model=VoucherTold)
-    async def turn(serial: _SERIAL, wanted: VoucherChange, caller: Caller = writes) -> dict[str, Any]:
+    async def turn(serial: _SERIAL, wanted: VoucherChange, change: Change = writes) -> dict[str, Any]:
         """Block a voucher that nobody has, or let it be free again."""
-        with _told(keepers.log, "change of a voucher", caller):
+        with _told(keepers.log):
+            voucher = await keepers.vouchers.find(serial)
+            state = voucher.state.name.lower()
+            await change.begins("voucher.change", resource=voucher.serial, before={"state": state})
             await keepers.vouchers.turn(serial, blocked=wanted.state == "blocked")
             content = await told(serial)
-        keepers.log.info("voucher changed", caller=caller.id, serial=content["serial"], state=wanted.state)
+        change.made(after={"state": content["state"]})
         return content
 
 
@@ -346,34 +350,28 @@ async def _refused(keepers: Keepers, done: Redeemed) -> JSONResponse:
 
 
 def _redemption_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
-    topup = access.route("topup:write")
+    topup = access.change("topup:write")
 
     @routes.post("/redemptions", status_code=201, response_model=RedemptionTold, responses=_REFUSALS)
     async def redeem(
         wanted: NewRedemption,
         idempotency_key: Annotated[str | None, Header(pattern=ID_PATTERN)] = None,
-        caller: Caller = topup,
+        change: Change = topup,
     ) -> Any:
         """Redeem a voucher once: the same id, voucher and number get the same answer again."""
-        if wanted.id and idempotency_key and wanted.id != idempotency_key:
-            raise HTTPException(400, "id and Idempotency-Key differ; give one, or both alike")
-        identity = e164(wanted.msisdn)
-        if identity is None:
-            raise HTTPException(422, "msisdn: write 3 to 15 digits, with or without a plus")
-        account = await keepers.find(identity)
+        name = own_id(wanted.id, idempotency_key)
+        account = await keepers.find(read_number(wanted.msisdn))
         if account is None:
-            keepers.log.info("voucher refused", caller=caller.id, why="subscriber")
             return await _refused(keepers, Redeemed(Code.UNKNOWN_SUBSCRIBER, why=Why.SUBSCRIBER))
-        name, where = wanted.id or idempotency_key or "", account.profile
-        with _told(keepers.log, "voucher", caller, account=where.account):
-            done = await keepers.vouchers.redeem(
-                account, wanted.code.get_secret_value(), channel_of(caller), name
-            )
+        where = account.profile
+        channel: str = change.caller.channel
+        await change.begins("voucher.redeem", **redemption_begun(account, channel, name))
+        with _told(keepers.log):
+            done = await keepers.vouchers.redeem(account, wanted.code.get_secret_value(), channel, name)
+        change.made(**redemption_made(done, channel))
         if done.why is not Why.NONE:
-            why = done.why.name.lower()
-            keepers.log.info("voucher refused", caller=caller.id, account=where.account, id=name, why=why)
             return await _refused(keepers, done)
-        content = {
+        return {
             "id": done.id,
             "serial": done.serial,
             "account": where.account,
@@ -382,8 +380,6 @@ def _redemption_routes(routes: APIRouter, keepers: Keepers, access: Access) -> N
             "balance": format_amount(done.balance_micros),
             "available": format_amount(done.available_micros),
         }
-        keepers.log.info("voucher redeemed", caller=caller.id, replayed=done.replayed, **content)
-        return content
 
 
 def router(keepers: Keepers, access: Access) -> APIRouter:

@@ -16,7 +16,8 @@ from ocs.rating.tariff_text import instant_ms
 from ocs.rating.windows import AT_MS_MAX
 from ocs.rating.written import Written
 from ocs.roof import say
-from ocs.roof.build import Keepers, read_settings, read_tariffs, run
+from ocs.roof.audited import Deed, run_change
+from ocs.roof.build import Keepers, read_settings, read_tariffs
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.tariff import one_tariff
@@ -47,7 +48,14 @@ def activate(place: Place, path: Path, at: str | None, in_s: int | None, *, as_j
     """Put a version of a tariff into the store, to count from an instant on."""
     settings = read_settings(place)
     new = _read(settings, path, at, in_s)
-    done = run(place, lambda keepers: _put(settings, keepers, new))
+
+    async def work(keepers: Keepers, deed: Deed) -> _Done:
+        deed.begins(resource=new.tariff.key)
+        done = await _put(settings, keepers, new)
+        deed.made(after={"effective": say.instant(done.listed.effective_ms), "replayed": done.stood})
+        return done
+
+    done = run_change(place, "tariff.activate", work)
     told: dict[str, Any] = {
         "tariff": new.tariff.key,
         "effective": say.instant(done.listed.effective_ms),

@@ -30,7 +30,7 @@ from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 
 
-def event_desk(keepers: Keepers, log: Any) -> events.Desk:
+def event_desk(keepers: Keepers) -> events.Desk:
     """Build what subscriptions are made with."""
     return events.Desk(
         keepers.parts,
@@ -38,7 +38,6 @@ def event_desk(keepers: Keepers, log: Any) -> events.Desk:
         Queue(keepers.store),
         callbacks_of(keepers.settings.events),
         keepers.clock.now_ms,
-        log,
     )
 
 
@@ -85,11 +84,11 @@ def routers_of(
     async def ask_anew(found: Sequence[OpenSession], rating_group: int) -> Said:
         return await keepers.reauthorisation.of_sessions(found, rating_group=rating_group)
 
-    listeners = event_desk(keepers, log) if keepers.settings.events.enabled else None
+    listeners = event_desk(keepers) if keepers.settings.events.enabled else None
     orders = order_desk_of(keepers, holdings)
     prepaid = prepay_of(keepers, holdings, listeners, orders)
     desk = Desk(
-        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency, log,
+        keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency,
         closing_of(keepers),
     )  # fmt: skip
     routers = [  # looked through in this order for each request: what top-up channels ask for stands first

@@ -1,4 +1,4 @@
-"""`ocs audit-log`: the audit log of the HTTP API, read from the data folder; no store is asked."""
+"""`ocs audit-log`: the audit log of the HTTP API and of commands, read from the data folder; no store is asked."""
 
 import re
 from datetime import UTC, datetime
@@ -6,7 +6,8 @@ from typing import Any
 
 from ocs.api_limits import AUDIT_PER_PAGE_MAX
 from ocs.clock import SystemClock
-from ocs.http.audit_reading import Wanted, days_of, read_page
+from ocs.http.audit_files import days_of
+from ocs.http.audit_reading import Wanted, read_page
 from ocs.roof import say
 from ocs.roof.build import read_settings
 from ocs.roof.ends import Ended, Exit

@@ -84,6 +84,7 @@ def _made(settings: Settings, place: Place, folder: Path) -> Backup:
         # from here on nothing waits for us that would not see the end of a task
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         draft.open_archive(settings.archive_folder)
+        draft.open_audit(settings.audit_folder)
         draft.take_small(ORIGIN_STATE, data / ORIGIN_STATE)
         draft.take_small(f"{CONFIG}/ocs.toml", place.config or config_folder() / "ocs.toml")
         for name, path in read_folders(settings).items():

@@ -8,6 +8,7 @@ from ocs.notices.notice import instant
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import Subscription, Subscriptions
 from ocs.roof import say
+from ocs.roof.audited import Deed, run_change
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.events import message_rules
@@ -52,11 +53,16 @@ def show_groups(place: Place, leaves: str, *, as_json: bool) -> None:
     """List the groups on the streams, or let one be no more."""
 
     async def work(keepers: Keepers) -> dict[str, dict[int, str]]:
-        if leaves and not await leave(keepers.parts, leaves):
-            raise Ended(Exit.NOT_FOUND, f"no group {leaves[:40]!r}")
         return await groups(keepers.parts)
 
-    found = run(place, work)
+    async def end(keepers: Keepers, deed: Deed) -> dict[str, dict[int, str]]:
+        deed.begins(resource=leaves)
+        if not await leave(keepers.parts, leaves):
+            raise Ended(Exit.NOT_FOUND, f"no group {leaves[:40]!r}")
+        deed.made(after={"state": "ended"})
+        return await work(keepers)
+
+    found = run_change(place, "stream_group.end", end) if leaves else run(place, work)
     if as_json:
         say.as_json(found)
     elif found:
@@ -91,7 +97,7 @@ def retry(place: Place, subscription: str, notice: str, *, as_json: bool) -> Non
     async def one(keepers: Keepers, name: str) -> bool:
         return await Queue(keepers.store).revive(subscription, name, keepers.clock.now_ms())
 
-    _each(place, subscription, notice, one, "to be delivered again", as_json=as_json)
+    _each(place, "dead_letters.retry", subscription, notice, one, "to be delivered again", as_json=as_json)
 
 
 def drop(place: Place, subscription: str, notice: str, *, as_json: bool) -> None:
@@ -100,11 +106,12 @@ def drop(place: Place, subscription: str, notice: str, *, as_json: bool) -> None
     async def one(keepers: Keepers, name: str) -> bool:
         return await Queue(keepers.store).drop(subscription, name)
 
-    _each(place, subscription, notice, one, "forgotten", as_json=as_json)
+    _each(place, "dead_letters.drop", subscription, notice, one, "forgotten", as_json=as_json)
 
 
 def _each(
     place: Place,
+    action: str,
     subscription: str,
     notice: str,
     one: Callable[[Keepers, str], Awaitable[bool]],
@@ -112,15 +119,18 @@ def _each(
     *,
     as_json: bool,
 ) -> None:
-    async def work(keepers: Keepers) -> int:
+    async def work(keepers: Keepers, deed: Deed) -> int:
         await _there(keepers, subscription)
         letters = [] if notice else await Queue(keepers.store).dead(subscription, 0, DEAD_LETTERS_MAX)
         names = [notice] if notice else [each.delivery.notice.id for each in letters]
-        return sum([await one(keepers, name) for name in names])
+        deed.begins(resource=subscription, before={"letters": len(names)})
+        done = sum([await one(keepers, name) for name in names])
+        deed.made(after={"letters": done})
+        if notice and not done:
+            raise Ended(Exit.NOT_FOUND, f"no dead letter {notice[:80]!r} of {subscription[:40]!r}")
+        return done
 
-    count = run(place, work)
-    if notice and not count:
-        raise Ended(Exit.NOT_FOUND, f"no dead letter {notice[:80]!r} of {subscription[:40]!r}")
+    count = run_change(place, action, work)
     say.as_json({"letters": count}) if as_json else say.line(f"{count} dead letters {said}")
 
 

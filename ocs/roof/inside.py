@@ -385,7 +385,7 @@ def _count_tariffs(counters: Counters, tariffs: StoredTariffs) -> None:
 async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     """Build the background jobs, inside the keeper's process and its event loop; HTTP is the door's."""
     from ocs.roof.events import events_job  # noqa: PLC0415 - the keeper alone has jobs
-    from ocs.roof.jobs import jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415
+    from ocs.roof.jobs import audit_job, jobs_of, library_job, restart_job, switch_job  # noqa: PLC0415
     from ocs.roof.prepay import forms_of  # noqa: PLC0415
     from ocs.roof.topup_orders import topup_job  # noqa: PLC0415
     from ocs.roof.voucher_jobs import voucher_job  # noqa: PLC0415
@@ -406,6 +406,8 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     }
     if settings.events.enabled:
         jobs["events"] = events_job(keepers, counters, holdings, tariffs, forms_of(keepers, holdings))
+    if settings.http.audit_days:
+        jobs["audit"] = audit_job(keepers)
     if settings.topup_orders.channels:
         jobs["topups"] = topup_job(keepers, counters, holdings)
     named = {each.profile for each in settings.diameter.peers}

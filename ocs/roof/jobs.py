@@ -21,6 +21,7 @@ from ocs.balance.holdings import Holdings
 from ocs.balance.libraries import Libraries
 from ocs.balance.link import StoreFault
 from ocs.balance.stored_session import SessionUnreadable
+from ocs.http.audit_files import prune
 from ocs.limits import ARCHIVE_BATCH, LIBRARY_TELL_S, RESTART_GRACE_WATCHDOGS
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import Keepers, rules_of, store_facts
@@ -32,6 +33,9 @@ from ocs.sessions.switching import Switching
 
 ARCHIVER_LOOK_S: Final = 10.0
 """Pause before a folder that another archiver has is asked for again."""
+
+AUDIT_PRUNE_S: Final = 3600.0
+"""Pause between looks for files of the audit log that are too old."""
 
 _LEARN_S: Final = 1.0
 
@@ -201,6 +205,23 @@ def library_job(keepers: Keepers) -> Job:
                         "a function library that nobody uses was removed", library=name
                     )
             await asyncio.sleep(LIBRARY_TELL_S)
+
+    return remove
+
+
+def audit_job(keepers: Keepers) -> Job:
+    """Give the keeper the job that removes files of the audit log that are older than the settings keep them."""
+    folder, days = keepers.settings.audit_folder, keepers.settings.http.audit_days
+    log = structlog.get_logger()
+
+    async def remove() -> None:
+        while True:
+            try:
+                for day in await asyncio.to_thread(prune, folder, days, keepers.clock.now_ms()):
+                    log.info("a day of the audit log was removed", day=day)
+            except OSError as fault:  # tried again in an hour
+                log.warning("the audit log keeps what is too old", why=fault.strerror)
+            await asyncio.sleep(AUDIT_PRUNE_S)
 
     return remove
 

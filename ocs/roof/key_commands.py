@@ -69,14 +69,14 @@ def keys_revoke(
 
 def audit_log(
     day: Annotated[str, typer.Option(metavar="DAY", help="2026-11-28 (UTC); today if none.")] = "",
-    client: Annotated[str, typer.Option(metavar="ID", help="Only this key's.")] = "",
+    client: Annotated[str, typer.Option(metavar="ID", help="Only this key's, or 'command line'.")] = "",
     channel: Annotated[str, typer.Option(metavar="C", help="Only this channel's.")] = "",
     account: Annotated[str, typer.Option(metavar="A", help="Only those that move this account.")] = "",
     *,
     json: JsonOption = False,
     place: Place,
 ) -> None:
-    """Show what was attempted over the HTTP API on a day: by whom, from where, and what came of it."""
+    """Show what was attempted on a day, over the HTTP API and by commands: by whom, from where, and what came of it."""
     from ocs.roof.audit_log import show
 
     show(place, day, client, channel, account, as_json=json)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ocs.http.keys import ApiKey, ApiKeys, KeysFull
 from ocs.roof import say
+from ocs.roof.audited import Deed, run_change
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
@@ -26,24 +27,27 @@ def create(place: Place, wish: Wish, *, as_json: bool) -> None:
     """Make a key and show it, this once."""
     until_ms = _instant(wish.valid_until) if wish.valid_until else 0
 
-    async def work(keepers: Keepers) -> tuple[ApiKey, str]:
-        return await ApiKeys(keepers.store).create(
-            wish.name,
-            wish.scopes,
-            keepers.clock.now_ms(),
-            role=wish.role,
-            channel=wish.channel,
-            rate=wish.rate,
-            burst=wish.burst,
-            until_ms=until_ms,
-        )
+    async def work(keepers: Keepers, deed: Deed) -> tuple[ApiKey, str]:
+        deed.begins(before={"role": wish.role, "scopes": sorted(wish.scopes)})
+        try:
+            key, shown = await ApiKeys(keepers.store).create(
+                wish.name,
+                wish.scopes,
+                keepers.clock.now_ms(),
+                role=wish.role,
+                channel=wish.channel,
+                rate=wish.rate,
+                burst=wish.burst,
+                until_ms=until_ms,
+            )
+        except KeysFull as fault:
+            raise Ended(Exit.CONFLICT, str(fault)) from fault
+        except ValueError as fault:
+            raise Ended(Exit.USAGE, str(fault)) from fault
+        deed.made(resource=key.id, after=key.facts())
+        return key, shown
 
-    try:
-        key, shown = run(place, work)
-    except KeysFull as fault:
-        raise Ended(Exit.CONFLICT, str(fault)) from fault
-    except ValueError as fault:
-        raise Ended(Exit.USAGE, str(fault)) from fault
+    key, shown = run_change(place, "key.create", work)
     content = key.described() | {"key": shown}
     if as_json:
         say.as_json(content)
@@ -104,10 +108,17 @@ def _row(key: ApiKey) -> tuple[str, ...]:
 def revoke(place: Place, key_id: str, *, as_json: bool) -> None:
     """Let a key be valid no more."""
 
-    async def work(keepers: Keepers) -> ApiKey | None:
-        return await ApiKeys(keepers.store).revoke(key_id, keepers.clock.now_ms())
+    async def work(keepers: Keepers, deed: Deed) -> ApiKey:
+        keys, unknown = ApiKeys(keepers.store), f"no key {key_id[:40]!r}; ocs keys list shows them"
+        known = await keys.get(key_id)
+        if known is None:
+            raise Ended(Exit.NOT_FOUND, unknown)
+        deed.begins(resource=known.id, before={"revoked": bool(known.revoked_ms)})
+        key = await keys.revoke(key_id, keepers.clock.now_ms())
+        if key is None:
+            raise Ended(Exit.NOT_FOUND, unknown)
+        deed.made(after={"revoked": True})
+        return key
 
-    key = run(place, work)
-    if key is None:
-        raise Ended(Exit.NOT_FOUND, f"no key {key_id[:40]!r}; ocs keys list shows them")
+    key = run_change(place, "key.revoke", work)
     say.as_json(key.described()) if as_json else say.line(f"key {key.id} is valid no more")

@@ -13,11 +13,12 @@ from ocs.outcomes import Code
 from ocs.rating.products import Catalogue
 from ocs.roof import say
 from ocs.roof.arguments import read_credit, read_msisdn, read_topup_id
+from ocs.roof.audited import CHANNEL, Deed, run_change
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import catalogue_of, known_holdings
 from ocs.roof.place import Place
-from ocs.roof.subscriber import CHANNEL, found
+from ocs.roof.subscriber import found
 
 if TYPE_CHECKING:
     from ocs.balance.audit import Report
@@ -29,26 +30,20 @@ def topup(place: Place, msisdn: str, amount: str, topup_id: str, *, as_json: boo
     """Add money once per id; the same id with other content is a conflict."""
     identity, micros, name = read_msisdn(msisdn), read_credit(amount), read_topup_id(topup_id)
 
-    async def work(keepers: Keepers) -> tuple[Account, ToppedUp, int]:
+    async def work(keepers: Keepers, deed: Deed) -> tuple[Account, ToppedUp, int]:
         account = await found(keepers, identity)
+        deed.begins_of(account, resource=f"{CHANNEL}:{name}", amount=format_amount(micros))
         # a top-up brings a bonus, time, and renewals that waited for it
         holdings = await known_holdings(keepers)
         done = await keepers.accounts.topup(account, micros, CHANNEL, name)
+        balance = format_amount(done.balance_micros) if done.code == Code.SUCCESS else None
+        deed.made(after={"outcome": done.code.name, "replayed": done.replayed, "balance": balance})
+        _refuse(done, identity.value, amount, name)
         return account, done, holdings.bonuses_not_given
 
-    account, done, not_given = run(place, work)
+    account, done, not_given = run_change(place, "topup.create", work)
     if not_given:
         say.remark("the money was added, its bonus was not: the account has no room for one more")
-    if done.code == Code.CONFLICT:
-        raise Ended(Exit.CONFLICT, f"the id {name} was used for another number or amount; nothing was added")
-    if done.code == Code.UNKNOWN_SUBSCRIBER:
-        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
-    if done.code == Code.LIMIT:
-        raise Ended(Exit.USAGE, f"{amount} would take the account beyond what it can hold; nothing was added")
-    if done.code != Code.SUCCESS:
-        raise Ended(
-            Exit.STORE_UNAVAILABLE, f"the store refused: {done.code.name}; ask again with the same id"
-        )
     profile = account.profile
     content = {
         "msisdn": profile.msisdn,
@@ -77,16 +72,23 @@ def lend(place: Place, msisdn: str, lend_id: str, *, as_json: bool) -> None:
     """Lend emergency credit once per id."""
     identity, name = read_msisdn(msisdn), read_topup_id(lend_id)
 
-    async def work(keepers: Keepers) -> tuple[Account, Lent]:
+    async def work(keepers: Keepers, deed: Deed) -> tuple[Account, Lent]:
         account = await found(keepers, identity)
+        deed.begins_of(account, resource=f"{CHANNEL}:{name}", owed=format_amount(account.owed_micros))
         terms = keepers.settings.actions.lending
-        return account, await lending.lend(keepers.accounts.actions, terms, account, CHANNEL, name)
+        done = await lending.lend(keepers.accounts.actions, terms, account, CHANNEL, name)
+        owed = format_amount(done.action.owed_micros) if done.action is not None else None
+        deed.made(after={"outcome": done.code.name, "replayed": done.replayed, "owed": owed})
+        if done.code == Code.UNKNOWN_SUBSCRIBER:
+            raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
+        if done.code != Code.SUCCESS or done.action is None:
+            raise Ended(
+                Exit.CONFLICT, _NOT_LENT.get(done.code, f"refused: {done.code.name}; nothing was lent")
+            )
+        return account, done
 
-    account, done = run(place, work)
-    if done.code == Code.UNKNOWN_SUBSCRIBER:
-        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
-    if done.code != Code.SUCCESS or done.action is None:
-        raise Ended(Exit.CONFLICT, _NOT_LENT.get(done.code, f"refused: {done.code.name}; nothing was lent"))
+    account, done = run_change(place, "subscriber.lend", work)
+    assert done.action is not None
     action, profile = done.action, account.profile
     content = {
         "msisdn": profile.msisdn,
@@ -101,6 +103,20 @@ def lend(place: Place, msisdn: str, lend_id: str, *, as_json: bool) -> None:
         "available": format_amount(action.available),
     }
     say.as_json(content) if as_json else say.facts(content)
+
+
+def _refuse(done: ToppedUp, number: str, amount: str, name: str) -> None:
+    """End the command where nothing was added."""
+    if done.code == Code.CONFLICT:
+        raise Ended(Exit.CONFLICT, f"the id {name} was used for another number or amount; nothing was added")
+    if done.code == Code.UNKNOWN_SUBSCRIBER:
+        raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {number}")
+    if done.code == Code.LIMIT:
+        raise Ended(Exit.USAGE, f"{amount} would take the account beyond what it can hold; nothing was added")
+    if done.code != Code.SUCCESS:
+        raise Ended(
+            Exit.STORE_UNAVAILABLE, f"the store refused: {done.code.name}; ask again with the same id"
+        )
 
 
 def balance(place: Place, msisdn: str, *, as_json: bool) -> None:

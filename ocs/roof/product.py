@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocs.balance.accounts import Account
-from ocs.balance.described import holdings_of
+from ocs.balance.described import holdings_of, purchase_facts
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.link import StoreFault
 from ocs.money import format_amount
@@ -11,6 +11,7 @@ from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn, read_topup_id
+from ocs.roof.audited import CHANNEL, Deed, run_change
 from ocs.roof.build import Keepers, read_settings, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import catalogue_of, known_holdings
@@ -44,16 +45,18 @@ def buy(place: Place, msisdn: str, name: str, purchase_id: str, *, as_json: bool
     """Buy a product, once per id; a repetition tells the same, beside the balance of now."""
     identity, once = read_msisdn(msisdn), read_topup_id(purchase_id)
 
-    async def work(keepers: Keepers) -> tuple[Account, Product, Bought]:
+    async def work(keepers: Keepers, deed: Deed) -> tuple[Account, Product, Bought]:
         holdings = await known_holdings(keepers)
         product = _sold(holdings.catalogue, name)
         account = await found(keepers, identity)
-        done = await holdings.buy(account, product, f"cli {once}")
+        deed.begins_of(account, resource=f"{CHANNEL}:{once}", product=product.key)
+        done = await holdings.buy(account, product, f"{CHANNEL} {once}")
+        deed.made(after=purchase_facts(done))
         again = await keepers.accounts.read(account.profile.partition, account.profile.path)
+        _refuse(done, again or account, product, once)
         return again or account, product, done
 
-    account, product, done = run(place, work)
-    _refuse(done, account, product, once)
+    account, product, done = run_change(place, "product.buy", work)
     content = {
         "msisdn": account.profile.msisdn,
         "product": product.key,
@@ -126,16 +129,19 @@ def cancel(place: Place, msisdn: str, number: int, *, as_json: bool) -> None:
     """Let a product end with its period."""
     identity = read_msisdn(msisdn)
 
-    async def work(keepers: Keepers) -> Code:
+    async def work(keepers: Keepers, deed: Deed) -> None:
         holdings = await known_holdings(keepers)
-        return await holdings.cancel(await found(keepers, identity), number)
+        account = await found(keepers, identity)
+        deed.begins_of(account, resource=f"{account.profile.path.replace('/', '-')}:{number}")
+        code = await holdings.cancel(account, number)
+        if code == Code.UNKNOWN_SESSION:
+            raise Ended(
+                Exit.NOT_FOUND, f"{identity.value} holds no product number {number}; see: ocs product held"
+            )
+        if code != Code.SUCCESS:
+            raise StoreFault(f"the change was refused: {code.name}")
+        deed.made(after={"renews": False})
 
-    code = run(place, work)
-    if code == Code.UNKNOWN_SESSION:
-        raise Ended(
-            Exit.NOT_FOUND, f"{identity.value} holds no product number {number}; see: ocs product held"
-        )
-    if code != Code.SUCCESS:
-        raise StoreFault(f"the change was refused: {code.name}")
+    run_change(place, "product.cancel", work)
     content: dict[str, Any] = {"msisdn": identity.value, "number": number, "renews": False}
     say.as_json(content) if as_json else say.facts(content)

@@ -171,6 +171,7 @@ class Http(Section):
     proxies: Annotated[
         tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], Field(max_length=100)
     ] = ()
+    audit_days: Annotated[int, Field(ge=0, le=36_525)] = 0
     tls: HttpTls = HttpTls()
 
     @model_validator(mode="after")

@@ -5,12 +5,13 @@ from ocs.money import format_amount
 from ocs.records import SessionState
 from ocs.roof import say
 from ocs.roof.arguments import read_msisdn
+from ocs.roof.audited import Deed, run_change
 from ocs.roof.build import Keepers, known_tariffs, run
 from ocs.roof.ending import sweeper_of
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.place import Place
 from ocs.roof.subscriber import found
-from ocs.sessions.described import application_of, described, shown_id
+from ocs.sessions.described import application_of, described, held_facts, released_facts, shown_id
 from ocs.sessions.ending import EndedSession, end_sessions
 from ocs.sessions.reauthorise import Said
 from ocs.sessions.search import find_session, open_sessions, sessions_of
@@ -63,17 +64,22 @@ def end(place: Place, session_id: str | None, all_of: str | None, *, as_json: bo
     _name_one(session_id, all_of)
     identity = read_msisdn(all_of) if all_of is not None else None
 
-    async def work(keepers: Keepers) -> list[EndedSession]:
+    async def work(keepers: Keepers, deed: Deed) -> list[EndedSession]:
+        whose = ""
         if identity is None:
             sessions = [await _found(keepers, session_id or "")]
         else:
             profile = (await found(keepers, identity)).profile
-            sessions = await sessions_of(keepers.parts, profile.partition, profile.path)
-        return await end_sessions(sweeper_of(keepers), keepers.reauthorisation, sessions)
+            whose = profile.path
+            sessions = await sessions_of(keepers.parts, profile.partition, whose)
+        deed.begins(**held_facts(sessions, whose))
+        ended = await end_sessions(sweeper_of(keepers), keepers.reauthorisation, sessions)
+        deed.made(after=released_facts(ended))
+        if not ended and identity is None:
+            raise Ended(Exit.NOT_FOUND, "the session had ended already; it holds nothing")
+        return ended
 
-    ended = run(place, work)
-    if not ended and identity is None:
-        raise Ended(Exit.NOT_FOUND, "the session had ended already; it holds nothing")
+    ended = run_change(place, "session.end", work)
     content = [
         {
             "session_id": shown_id(each.session),
@@ -131,21 +137,29 @@ def reauthorise(
     identity = read_msisdn(msisdn) if msisdn is not None else None
     group = -1 if rating_group is None else rating_group
 
-    async def work(keepers: Keepers) -> Said:
+    async def work(keepers: Keepers, deed: Deed) -> Said:
+        said = await ask(keepers, deed)
+        deed.made(after={"sessions": said.sessions, "told": said.told})
+        return said
+
+    async def ask(keepers: Keepers, deed: Deed) -> Said:
         speaks = keepers.reauthorisation
         if tariff is not None:
             if not (known := await known_tariffs(keepers)).versions(tariff):
                 raise Ended(Exit.NOT_FOUND, f"no tariff {tariff!r}; known are {', '.join(known.names)}")
+            deed.begins(resource=tariff)
             return await speaks.of_tariff(tariff, keepers.settings.diameter.reauthorise_per_s)
         if identity is not None:
             profile = (await found(keepers, identity)).profile
+            deed.begins(account=profile.path)
             return await speaks.of_subscriber(profile.partition, profile.path, rating_group=group)
         session = await _found(keepers, session_id or "")
         if session.state != SessionState.OPEN:
             raise Ended(Exit.NOT_FOUND, "the session has ended already")
+        deed.begins(**held_facts([session]))
         return await speaks.of_sessions([session], rating_group=group)
 
-    said = run(place, work)
+    said = run_change(place, "session.ask_anew", work)
     if as_json:
         say.as_json(said._asdict())
     else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ocs.balance.accounts import Account, NewSubscriber
-from ocs.balance.described import described
+from ocs.balance.described import described, facts_of
 from ocs.balance.link import StoreFault
 from ocs.balance.subscribers import TariffRefused, create_with_life, tariff_given, unused_until_ms
 from ocs.limits import CREATES_AT_ONCE
@@ -24,6 +24,7 @@ from ocs.roof.arguments import (
     read_opening_credit,
     read_topup_id,
 )
+from ocs.roof.audited import CHANNEL, Deed, run_change
 from ocs.roof.build import Keepers, known_tariffs, read_settings, run
 from ocs.roof.ending import closing_of
 from ocs.roof.ends import Ended, Exit
@@ -31,9 +32,6 @@ from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
 from ocs.sessions.closing import Closed
 from ocs.settings import Settings
-
-CHANNEL = "cli"
-"""The channel under which the commands' ids are unique."""
 
 E164_DIGITS_MAX = 15
 """Longest number (ITU-T E.164 clause 6.1)."""
@@ -122,20 +120,25 @@ def create(place: Place, msisdn: str, imsi: str, wanted: Wanted, *, as_json: boo
         raise Ended(Exit.USAGE, "--cap is for a member of a shared account; name it: --member-of")
     cap_micros = read_credit(wanted.cap) if wanted.cap else 0
 
-    async def work(keepers: Keepers) -> Account:
+    async def work(keepers: Keepers, deed: Deed) -> Account:
         judged = await _judged(keepers, terms)
         new = _new(judged, number, card)
         shared = await found(keepers, payer) if payer is not None else None
         if shared is not None and shared.profile.member:
             raise Ended(Exit.USAGE, f"{wanted.member_of} is a member itself; name who pays")
+        payer_path = shared.profile.path if shared is not None else ""
+        asked = {"tariff": terms.tariff, "kind": terms.kind, "credit": format_amount(terms.credit_micros)}
+        deed.begins(account=payer_path, before=asked)
         code, account = await _created(keepers, judged, new, shared, cap_micros)
         if code != Code.SUCCESS:
             what = "the number" if account.profile.msisdn == new.msisdn else "the IMSI"
             rests = " and rests after it ended" if account.ended else ""
             raise Ended(Exit.CONFLICT, f"{what} has an account already{rests}: {account.profile.account}")
+        path = account.profile.path
+        deed.made(resource=path.replace("/", "-"), account=path, after=facts_of(account))
         return account
 
-    _tell(run(place, work), as_json=as_json)
+    _tell(run_change(place, "subscriber.create", work), as_json=as_json)
 
 
 def show(place: Place, msisdn: str, *, as_json: bool) -> None:
@@ -148,8 +151,9 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
     """Bar, unbar or terminate a subscriber; what is so already stays so."""
     identity = read_msisdn(msisdn)
 
-    async def work(keepers: Keepers) -> Account:
+    async def work(keepers: Keepers, deed: Deed) -> Account:
         account = await found(keepers, identity)
+        deed.begins_of(account)
         if account.status == status:
             return account
         if status == Status.TERMINATED:
@@ -162,9 +166,11 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
             raise Ended(Exit.NOT_FOUND, f"no subscriber has the number {identity.value}")
         if code != Code.SUCCESS:
             raise StoreFault(f"the change was refused: {code.name}")
+        deed.made(after=facts_of(after))
         return after
 
-    _tell(run(place, work), as_json=as_json)
+    action = "subscriber.terminate" if status == Status.TERMINATED else "subscriber.change"
+    _tell(run_change(place, action, work), as_json=as_json)
 
 
 def refund(place: Place, msisdn: str, refund_id: str, *, as_json: bool) -> None:
@@ -172,15 +178,28 @@ def refund(place: Place, msisdn: str, refund_id: str, *, as_json: bool) -> None:
     identity = read_msisdn(msisdn)
     given = read_topup_id(refund_id) if refund_id else ""
 
-    async def work(keepers: Keepers) -> tuple[Account, str, Closed]:
+    async def work(keepers: Keepers, deed: Deed) -> tuple[Account, str, Closed]:
         account = await found(keepers, identity)
         name = given or f"refund-{account.profile.account}"
+        deed.begins_of(account, resource=f"{CHANNEL}:{name}")
         await known_holdings(keepers)  # an end brings the rest of its number
         done = await closing_of(keepers).close(account, CHANNEL, name)
+        settled = format_amount(done.action.settled) if done.action is not None else None
+        deed.made(after={"outcome": done.code.name, "replayed": done.replayed, "refunded": settled})
+        _refuse_refund(done, name)
         after = await keepers.accounts.read(account.profile.partition, account.profile.path)
         return after or account, name, done
 
-    account, name, done = run(place, work)
+    account, name, done = run_change(place, "subscriber.refund", work)
+    assert done.action is not None
+    content = described(account) | {"refund_id": name, "refunded": format_amount(done.action.settled)}
+    if done.action.owed_micros:
+        content["owed"] = format_amount(done.action.owed_micros)
+    say.as_json(content) if as_json else say.facts(content)
+
+
+def _refuse_refund(done: Closed, name: str) -> None:
+    """End the command where nothing was refunded."""
     if done.code == Code.LIMIT:
         raise Ended(Exit.USAGE, "a member has no money of its own: strike --refund, or end who pays")
     if done.code == Code.BARRED:
@@ -189,10 +208,6 @@ def refund(place: Place, msisdn: str, refund_id: str, *, as_json: bool) -> None:
         raise Ended(Exit.CONFLICT, f"the id {name} was used for something else; nothing was changed")
     if done.code != Code.SUCCESS or done.action is None:
         raise Ended(Exit.CONFLICT, "the subscriber was terminated before; nothing was refunded")
-    content = described(account) | {"refund_id": name, "refunded": format_amount(done.action.settled)}
-    if done.action.owed_micros:
-        content["owed"] = format_amount(done.action.owed_micros)
-    say.as_json(content) if as_json else say.facts(content)
 
 
 # -- many at once
@@ -222,12 +237,16 @@ def bulk(place: Place, first: str, count: int, wanted: Wanted, *, as_json: bool)
         )
     terms = _terms(read_settings(place), wanted)
 
-    async def work(keepers: Keepers) -> Counted:
+    async def work(keepers: Keepers, deed: Deed) -> Counted:
         judged = await _judged(keepers, terms)
+        credit = format_amount(terms.credit_micros)
+        deed.begins(before={"count": count, "tariff": terms.tariff, "kind": terms.kind, "credit": credit})
         with _progress(count) as advance:
-            return await _create_all(keepers, judged, _numbers(start, count), advance)
+            done = await _create_all(keepers, judged, _numbers(start, count), advance)
+        deed.made(after=done._asdict())
+        return done
 
-    done = run(place, work)
+    done = run_change(place, "subscriber.bulk", work)
     if as_json:
         say.as_json(done._asdict())
     else:

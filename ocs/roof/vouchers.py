@@ -3,7 +3,8 @@
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ from ocs.balance.voucher_batches import (
 from ocs.balance.voucher_codes import Secret, SecretFault
 from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import TEXTS, Lock, Redeemed, Vouchers, Why
-from ocs.http.voucher_texts import HEAD, described, described_voucher, rows_of
+from ocs.http.voucher_texts import (
+    HEAD,
+    batch_facts,
+    described,
+    described_voucher,
+    redemption_begun,
+    redemption_made,
+    rows_of,
+)
 from ocs.money import format_amount
 from ocs.roof import say
 from ocs.roof.arguments import read_amount, read_msisdn, read_topup_id
+from ocs.roof.audited import CHANNEL, Deed, run_change
 from ocs.roof.build import Keepers, run
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.offers import known_holdings
 from ocs.roof.place import Place
-from ocs.roof.subscriber import CHANNEL, found
+from ocs.roof.subscriber import found
 
 
 def batches_of(keepers: Keepers) -> Batches:
@@ -65,20 +75,37 @@ def _instant_ms(text: str, name: str) -> int:
         ) from None
 
 
-def _ran(place: Place, work: Callable[[Keepers, Batches], Awaitable[Any]]) -> Any:
-    """Run one command on vouchers."""
-
-    async def working(keepers: Keepers) -> Any:
-        return await work(keepers, batches_of(keepers))
-
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what vouchers refuse into the command's end."""
     try:
-        return run(place, working)
+        yield
     except NoBatch as fault:
         raise Ended(Exit.NOT_FOUND, str(fault)) from fault
     except BatchRefused as fault:
         raise Ended(Exit.CONFLICT, str(fault)) from fault
     except SecretFault as fault:
         raise Ended(Exit.USAGE, str(fault)) from fault
+
+
+def _ran(place: Place, work: Callable[[Keepers, Batches], Awaitable[Any]]) -> Any:
+    """Run one command that looks at vouchers."""
+
+    async def working(keepers: Keepers) -> Any:
+        with _told():
+            return await work(keepers, batches_of(keepers))
+
+    return run(place, working)
+
+
+def _ran_change(place: Place, action: str, work: Callable[[Keepers, Deed, Batches], Awaitable[Any]]) -> Any:
+    """Run one command that changes vouchers."""
+
+    async def working(keepers: Keepers, deed: Deed) -> Any:
+        with _told():
+            return await work(keepers, deed, batches_of(keepers))
+
+    return run_change(place, action, working)
 
 
 # -- making
@@ -101,17 +128,21 @@ def make(
     if out.exists():
         raise Ended(Exit.USAGE, f"{out} is there already; name a new file")
 
-    async def work(keepers: Keepers, batches: Batches) -> dict[str, Any]:
+    async def work(keepers: Keepers, deed: Deed, batches: Batches) -> dict[str, Any]:
         new = NewBatch(
             amount_micros, keepers.settings.charging.currency, size, from_ms, until_ms, description, CHANNEL,
             keepers.settings.vouchers.digits,
         )  # fmt: skip
+        worth = {"value": format_amount(amount_micros), "currency": new.currency, "size": size}
+        deed.begins(before=worth)
         making = await begin(batches, keepers.parts, new)
+        deed.made(resource=str(making.batch.id), after={"state": "given up"})
         batch = await _exported(making, out)
+        deed.made(after=batch_facts(batch))
         return described(batch, await batches.now_ms()) | {"file": str(out)}
 
     try:
-        content = _ran(place, work)
+        content = _ran_change(place, "voucher_batch.create", work)
     except OSError as fault:
         raise Ended(
             Exit.USAGE, f"{out}: cannot be written: {fault.strerror}; the batch was cancelled"
@@ -209,32 +240,42 @@ def _batch_id(text: str) -> int:
 
 def change(place: Place, name: str, state: BatchState, *, as_json: bool) -> None:
     """Bring a batch into a state."""
-    _changed(place, lambda batches: batches.change(_batch_id(name), state), as_json=as_json)
+    _changed(place, name, lambda batches, batch_id: batches.change(batch_id, state), as_json=as_json)
 
 
 def extend(place: Place, name: str, until: str, *, as_json: bool) -> None:
     """Let a batch be valid for longer."""
     until_ms = _instant_ms(until, "--until")
-    _changed(place, lambda batches: batches.extend(_batch_id(name), until_ms), as_json=as_json)
+    _changed(place, name, lambda batches, batch_id: batches.extend(batch_id, until_ms), as_json=as_json)
 
 
-def _changed(place: Place, changed: Callable[[Batches], Awaitable[Batch]], *, as_json: bool) -> None:
-    async def work(_keepers: Keepers, batches: Batches) -> dict[str, Any]:
-        return described(await changed(batches), await batches.now_ms())
+def _changed(
+    place: Place, name: str, changed: Callable[[Batches, int], Awaitable[Batch]], *, as_json: bool
+) -> None:
+    async def work(_keepers: Keepers, deed: Deed, batches: Batches) -> dict[str, Any]:
+        batch_id = _batch_id(name)
+        deed.begins(resource=str(batch_id), before=batch_facts(await batches.find(batch_id)))
+        batch = await changed(batches, batch_id)
+        deed.made(after=batch_facts(batch))
+        return described(batch, await batches.now_ms())
 
-    content = _ran(place, work)
+    content = _ran_change(place, "voucher_batch.change", work)
     say.as_json(content) if as_json else say.facts(content)
 
 
 def turn(place: Place, serial: str, *, blocked: bool, as_json: bool) -> None:
     """Block a voucher, or let it be free again."""
 
-    async def work(keepers: Keepers, batches: Batches) -> dict[str, Any]:
-        voucher = await vouchers_of(keepers, batches).turn(serial, blocked=blocked)
+    async def work(keepers: Keepers, deed: Deed, batches: Batches) -> dict[str, Any]:
+        vouchers = vouchers_of(keepers, batches)
+        before = await vouchers.find(serial)
+        deed.begins(resource=before.serial, before={"state": before.state.name.lower()})
+        voucher = await vouchers.turn(serial, blocked=blocked)
+        deed.made(after={"state": voucher.state.name.lower()})
         batch = await batches.find(int(voucher.serial.partition("-")[0]))
         return described_voucher(voucher, batch, await batches.now_ms())
 
-    content = _ran(place, work)
+    content = _ran_change(place, "voucher.change", work)
     say.as_json(content) if as_json else say.facts(content)
 
 
@@ -247,19 +288,21 @@ def redeem(place: Place, msisdn: str, topup_id: str, *, as_json: bool) -> None:
     name = read_topup_id(topup_id) if topup_id else ""
     code = getpass.getpass("code: ") if sys.stdin.isatty() else sys.stdin.readline()
 
-    async def work(keepers: Keepers, batches: Batches) -> tuple[Redeemed, str, int]:
+    async def work(keepers: Keepers, deed: Deed, batches: Batches) -> tuple[Redeemed, str, int]:
         account = await found(keepers, identity)
         holdings = await known_holdings(keepers)
+        deed.begins(**redemption_begun(account, CHANNEL, name))
         done = await vouchers_of(keepers, batches).redeem(account, code, CHANNEL, name)
+        deed.made(**redemption_made(done, CHANNEL))
+        if done.why is not Why.NONE:
+            locked = f"; codes are locked until {say.instant(done.until_ms)}" if done.until_ms else ""
+            raise Ended(_EXITS.get(done.why, Exit.CONFLICT), f"{TEXTS[done.why]}{locked}")
         return done, account.profile.currency, holdings.bonuses_not_given
 
     try:
-        done, currency, not_given = _ran(place, work)
+        done, currency, not_given = _ran_change(place, "voucher.redeem", work)
     except StoreFault as fault:
         raise Ended(Exit.STORE_UNAVAILABLE, f"{fault}; redeem it again with the same id") from fault
-    if done.why is not Why.NONE:
-        locked = f"; codes are locked until {say.instant(done.until_ms)}" if done.until_ms else ""
-        raise Ended(_EXITS.get(done.why, Exit.CONFLICT), f"{TEXTS[done.why]}{locked}")
     if not_given:
         say.remark("the money was added, its bonus was not: the account has no room for one more")
     content = {

@@ -1,11 +1,13 @@
 """An open session as commands and the API show it: one description, so that both say the same."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ocs.balance.described import instant
 from ocs.balance.stored_session import OpenSession
 from ocs.money import format_amount
 from ocs.records import ACCOUNTING, RESERVATION
+from ocs.sessions.ending import EndedSession
 
 
 def shown_id(session: OpenSession) -> str:
@@ -44,4 +46,27 @@ def described(session: OpenSession) -> dict[str, Any]:
             }
             for each in session.services
         ],
+    }
+
+
+def held_facts(sessions: Sequence[OpenSession], whose: str = "") -> dict[str, Any]:
+    """What the audit log says of sessions before they are ended or asked anew: whose (``whose`` asked for, if there is none), and how much they hold."""
+    return {
+        "resource": " ".join(shown_id(each) for each in sessions),
+        "account": tuple(dict.fromkeys(each.account for each in sessions)) or whose,
+        "before": {
+            "sessions": len(sessions),
+            "reserved": format_amount(
+                sum(service.hold_micros for each in sessions for service in each.services)
+            ),
+        },
+    }
+
+
+def released_facts(ended: Sequence[EndedSession]) -> dict[str, Any]:
+    """What the audit log says of sessions that were ended."""
+    return {
+        "ended": len(ended),
+        "released": format_amount(sum(each.released_micros for each in ended)),
+        "clients_told": sum(each.told for each in ended),
     }

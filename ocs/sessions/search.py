@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts
 from ocs.balance.stored_session import OpenSession, SessionUnreadable, read_session
-from ocs.records import ACCOUNTING, SessionState
+from ocs.records import ACCOUNTING, RESERVATION, SessionState
 
 _AT_ONCE = 500
 
@@ -59,7 +59,10 @@ async def find_session(parts: Parts, session_id: str) -> OpenSession | None:
 
     One that is open comes before one that has ended, and one of credit-control before one of accounting.
     """
-    places = [(name, keys) for name in (session_id, ACCOUNTING + session_id) for keys in parts.keys]
+    names = [session_id, ACCOUNTING + session_id]
+    if ":" in session_id:  # a reservation is known by channel and id
+        names.append(RESERVATION + session_id)
+    places = [(name, keys) for name in names for keys in parts.keys]
     texts = await asyncio.gather(
         *(parts.store.execute(keys.slot, "GET", keys.session(name)) for name, keys in places)
     )

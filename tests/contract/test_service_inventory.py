@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,8 +28,8 @@ def room() -> Iterator[StoreRoom]:
 class Inventory:
     """The services; every answer, and every body that is taken, is held against the definition."""
 
-    def __init__(self, room: StoreRoom) -> None:
-        self.api = Operators(room)
+    def __init__(self, room: StoreRoom, folder: Path) -> None:
+        self.api = Operators(room, folder)
 
     def __call__(
         self,
@@ -69,8 +70,8 @@ def values_of(service: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture
-def inventory(room: StoreRoom) -> Inventory:
-    return Inventory(room)
+def inventory(room: StoreRoom, tmp_path: Path) -> Inventory:
+    return Inventory(room, tmp_path)
 
 
 def test_the_base_path_is_the_definitions() -> None:
@@ -166,7 +167,7 @@ def test_what_cannot_be_created_is_400_and_nothing_is_created(
 ) -> None:
     inventory("POST", "/service", 400, wanted("active", msisdn=NUMBER, tariff="t") | change)
     assert len(inventory("GET", "/service", 200)) == 1
-    assert inventory.api.lines == []
+    assert inventory.api.begun == []
 
 
 def test_what_cannot_be_done_is_told_as_the_definition_says(inventory: Inventory) -> None:

@@ -8,7 +8,6 @@ Laws
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.api_limits import TMF_LISTED_MAX, TMF_PAGE_MAX
@@ -16,7 +15,8 @@ from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, ActionState, Asked, DayLimits, Done, Listed, Page
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought
-from ocs.http.access import Caller
+from ocs.balance.vouchers import Redeemed
+from ocs.http.access import ANY, Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.order_desk import OrderDesk
@@ -34,7 +34,6 @@ from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
 from ocs.records import Record
 
-ANY: Final = "channel:any"
 _CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 _ID: Final = re.compile(ID_FORM)
 
@@ -86,7 +85,7 @@ class Listeners(Protocol):
 
     async def subscribe(
         self,
-        caller: Caller,
+        change: Change,
         callback: str,
         types: list[str],
         query: str = "",
@@ -95,28 +94,8 @@ class Listeners(Protocol):
     ) -> Subscription:
         """Make a subscription."""
 
-    async def end(self, caller: Caller, subscription_id: str, form: str | None = None) -> None:
+    async def end(self, change: Change, subscription_id: str, form: str | None = None) -> None:
         """Take one back."""
-
-
-class Redeemed(Protocol):
-    """What became of a redemption (ocs/balance/vouchers.py): ``why`` is NONE where it was redeemed."""
-
-    @property
-    def why(self) -> IntEnum:
-        """Return the reason."""
-
-    @property
-    def replayed(self) -> bool:
-        """Tell whether it was done before."""
-
-    @property
-    def id(self) -> str:
-        """Return the id of the top-up that it is."""
-
-    @property
-    def serial(self) -> str:
-        """Return the voucher's serial number."""
 
 
 class Vouchers(Protocol):
@@ -153,7 +132,7 @@ def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> 
     """Return the channel that a request is for: the caller's own, or one that it names and may act for. 400, 403."""
     if named is None or named == caller.channel:
         return caller.channel
-    if ANY not in caller.scopes:
+    if not caller.sees_all:
         raise Told(
             403, "forbidden", f"{where}: it is another channel's; leave it out, or ask for the scope {ANY}"
         )
@@ -324,7 +303,7 @@ async def actions_of(
     if account is None and not query.filters:
         found = await fetch(query.offset, query.limit)
         return paged(query, await all_shown(prepay, found.actions, describe), found.total)
-    everybody = ANY in caller.scopes and not narrowed
+    everybody = caller.sees_all and not narrowed
     actions = await _all(fetch)
     if account is not None and describe is not resource_of:
         actions += await _older(prepay, account, since_ms, until_ms, actions)

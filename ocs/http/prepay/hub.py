@@ -37,12 +37,10 @@ async def listen(listeners: Listeners | None, change: Change, asked: EventSubscr
         raise bad("notServed", "hub: this server sends no events; its settings say so")
     query = asked.query or ""
     read_query(query)
-    await change.begins("hub.register")
     try:
-        made = await listeners.subscribe(change.caller, asked.callback, _TYPES, form=FORM, wants=query)
+        made = await listeners.subscribe(change, asked.callback, _TYPES, form=FORM, wants=query)
     except HTTPException as fault:
         raise Told(400 if fault.status_code == 422 else fault.status_code, "", str(fault.detail)) from None
-    change.made(after={"subscription": made.id})
     content = {"id": made.id, "callback": made.callback} | ({"query": query} if query else {})
     return ExactAnswer(content, 201, {"Location": href("hub", made.id), SECRET_HEADER: made.secret})
 
@@ -51,8 +49,7 @@ async def forget(listeners: Listeners | None, change: Change, name: str) -> Resp
     """Let a listener go: 204; 404 where the caller has none of this id."""
     if listeners is None:
         raise Told(404, "notFound", "there is none of this id")
-    await change.begins("hub.unregister", resource=name)
-    await listeners.end(change.caller, name, FORM)
+    await listeners.end(change, name, FORM)
     return Response(status_code=204)
 
 

@@ -9,6 +9,7 @@ from ocs.http.prepay.orders import is_order, order, order_of
 from ocs.http.prepay.quantities import UsageType, micros_of
 from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import Quantity, TopupBalanceCreate
+from ocs.http.voucher_texts import redemption_begun, redemption_made
 from ocs.limits import TOPUP_MICROS_MAX
 from ocs.money import format_amount
 
@@ -70,11 +71,10 @@ async def _redeem(
     target = await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
     if target.row:
         raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
-    account = target.account.profile.account
-    await change.begins("topup.redeem", resource=f"{channel}:{name}", account=account)
+    await change.begins("voucher.redeem", **redemption_begun(target.account, channel, name))
     done = await prepay.vouchers.redeem(target.account, asked.voucher or "", channel, name)
+    change.made(**redemption_made(done, channel))
     why = done.why.name.lower()
-    change.made(after={"outcome": why, "replayed": done.replayed, "serial": done.serial})
     if why != "none":
         status = 400 if why in {"unknown", "unreadable"} else 409
         raise Told(

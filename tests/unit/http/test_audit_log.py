@@ -65,7 +65,7 @@ def test_the_intent_is_on_disk_before_the_change_is_made_and_the_outcome_before_
         if stat.S_ISREG(os.fstat(file).st_mode):
             order.append((api.lines()[-1]["line"], len(api.made)))
 
-    monkeypatch.setattr("ocs.http.audit_log.os.fsync", noted)
+    monkeypatch.setattr("ocs.http.audit_files.os.fsync", noted)
     _, shown = api.key("topup:write")
     api("POST", "/things", shown, json=BODY)
     assert order == [("intent", 0), ("outcome", 1)]
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_after_the_intent_keeps_no_answer_back_and_gets_the
             raise OSError(28, "No space left on device")
         return write(file, octets)
 
-    monkeypatch.setattr("ocs.http.audit_log.os.write", filling)
+    monkeypatch.setattr("ocs.http.audit_files.os.write", filling)
     monkeypatch.setattr(api, "made", made)
     assert api("POST", "/things", shown, json=BODY).status_code == 201
     assert api("POST", "/things", shown, json=BODY).status_code == 503
@@ -173,7 +173,7 @@ def test_lines_of_one_moment_share_a_sync(api: Ground, monkeypatch: pytest.Monke
         synced.append(file)
         fsync(file)
 
-    monkeypatch.setattr("ocs.http.audit_log.os.fsync", noted)
+    monkeypatch.setattr("ocs.http.audit_files.os.fsync", noted)
     _, shown = api.key("topup:write")
     here = ("192.0.2.1", 1)
     answers = api.at_once(*(api.ask("POST", "/things", shown, here, json=BODY) for _ in range(100)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -26,8 +27,8 @@ def room() -> Iterator[StoreRoom]:
 
 
 @pytest.fixture
-def api(room: StoreRoom) -> Operators:
-    found = Operators(room)
+def api(room: StoreRoom, tmp_path: Path) -> Operators:
+    found = Operators(room, tmp_path)
     found.create(credit="0.99")
     return found
 

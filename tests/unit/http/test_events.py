@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from ocs.api_limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.http.access import Access
 from ocs.http.app import Health, application
+from ocs.http.audit_log import AuditLog
 from ocs.http.events import BASE, Desk, router
 from ocs.http.keys import ApiKeys
 from ocs.notices.callbacks import Callbacks
@@ -20,9 +22,9 @@ from ocs.notices.notice import Notice
 from ocs.notices.queue import Delivery, Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.stream import groups
+from tests.audit_lines import attempts, begun
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import Network, network
-from tests.unit.notices.receivers import Log
 
 READ, WRITE, OTHER = "events:read", "events:write", "other"
 HOOK = "http://127.0.0.1:9/hook?token=T0P"
@@ -31,20 +33,20 @@ HOOK = "http://127.0.0.1:9/hook?token=T0P"
 class Api:
     """The API on a store, called with keys of two clients."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Network, folder: Path) -> None:
         charged = net.charged
-        self.net, self.log = net, Log()
+        self.net, self.audit = net, folder / "audit"
         keys = ApiKeys(charged.store)
         self.queue = Queue(charged.store)
         self.subscriptions = Subscriptions(charged.store)
         desk = Desk(
-            charged.parts, self.subscriptions, self.queue, Callbacks([ip_network("127.0.0.0/8")]), lambda: 1_000, self.log
+            charged.parts, self.subscriptions, self.queue, Callbacks([ip_network("127.0.0.0/8")]), lambda: 1_000
         )  # fmt: skip
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[router(desk, Access(keys))],
+            routers=[router(desk, Access(keys, audit=AuditLog(self.audit)))],
         )
         both = frozenset({READ, WRITE})
         self.shown = {
@@ -76,9 +78,9 @@ class Api:
 
 
 @pytest.fixture
-def api(valkey: RealValkey) -> Iterator[Api]:
+def api(valkey: RealValkey, tmp_path: Path) -> Iterator[Api]:
     with network(valkey) as net:
-        yield Api(net)
+        yield Api(net, tmp_path)
 
 
 def test_a_subscription_is_made_shown_and_taken_back_and_its_secret_is_told_once(api: Api) -> None:
@@ -174,13 +176,15 @@ def test_dead_letters_are_listed_page_by_page_delivered_again_and_dropped(api: A
     assert api("DELETE", f"/dead-letters?subscription={made}").json() == {"letters": 0}
 
 
-def test_every_change_is_a_line_of_the_log_without_the_callback(api: Api) -> None:
+def test_every_change_is_in_the_audit_log_without_the_callback(api: Api) -> None:
     made = api.subscribe()["id"]
     api("POST", "/dead-letters/retry", json={"subscription": made})
     api("DELETE", f"/dead-letters?subscription={made}")
     api("DELETE", f"/subscriptions/{made}")
-    assert [event for event, _ in api.log.lines] == [
-        "subscription made", "dead letters retried", "dead letters dropped", "subscription taken back"
+    assert begun(api.audit) == [
+        "subscription.create", "dead_letters.retry", "dead_letters.drop", "subscription.end"
     ]  # fmt: skip
-    assert "T0P" not in repr(api.log.lines)
-    assert "whsec" not in repr(api.log.lines)
+    seen = attempts(api.audit)
+    assert {each.ended["resource"] for each in seen} == {made}
+    assert "T0P" not in repr(seen)
+    assert "whsec" not in repr(seen)

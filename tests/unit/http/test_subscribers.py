@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocs.balance.link import LinkDown
+from tests.audit_lines import attempts
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.subscriber_scene import BALANCE, FIRST, READ, Operators, is_problem
@@ -24,8 +26,8 @@ def room() -> Iterator[StoreRoom]:
 
 
 @pytest.fixture
-def api(room: StoreRoom) -> Operators:
-    return Operators(room)
+def api(room: StoreRoom, tmp_path: Path) -> Operators:
+    return Operators(room, tmp_path)
 
 
 def test_a_subscriber_is_created_once_and_found_by_number_imsi_and_id(api: Operators) -> None:
@@ -86,7 +88,7 @@ def test_what_cannot_be_created_is_refused_whole_and_the_refusal_says_why(
     assert says in told
     assert SECOND not in told
     assert len(api("GET", "/subscribers").json()["subscribers"]) == 1
-    assert api.lines == []
+    assert api.begun == []
 
 
 def test_a_tariff_that_is_not_known_is_looked_for_once_more(api: Operators) -> None:
@@ -109,9 +111,7 @@ def test_one_change_does_all_that_is_asked_for_or_nothing(api: Operators) -> Non
         "105.00",
         "262010000000009",
     )
-    lines = len(api.lines)
     assert api.change(THIRD, status="barred", msisdn=THIRD).json() == changed
-    assert len(api.lines) == lines, "what is so already is no change"
     assert api.change(THIRD, status="active", imsi="").json()["imsi"] == ""
     api.clean()
 
@@ -165,7 +165,7 @@ def test_a_credit_floor_may_not_leave_less_than_nothing(api: Operators) -> None:
 def test_a_change_that_cannot_be_is_refused(api: Operators, fields: dict[str, Any], says: str) -> None:
     before = api.show()
     assert says in is_problem(api.change(**fields), 422)
-    assert (api.show(), api.lines) == (before, [])
+    assert (api.show(), api.begun) == (before, [])
 
 
 def test_who_is_terminated_stays_so_and_changes_nothing_any_more(api: Operators) -> None:
@@ -176,7 +176,11 @@ def test_who_is_terminated_stays_so_and_changes_nothing_any_more(api: Operators)
     assert "terminated" in is_problem(
         api("POST", f"/subscribers/{FIRST}/products", json={"product": "pass"}), 409
     )
-    assert [event for event, _ in api.lines] == ["subscriber terminated by the API"]
+    assert api.begun == ["subscriber.terminate"] * 2
+    first, again, *refused = attempts(api.audit)
+    assert [each.ended["before"]["status"] for each in (first, again)] == ["active", "terminated"]
+    assert first.ended["after"]["status"] == "terminated"
+    assert [(each.begun, each.ended["status"]) for each in refused] == [(None, 409), (None, 409)]
 
 
 def test_members_share_an_account_and_have_a_cap_of_their_own(api: Operators) -> None:
@@ -281,15 +285,40 @@ def test_who_may_not_is_told_so_and_who_is_not_there_is_not(
     api: Operators, method: str, path: str, key: str | None, status: int
 ) -> None:
     is_problem(api(method, path, key, json={} if method in {"POST", "PATCH"} else None), status)
-    assert api.lines == []
+    assert api.begun == []
 
 
-def test_the_log_names_accounts_and_never_a_number(api: Operators) -> None:
-    api.create(imsi=CARD)
-    api.change(msisdn=THIRD)
+def test_the_audit_log_has_states_before_and_after_and_never_a_number(api: Operators) -> None:
+    made = api.create(imsi=CARD, credit="5.00").json()
+    first = api.show()["id"]
+    api.change(msisdn=THIRD, status="barred")
+    api.change(THIRD, imsi="262010000000009", status="active")
+    bought = api("POST", f"/subscribers/{THIRD}/products", json={"product": "pass", "id": "o-1"})
+    assert bought.status_code == 201, bought.text
     api("DELETE", f"/subscribers/{THIRD}")
-    assert len(api.lines) == 3
-    assert not any(each in str(api.lines) for each in (FIRST, SECOND, THIRD, CARD))
+
+    seen = [each.ended for each in attempts(api.audit)]
+
+    told = {"tariff": "t", "credit_floor": "0.00"}
+    rich, gone = (
+        {"status": "active", "balance": "100.00"} | told,
+        {"status": "terminated", "balance": "99.00"} | told,
+    )
+    assert [each["action"] for each in seen] == [
+        "subscriber.create", "subscriber.change", "subscriber.change", "product.buy", "subscriber.terminate",
+    ]  # fmt: skip
+    assert [each["resource"] for each in seen[:3]] == [made["id"], first, first]
+    assert seen[0]["after"] == {"status": "active", "balance": "5.00", "replayed": False} | told
+    assert seen[1]["before"] == rich | {"fields": ["status", "msisdn"]}
+    assert seen[1]["after"] == rich | {"status": "barred", "number": "changed"}
+    assert (seen[2]["after"]["status"], seen[2]["after"]["imsi"]) == ("active", "changed")
+    assert (seen[3]["before"]["product"], seen[3]["after"]["price"]) == (
+        bought.json()["product"],
+        bought.json()["price"],
+    )
+    assert seen[4]["after"] == gone
+    assert [each["accounts"] for each in seen[1:]] == [[first]] * 4
+    assert not any(each in str(seen) for each in (FIRST, SECOND, THIRD, CARD, "262010000000009"))
 
 
 def test_a_store_that_is_away_is_503(api: Operators, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,8 +120,10 @@ def room() -> Iterator[StoreRoom]:
         yield opened
 
 
-def test_the_orders_of_a_subscriber_are_listed_and_ended_by_who_may_see_them(room: StoreRoom) -> None:
-    api = Operators(room)
+def test_the_orders_of_a_subscriber_are_listed_and_ended_by_who_may_see_them(
+    room: StoreRoom, tmp_path: Path
+) -> None:
+    api = Operators(room, tmp_path)
     profile = api.scene.account.profile
     channels = {each: api.channel(each) for each in ("subscribers:read", LEND)}
     mine = Order(channels[LEND], "rent", profile.partition, profile.path, 10 * EURO, "monthly", 3)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,8 +16,10 @@ import pytest
 from ocs.balance.voucher_batches import BatchState
 from ocs.http.access import Access
 from ocs.http.app import Health, application
+from ocs.http.audit_log import AuditLog
 from ocs.http.keys import ApiKeys
 from ocs.http.vouchers import Keepers, router
+from tests.audit_lines import attempts
 from tests.real_valkey import RealValkey
 from tests.voucher_scene import VoucherRoom, voucher_room
 
@@ -29,22 +33,22 @@ UNKNOWN = 404
 class Api:
     """The API on a store, called with a key of its own for each scope."""
 
-    def __init__(self, at: VoucherRoom, shown: dict[str, str]) -> None:
+    def __init__(self, at: VoucherRoom, shown: dict[str, str], folder: Path) -> None:
         self.at = at
-        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.audit = folder
         self._shown = shown
-        keepers = Keepers(at.at.parts, at.batches, at.vouchers, at.at.accounts.find, 16, "EUR", self)
+        keepers = Keepers(at.at.parts, at.batches, at.vouchers, at.at.accounts.find, 16, "EUR", None)
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[router(keepers, Access(ApiKeys(at.at.store)))],
+            routers=[router(keepers, Access(ApiKeys(at.at.store), audit=AuditLog(folder)))],
         )
 
-    def info(self, event: str, **facts: Any) -> None:
-        self.lines.append((event, facts))
-
-    warning = info
+    @property
+    def written(self) -> str:
+        """Every line of the audit log."""
+        return "".join(each.read_text() for each in self.audit.glob("*"))
 
     async def __call__(
         self, method: str, path: str, json: Any = None, key: str = WRITE, **headers: str
@@ -74,7 +78,8 @@ def played(valkey: RealValkey, play: Callable[[Api], Coroutine[Any, Any, None]])
                 scope: (await keys.create(scope, frozenset({scope}), 1))[1] for scope in (READ, WRITE, TOPUP)
             }
             await at.subscriber(MSISDN)
-            await play(Api(at, shown))
+            with tempfile.TemporaryDirectory() as folder:
+                await play(Api(at, shown, Path(folder)))
             assert await at.wrong() == []
 
     asyncio.run(whole())
@@ -123,9 +128,25 @@ def test_a_batch_is_made_activated_redeemed_and_looked_at_and_no_line_has_a_code
         assert (await api("PATCH", "/batches/1", {"valid_until": "2030-01-01T00:00:00Z"})).status_code == 409
         (listed,) = (await api("GET", "/batches", key=READ)).json()["batches"]
         assert listed["description"] == "kiosks"
-        written = str(api.lines)
+        written = api.written
         assert not any(secret in written for secret in (MSISDN, *(row["code"] for row in rows)))
-        assert [event for event, _ in api.lines].count("voucher redeemed") == 2
+        seen = [each.ended for each in attempts(api.audit)]
+        assert [(each["action"], each["status"]) for each in seen] == [
+            ("voucher_batch.create", 201), ("voucher.redeem", 404), ("voucher_batch.change", 200), ("voucher.redeem", 201),
+            ("voucher.redeem", 201), ("voucher.redeem", 409), ("voucher.change", 409), ("voucher.change", 200),
+            ("voucher.redeem", 409), ("voucher_batch.change", 200), ("voucher_batch.change", 409),
+        ]  # fmt: skip
+        assert (seen[0]["resource"], seen[0]["after"]["state"]) == ("1", "created")
+        assert (seen[2]["before"]["state"], seen[2]["after"]["state"]) == ("created", "active")
+        assert seen[3]["before"] == {"balance": "0.00"}
+        assert (seen[3]["after"]["balance"], seen[3]["after"]["serial"]) == ("10.00", "000001-0000001")
+        assert [each["after"]["outcome"] for each in seen[1:6] if "outcome" in each["after"]] == [
+            "unknown",
+            "none",
+            "none",
+            "used",
+        ]
+        assert (seen[7]["before"], seen[7]["after"]) == ({"state": "free"}, {"state": "blocked"})
 
     played(valkey, play)
 
@@ -173,7 +194,7 @@ def test_a_redemption_that_cannot_be_moves_nothing_and_shows_no_code(
         assert told.status_code == status, told.text
         assert told.headers["content-type"] == "application/problem+json"
         code = wanted.get("code", "") if isinstance(wanted, dict) else ""
-        assert not code or str(code) not in told.text + str(api.lines)
+        assert not code or str(code) not in told.text + api.written
 
     played(valkey, play)
 
