@@ -97,6 +97,7 @@ RIGHT = [
     Right("DELETE", "/charging/v1/sessions", None, query=lambda _made: _OF),
     Right("POST", "/admin/v1/keys", {"role": "channel"}),
     Right("DELETE", "/admin/v1/keys/{key_id}", None, lambda made: {"key_id": made["POST /admin/v1/keys"]["id"]}),
+    Right("POST", "/subscribers/v1/subscribers/{subscriber}/emergency-credit", {"id": "lend"}, lambda _made: _FIRST),
     Right("DELETE", "/subscribers/v1/subscribers/{subscriber}", None, lambda _made: _FIRST),
 ]  # fmt: skip
 
@@ -111,7 +112,11 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.settings = read_settings(
-            Place(data_dir=folder), {"events": {"callback_networks": ["127.0.0.0/8"]}}
+            Place(data_dir=folder),
+            {
+                "events": {"callback_networks": ["127.0.0.0/8"]},
+                "actions": {"emergency_amount": "1.00", "emergency_below": "1000.00"},
+            },
         )
         self.audit = self.settings.audit_folder
         self.seen: list[tuple[Right, httpx.Response, Attempted]] = []
