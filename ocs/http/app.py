@@ -14,6 +14,7 @@ from ocs.http.bodies import BodyLimit
 from ocs.http.exact import read_exactly
 from ocs.http.headers import Headers
 from ocs.http.metrics import CountedMetric, CountersCollector
+from ocs.http.page import describe, tell_page
 from ocs.http.problems import tell_problems
 
 
@@ -61,6 +62,7 @@ def application(
     app.add_middleware(Audited)
     app.add_middleware(Headers, hosts=hosts, secured=secured)  # outermost: what was added last
     tell_problems(app)
+    tell_page(app)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(CountersCollector(read_metrics))
 
@@ -90,7 +92,7 @@ def application(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     for each in routers:
-        app.include_router(read_exactly(each))
+        app.include_router(describe(read_exactly(each)))
     app.state.addresses = [
         route
         for routes in (app.routes, *(each.routes for each in routers))

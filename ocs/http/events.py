@@ -165,7 +165,9 @@ class Letters(BaseModel):
 class Again(BaseModel):
     """Which dead letters of a subscription are to be delivered again: those named, or all."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": {"subscription": "1aebd27c1017041c"}}
+    )  # fmt: skip
 
     subscription: Annotated[str, Field(min_length=1, max_length=64)]
     notices: (

@@ -116,7 +116,9 @@ class Ended(BaseModel):
 class Reauthorisation(BaseModel):
     """Whose clients are to ask anew: one session's or a number's, for one rating group or for all."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": {"msisdn": "491700000001"}}
+    )  # fmt: skip
 
     session_id: Annotated[str, Field(min_length=1, max_length=SESSION_ID_OCTETS_MAX)] | None = None
     msisdn: str | None = None

@@ -96,6 +96,8 @@ class BatchChange(_Wanted):
 class VoucherChange(_Wanted):
     """Whether a voucher can be had."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"state": "blocked"}})
+
     state: Literal["blocked", "free"]
 
 
@@ -177,9 +179,9 @@ class RedemptionTold(BaseModel):
 
 
 class Refusal(Problem):
-    """Why a voucher was not redeemed: a word for machines, and until when codes are locked, where they are."""
+    """Why a voucher was not redeemed: a word for machines where it is the voucher's fault, and until when codes are locked, where they are."""
 
-    reason: str
+    reason: str | None = None
     locked_until: str | None = None
 
 
