@@ -10,7 +10,7 @@ Laws
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -24,8 +24,18 @@ from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
 from ocs.http.problems import faults_of
 
 BASE: Final = "/admin/v1"
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FAULTS = faults_of(401, 403, 404, 409, 415, 422, 429, 503)
+
+
+def _is_day(text: str) -> bool:
+    if not _DAY.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class NewKey(BaseModel):
@@ -170,7 +180,7 @@ def router(keys: ApiKeys, access: Access, audit: AuditLog) -> APIRouter:
     ) -> dict[str, Any]:
         """Read the audit log: a day's attempted changes in the order in which they began."""
         asked = day or datetime.fromtimestamp(access.door.clock.now_ms() / 1000, UTC).date().isoformat()
-        if not _DAY.fullmatch(asked):
+        if not _is_day(asked):
             raise HTTPException(422, "day: write a day such as 2026-11-28")
         if not caller.sees_all:
             if channel not in {"", caller.channel}:

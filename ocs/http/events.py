@@ -1,7 +1,9 @@
 """Subscriptions to events over HTTP, and what could not be delivered (ocs/notices/EVENTS.md).
 
 Laws
-1. A caller sees and changes its own subscriptions, and those of everybody only with channel:any; others are not there (404).
+1. A caller sees and changes the subscriptions of its channel, and those of everybody only with channel:any; others are not there (404).
+   So a key that replaces another has what that one subscribed. What channel:any has subscribed is told what every channel did, so none
+   without it sees that.
 2. The secret of a subscription is in the answer that makes it, and nowhere else.
 3. Every attempted change is in the audit log (audit_log.py), without the callback: it may hold a token.
 """
@@ -81,17 +83,13 @@ class Desk:
         return [
             each
             for each in await self.subscriptions.all()
-            if not each.ended and (caller.sees_all or each.owner == caller.id) and form in {None, each.form}
+            if not each.ended and _is_seen(caller, each) and form in {None, each.form}
         ]
 
     async def one(self, caller: Caller, subscription_id: str, form: str | None = None) -> Subscription:
         """Return one of them; 404 where there is none."""
         found = await self.subscriptions.find(subscription_id)
-        if (
-            found is None
-            or not (caller.sees_all or found.owner == caller.id)
-            or form not in {None, found.form}
-        ):
+        if found is None or not _is_seen(caller, found) or form not in {None, found.form}:
             raise HTTPException(404, "no subscription has this id")
         return found
 
@@ -103,6 +101,12 @@ class Desk:
         )
         await self.subscriptions.end(found)
         change.made(after={"state": "ended"})
+
+
+def _is_seen(caller: Caller, subscription: Subscription) -> bool:
+    if caller.sees_all or subscription.owner == caller.id:
+        return True
+    return subscription.channel == caller.channel and not subscription.any_channel
 
 
 class Wanted(BaseModel):

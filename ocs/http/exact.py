@@ -5,6 +5,8 @@ Laws
 2. A number is of bounded length and exponent, so that no sum with it is slow; NaN and Infinity are no JSON (RFC 8259 section 6).
 3. An object names each member once (RFC 8259 section 4 leaves open which counts); text is UTF-8 without halves of a surrogate pair.
 4. A body of another type than the route reads is 415; a refusal comes before the body is read wherever it can.
+5. A parameter of the query that the route does not know is refused, and one that is there twice: a filter that is misspelt would show
+   everything. A route that takes the Request itself sees to its own.
 
 FastAPI reads a body by `Request.json`, which makes floats. `application` (app.py) gives every router's routes this class; a router that
 is built for a test alone says `APIRouter(route_class=ExactRoute)`.
@@ -23,6 +25,7 @@ from starlette.exceptions import HTTPException
 
 from ocs.api_limits import JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX
 from ocs.http.access import Asks
+from ocs.http.prepay.errors import ROOT
 
 
 class ExactRequest(Request):
@@ -93,12 +96,19 @@ class ExactRoute(APIRoute):
         handle = super().get_route_handler()
         asked = [each for each in _calls(self.dependant) if isinstance(each, Asks)]
         # what a body is read as: nothing where the route has none, or reads it itself
+        known = (
+            {each.alias for each in _query_of(self.dependant)}
+            if self.dependant.request_param_name is None
+            else None
+        )
         reads_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
         async def handled(request: Request) -> Response:
             exact = ExactRequest(request.scope, request.receive)
             for each in asked:
                 await each.let_in(exact)
+            if known is not None:
+                _refuse_other_parameters(exact, known)
             if reads_json:
                 _refuse_other_types(exact)
             return await handle(exact)
@@ -128,6 +138,29 @@ def _refuse_other_types(request: Request) -> None:
     is_json = kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
     if not is_json or told.get_content_charset("utf-8").replace("_", "-") not in {"utf-8", "us-ascii"}:
         raise HTTPException(415, f"send {_JSON} in UTF-8", {"Accept": _JSON})
+
+
+def _refuse_other_parameters(request: Request, known: set[str]) -> None:
+    """Raise 422, below /tmf-api/ 400, by law 5; names that are not known are not repeated."""
+    named = [name for name, _ in request.query_params.multi_items()]
+    status = 400 if request.url.path.startswith(ROOT) else 422
+    if set(named) - known:
+        there = (
+            f"there {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}"
+            if known
+            else "there is none"
+        )
+        raise HTTPException(status, f"query: a parameter is not known; {there}")
+    if len(named) != len(set(named)):
+        raise HTTPException(status, "query: a parameter is there twice; name each once")
+
+
+def _query_of(dependant: Dependant) -> list[Any]:
+    """Return the parameters of the query that a route and what it depends on know."""
+    found = list(dependant.query_params)
+    for each in dependant.dependencies:
+        found += _query_of(each)
+    return found
 
 
 def _calls(dependant: Dependant) -> list[Any]:

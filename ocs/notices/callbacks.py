@@ -25,6 +25,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Looks a host up: its addresses as text; raises OSError."""
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_NO_PUBLIC: Final = tuple(map(IPv6Network, ("::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
+"""Not public, whatever the standard library of this Python says: IPv4-compatible (RFC 4291 section 2.5.5.1), NAT64 of a network's own
+(RFC 8215), documentation (RFC 9637), segment identifiers (RFC 9602)."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -75,6 +78,8 @@ class Callbacks:
     def _allowed(self, address: IpAddress) -> bool:
         if any(address in network for network in self._networks if network.version == address.version):
             return True
+        if any(address in network for network in _NO_PUBLIC if network.version == address.version):
+            return False
         return self._public and address.is_global and not address.is_multicast
 
 

@@ -7,6 +7,7 @@ Laws
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from ocs.balance.accounts import Account
 from ocs.balance.described import bucket_name
@@ -23,9 +24,13 @@ BASE: Final = "/tmf-api/prepayBalanceManagement/v4"
 _ROW_USAGE: Final = {1: UsageType.DATA, 2: UsageType.VOICE, 3: UsageType.OTHER, MONEY_ROW: UsageType.MONETARY}
 
 
+_SAFE: Final = "!$&'()*+,;=:@"
+"""What may stand in a segment of a path as it is, beside letters, digits, - . _ and ~ (RFC 3986 section 3.3)."""
+
+
 def href(kind: str, name: str) -> str:
     """Return where a resource is."""
-    return f"{BASE}/{kind}/{name}"
+    return f"{BASE}/{kind}/{quote(name, safe=_SAFE)}"
 
 
 def number_ref(account: Account) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def own_id(said: str | None, header: str | None) -> str:
         )
     if said is not None and header is not None and said != header:
         raise bad("badId", "id and Idempotency-Key differ; write one of them")
+    if {said, header} & {".", ".."}:
+        raise bad("badId", "id: these dots mean another path, so nobody could ask for it; write another")
     return said or header or secrets.token_hex(12)
 
 

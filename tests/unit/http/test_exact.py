@@ -24,12 +24,12 @@ class Body(BaseModel):
     count: int = 0
 
 
-def post(body: bytes, kind: str | None = "application/json") -> httpx.Response:
+def post(body: bytes, kind: str | None = "application/json", query: str = "") -> httpx.Response:
     routes = APIRouter()
 
     @routes.post("/body")
-    async def take(body: Body) -> dict[str, str]:
-        return {"amount": str(body.amount), "count": str(body.count)}
+    async def take(body: Body, name: str = "") -> dict[str, str]:
+        return {"amount": str(body.amount), "count": str(body.count), "name": name}
 
     app = application(
         health=lambda: Health(ready=True, checks={}, facts={}),
@@ -42,7 +42,7 @@ def post(body: bytes, kind: str | None = "application/json") -> httpx.Response:
         headers = {"Content-Type": kind} if kind is not None else {}
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://ocs") as client:
-            return await client.post("/body", content=body, headers=headers)
+            return await client.post(f"/body{query}", content=body, headers=headers)
 
     return asyncio.run(ask())
 
@@ -130,3 +130,12 @@ def test_every_amount_is_read_to_the_last_digit(amount: Decimal) -> None:
 def test_whatever_octets_come_they_are_json_or_a_decode_error(octets: bytes) -> None:
     with suppress(json.JSONDecodeError):
         assert read_json(octets) == json.loads(octets.decode(), parse_float=Decimal)
+
+
+@pytest.mark.parametrize("query", ["?nam=x", "?name=x&other=y", "?name=x&name=y", "?=x", "?491700000001"])
+def test_a_parameter_that_is_not_known_or_there_twice_is_refused_and_not_repeated(query: str) -> None:
+    answer = post(b'{"amount": 1}', query=query)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("query: ")
+    assert "4917" not in answer.text
+    assert post(b'{"amount": 1}', query="?name=x").json()["name"] == "x"

@@ -31,7 +31,7 @@ def test_a_public_name_is_pinned_to_the_address_that_was_judged() -> None:
     "address",
     [
         "127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-        "::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "ff02::1",
+        "::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "::127.0.0.1", "64:ff9b:1::a00:1", "3fff::1", "5f00::1", "2002:a00:1::", "ff02::1",
     ],
 )  # fmt: skip
 def test_an_address_of_the_inside_is_refused_however_it_is_written(address: str) -> None:
