@@ -140,6 +140,12 @@ def test_the_audit_log_shows_a_channel_its_own_lines_and_an_auditor_all(api: Gro
     assert channels(auditor) == ["tills", "apps", ""]
     assert channels(auditor, channel="apps") == ["apps"]
     assert channels(auditor, day="2026-11-27") == []
+    for wrong in (
+        {"day": "2026-13-45"},
+        {"day": "٢٠٢٦-١١-٢٨"},
+        {"chanel": "apps"},
+    ):  # none of them may look like an empty day
+        is_problem(api("GET", "/admin/v1/audit", auditor, params=wrong), 422)
     is_problem(api("GET", "/admin/v1/audit", tills, params={"channel": "apps"}), 403)
     is_problem(api("GET", "/admin/v1/audit", apps), 403)
     first = api("GET", "/admin/v1/audit", auditor, params={"limit": 1}).json()

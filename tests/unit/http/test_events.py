@@ -188,3 +188,16 @@ def test_every_change_is_in_the_audit_log_without_the_callback(api: Api) -> None
     assert {each.ended["resource"] for each in seen} == {made}
     assert "T0P" not in repr(seen)
     assert "whsec" not in repr(seen)
+
+
+def test_a_key_that_replaces_another_has_the_subscriptions_of_its_channel(api: Api) -> None:
+    """But not those that are told what every channel did."""
+    keys, scopes = ApiKeys(api.net.charged.store), frozenset({READ, WRITE})
+    for name, more in (("old", ()), ("new", ()), ("any", ("channel:any",))):
+        made = api.net.run(keys.create(name, scopes | frozenset(more), 1, channel="till"))
+        api.shown[name] = made[1]
+    own, of_all = api.subscribe("old"), api.subscribe("any")
+    assert [each["id"] for each in api("GET", "/subscriptions", "new").json()] == [own["id"]]
+    assert api("GET", f"/subscriptions/{of_all['id']}", "new").status_code == 404
+    assert api("DELETE", f"/subscriptions/{own['id']}", OTHER).status_code == 404
+    assert api("DELETE", f"/subscriptions/{own['id']}", "new").status_code == 204

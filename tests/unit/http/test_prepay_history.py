@@ -11,6 +11,7 @@ import pytest
 from ocs.balance.archive import Archiver
 from ocs.clock import SystemClock
 from ocs.http.prepay.archived import actions_in
+from ocs.http.prepay.buckets import BASE
 from ocs.roof.prepay import Archive
 from tests.prepay_scene import FIRST, SECOND, Scene, of, scene, topup
 from tests.real_valkey import RealValkey
@@ -117,3 +118,11 @@ def test_the_history_goes_back_beyond_the_stores_days_where_it_is_asked_to(
     assert on("GET", f"{asked}&limit=2").status == 206
     assert on("GET", asked, key="bank").is_right(200) == []  # another channel's
     assert on("GET", f"{asked}&status=cancelled").is_right(200) != []
+
+
+def test_an_id_of_any_signs_is_found_where_its_answer_says_and_none_is_another_path(on: Scene) -> None:
+    for name in ("a?b", "a#b", "a%2Fb", '"q"', "a&b=c"):
+        made = on("POST", "/topupBalance", topup(id=name)).is_right(201)
+        assert on("GET", made["href"].removeprefix(BASE)).is_right(200)["id"] == name
+    for name in (".", ".."):
+        on("POST", "/topupBalance", topup(id=name)).is_error(400, "badId")
