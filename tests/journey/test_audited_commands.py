@@ -97,7 +97,8 @@ def test_processes_that_append_at_once_cut_and_lose_no_line(tmp_path: Path) -> N
     with ThreadPoolExecutor(HERE) as pool:
         assert list(pool.map(write, "abcde")) == [0] * HERE
     (path,) = (tmp_path / "audit").iterdir()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # who looks while another writes may see its line half, and end it once more: readers pass over empty lines
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line]
     for name in "abcde":
         assert [each["place"] for each in lines if each["of"] == name] == list(range(200))
     assert path.stat().st_mode & 0o777 == 0o600

@@ -97,13 +97,15 @@ def test_over_tls_a_key_becomes_a_token_that_dies_with_it_and_all_is_on_the_log(
     told = [(each["action"], each["client"], each["status"]) for each in changes]
     ended = "DELETE /charging/v1/sessions/{session_id:path}"
     assert told == [
+        ("key.create", "command line", 0),
         ("token.issue", first["id"], 200),
         ("key.create", first["id"], 201),
         (ended, first["id"], 404),
         (ended, "", 401),
+        ("key.revoke", "command line", 0),
         ("POST /oauth/token", "", 401),
     ]
-    assert changes[1]["after"]["channel"] == "desk"
+    assert changes[2]["after"]["channel"] == "desk"
     (file,) = (served.folder / "audit").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     everything = file.read_text() + served.log.read_text()
