@@ -310,9 +310,13 @@ class Actions:
 
 
 def _left_list(keys: Keys, claim: Claim) -> str:
-    """Return the key of the list from which the sweeper takes what is under way: earlier releases know that of top-ups alone."""
-    topup = claim.action.asked.kind is ActionKind.TOPUP and claim.step is Step.FIRST
-    return keys.claims if topup else keys.actions
+    """Return the key of the list from which the sweeper takes what is under way: earlier releases know that of top-ups alone.
+
+    They would finish a voucher's too, but its record would not name the voucher.
+    """
+    asked = claim.action.asked
+    plain = asked.kind is ActionKind.TOPUP and claim.step is Step.FIRST and not asked.mark
+    return keys.claims if plain else keys.actions
 
 
 def _may_cancel(action: Action) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from ocs import records
 from ocs.balance.action_lists import claim_of
 from ocs.balance.asked import Action, ActionState, Asked
-from ocs.balance.claims import CLAIMED, Step, read_claim
+from ocs.balance.claims import Step, read_claim
 from ocs.balance.keys import Keys
 from ocs.balance.parts import Parts, unpacked
 from ocs.balance.profiles import payer, read_place
@@ -93,8 +93,14 @@ async def under_way(parts: Parts, keys: Keys) -> UnderWay:
             text = await parts.store.execute(keys.slot, "GET", keys.claim(channel, action_id))
             if text is None:
                 continue
-            actions += left == keys.actions or unpacked(text)[0] == CLAIMED
-            micros += unpacked(text)[4] if left == keys.claims and unpacked(text)[0] == CLAIMED else 0
+            try:
+                claim = read_claim(text)
+            except (ValueError, TypeError, LookupError):
+                continue  # it is told by ``lost_actions``
+            begins = claim.step is Step.FIRST
+            actions += left == keys.actions or begins
+            topup = begins and claim.action.asked.kind is ActionKind.TOPUP
+            micros += claim.action.asked.amount if topup else 0
     return UnderWay(actions, micros)
 
 

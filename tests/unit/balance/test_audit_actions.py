@@ -8,6 +8,7 @@ import pytest
 
 from ocs.balance.action_steps import Steps
 from ocs.balance.actions import Action, ActionState
+from ocs.balance.audit import audit
 from ocs.balance.audit_actions import Leg, transfer_faults
 from ocs.balance.claims import Claim, Step, read_claim, write_claim
 from ocs.balance.keys import home
@@ -109,7 +110,36 @@ def test_an_action_that_its_account_knows_nothing_of_is_seen(till: Till, kind: K
     assert _faults(till) == [f"was told that {kind.name} shop:one is done, and knows nothing of it"]
 
 
+def test_a_vouchers_top_up_is_left_to_no_earlier_release_and_is_in_transit_all_the_same(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier release finishes what is in its list of claims; its record would not say which voucher it is of."""
+
+    async def dies(*_: Any) -> Any:
+        raise StoreFault("the caller dies here")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Steps, "act", dies)
+        for name, mark in (("cash", ""), ("voucher", "000001-0000001")):
+            with pytest.raises(StoreFault):
+                till.do(Kind.TOPUP, 70, name, mark=mark)
+    every = till.net.charged.parts.keys
+    assert [each for keys in every for each in till.net.execute("ZRANGE", keys.claims, 0, -1)] == [
+        b"shop:cash"
+    ]
+    report = till.net.run(audit(till.net.charged.parts))
+    assert (report.faults, report.in_transit, report.in_transit_micros) == ([], 2, 140)
+    for name in ("cash", "voucher"):
+        assert till.net.run(till.actions.resume("shop", name))
+    assert till.balance == FUNDS + 140
+    assert [till.net.execute("ZCARD", name) for keys in every for name in (keys.claims, keys.actions)] == [
+        0
+    ] * (2 * len(every))
+
+
 def test_a_claim_that_is_no_claim_is_seen(till: Till) -> None:
+    parts = till.net.charged.parts
+    till.net.execute("ZADD", parts.keys[home("shop:one", len(parts.keys))].claims, 1, "shop:one")
     till.net.execute("SET", _claim_key(till), b"\xc1")
     assert ["cannot be read" in what for what in _faults(till)] == [True]
 
