@@ -30,7 +30,6 @@ REMEMBERED = 50
 """Top-ups of its own that a till may repeat or ask about."""
 
 
-@events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser) -> None:
     """Add what a run has to know of the server."""
     secret: dict[str, Any] = {"env_var": "LOAD_KEY", "is_secret": True}
@@ -57,7 +56,6 @@ class Tills:
 SHARED = Tills()
 
 
-@events.init.add_listener
 def read_options(environment: Environment, **_rest: Any) -> None:
     """Read the options, and the codes."""
     given = environment.parsed_options
@@ -67,6 +65,10 @@ def read_options(environment: Environment, **_rest: Any) -> None:
     if given.codes:
         with Path(given.codes).open(encoding="utf-8", newline="") as file:
             SHARED.codes = [row["code"] for row in csv.DictReader(file)]
+
+
+events.init_command_line_parser.add_listener(add_options)
+events.init.add_listener(read_options)
 
 
 class Till(FastHttpUser):

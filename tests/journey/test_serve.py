@@ -313,6 +313,7 @@ def test_a_restart_that_settings_forbid_says_which_and_changes_nothing(folder: P
         assert json.loads(served.http("/health/ready"))["checks"] == {
             "worker-0": True,
             "worker-0 store": True,
+            "keeper": True,
         }
 
 
