@@ -78,6 +78,7 @@ OTHERS = [
         f"{SUBSCRIBER}/{{subscriber}}/members": ("GET",),
         f"{SUBSCRIBER}/{{subscriber}}/balance": ("GET",),
         f"{SUBSCRIBER}/{{subscriber}}/products": ("GET", "POST"),
+        f"{SUBSCRIBER}/{{subscriber}}/emergency-credit": ("POST",),
         f"{SUBSCRIBER}/{{subscriber}}/products/{{number}}": ("DELETE",),
         f"{SERVICE}/service": ("GET", "POST"),
         f"{SERVICE}/service/{{id}}": ("GET", "PATCH", "DELETE"),

@@ -84,7 +84,7 @@ def test_every_imported_distribution_is_declared() -> None:
         stranger = (
             source.path == "ocs/roof/gateway.py"
         )  # the demo's simulated gateway: the one that needs the extra
-        extras = ("demo",) if stranger else () if source.room else ("demo", "dev")
+        extras = ("demo",) if stranger else () if source.room else ("demo", "dev", "load")
         names = declared(*extras)
         for line, module in imported(source):
             top = module.partition(".")[0]
