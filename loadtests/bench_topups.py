@@ -265,7 +265,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--out", type=Path, help=f"folder of {PAGE} and {FIGURES} (default: loadtests/)")
     given = parser.parse_args(arguments)
     if given.quick:
-        return Options(given.workers, 1.2, 0.4, 1, 4, 100, quick=True, out=given.out)
+        return Options(given.workers, 1.2, 0.4, 1, 4, 1_000, quick=True, out=given.out)
     return Options(
         given.workers, given.seconds, given.warm_seconds, given.rounds, given.connections, given.subscribers,
         quick=False, out=given.out or HERE,

@@ -24,8 +24,8 @@ from tests.faults.ledger import (
 from tests.faults.serving import Server
 
 BUYER, SHOP, EURO = "491700000001", 700, 978
-CREDIT_CENTS = 100_000
-LANES, EACH = 6, 40
+CREDIT_CENTS = 300_000
+LANES, EACH = 6, 80
 
 pytestmark = pytest.mark.timeout(120)  # several starts of a whole server, on a machine that may be busy
 
@@ -86,7 +86,7 @@ class Till:
                 assert (await shop.sure(said(TERMINATION, 1, used=cents - 3))).code == SUCCESS
                 self.spent += cents - 3
             self.count += 1
-            await asyncio.sleep(0.02)  # else a quick machine is through before anything is killed
+            await asyncio.sleep(0.03)  # else a quick machine is through before anything is killed
 
 
 async def _balance(server: Server) -> tuple[str, str]:

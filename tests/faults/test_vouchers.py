@@ -168,7 +168,7 @@ def test_a_twin_that_is_late_brings_nothing_in_once_the_voucher_is_free(valkey: 
     asyncio.run(play())
 
 
-async def insisting(at: VoucherRoom, msisdn: str, code: str, name: str, kills: list[int]) -> Redeemed:
+async def insisting(at: VoucherRoom, msisdn: str, code: str, name: str) -> Redeemed:
     """Somebody who asks again with the same id until it is answered."""
     while True:
         try:
@@ -176,7 +176,6 @@ async def insisting(at: VoucherRoom, msisdn: str, code: str, name: str, kills: l
             assert found is not None
             return await at.vouchers.redeem(found, code, "till", name)
         except StoreFault:
-            kills[0] += 1
             await asyncio.sleep(0.02)
 
 
@@ -186,7 +185,7 @@ def _identity(msisdn: str) -> SubscriberId:
 
 def test_redemptions_race_kills_of_the_store_and_each_voucher_is_used_once() -> None:
     async def play(server: RealValkey) -> None:
-        chance, faults = random.Random(7), [0]
+        chance, hit = random.Random(7), 0
         msisdns = [f"49170000{index:04d}" for index in range(10)]
         async with voucher_room(server.url) as one, voucher_room(server.url) as two:
             for each in msisdns:
@@ -194,12 +193,13 @@ def test_redemptions_race_kills_of_the_store_and_each_voucher_is_used_once() -> 
             batch, made = await one.active(60)
             for wave in range(3):
                 tasks = [
-                    asyncio.create_task(insisting(at, msisdn, each.code, f"{wave}/{each.serial}", faults))
+                    asyncio.create_task(insisting(at, msisdn, each.code, f"{wave}/{each.serial}"))
                     for each in made[wave * 20 : wave * 20 + 20]
                     for msisdn in chance.sample(msisdns, 2)
                     for at in (one, two)
                 ]
-                await asyncio.sleep(chance.random() / 20)
+                await asyncio.sleep(chance.random() / 50)
+                hit += sum(not each.done() for each in tasks)
                 server.kill()
                 server.start()
                 done = await asyncio.gather(*tasks)
@@ -207,7 +207,7 @@ def test_redemptions_race_kills_of_the_store_and_each_voucher_is_used_once() -> 
             books = [(await one.at.accounts.find(_identity(each))) for each in msisdns]
             assert sum(each.book.credits_micros for each in books if each) == 60 * VALUE_MICROS
             assert await one.batches.counts(batch.id) == Counts(used=60)
-            assert faults[0] > 0
+            assert hit > 0
             assert await one.wrong() == []
 
     with RealValkey(settings={"appendfsync": "always"}) as server:

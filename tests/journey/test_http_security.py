@@ -204,7 +204,7 @@ def test_a_kill_loses_no_change_that_was_answered(tmp_path: Path) -> None:
         answered: list[str] = []
 
         async def stream(api: httpx.AsyncClient) -> None:
-            while True:
+            while len(answered) < 300:  # a stream that was between two requests meets the next door
                 try:
                     made = await api.post("/admin/v1/keys", json={"role": "care", "name": "many"})
                 except httpx.HTTPError:
@@ -221,7 +221,8 @@ def test_a_kill_loses_no_change_that_was_answered(tmp_path: Path) -> None:
 
         asyncio.run(all_streams())
         assert len(answered) >= 60
-        changes = server.ocs("audit-log")["changes"]
+        told = server.ocs("audit-log")["changes"]
+        changes = [each for each in told if each["client"] != "command line"]
         done = {each["resource"] for each in changes if each["status"] == 201}
         under_way = [each for each in changes if each["status"] is None]
         stored = {each["id"] for each in server.ocs("keys", "list")} - {shown["id"]}

@@ -22,7 +22,7 @@ from tests.property.scripts import (
 )
 from tests.property.twin import budgets, check_walk, twin, walks, wishes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 WOUNDED = 91
 VOID = (

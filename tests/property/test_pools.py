@@ -192,7 +192,7 @@ def test_the_clients_of_this_property_are_in_pools(room: StoreRoom) -> None:
     assert room.run(play(room, prices, 10**9, [Step(0, 100, reports=True, asks=True)] * 3)) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("wound", WOUNDS)
 def test_a_library_that_holds_too_little_is_caught(room: StoreRoom, wound: str) -> None:
     room.run(room.load(mutated(WOUNDED, WOUNDS[wound])))

@@ -221,7 +221,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", WOUNDS)
 def test_a_wounded_library_is_caught(server: RealValkey, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = mutated(WOUNDED, *WOUNDS[name])

@@ -12,7 +12,7 @@ from tests.property.lua_text import mutated
 from tests.property.scripts import Opening, drawn, openings
 from tests.property.test_actions import ACTION_STEPS, judge, play
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 WOUNDED = 92
 WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
