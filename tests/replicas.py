@@ -9,6 +9,9 @@ from typing import Any, Self
 from tests.real_valkey import RealValkey
 from tests.replica_line import ReplicaLine
 
+NOBODY = 0
+"""A port that nobody listens on."""
+
 QUICK = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", "min-replicas-max-lag": "60"}
 
 
@@ -66,9 +69,11 @@ class Replicated(AbstractContextManager["Replicated"]):
             self.lines[each].freeze()
 
     def newest(self) -> RealValkey:
-        """The replica that has most of a master that is dead, as Sentinel chooses: by its offset."""
+        """The replica that has most of a master that is dead, as Sentinel chooses: by its offset; none follows anybody by then."""
         for each in self.replicas:
-            self.lines[each].cut()
+            self.lines[each].lead_to(
+                NOBODY
+            )  # else it would follow the dead one again, were that started first
             settled(lambda each=each: _info(each)["master_link_status"] == "down")  # type: ignore[misc]
         return max(self.replicas, key=lambda each: int(_info(each)["slave_repl_offset"]))
 

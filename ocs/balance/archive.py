@@ -232,31 +232,39 @@ class Archiver:
                 return 0
             del self.done.behind[partition]  # a human has looked
             self._verified.pop(partition, None)
-        newest = await self._parts.store.execute(
-            keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1, incarnation=life
-        )
-        if not newest:
+        if not (newest := await self._newest(keys, life)):
             return 0
-        (epoch, number), (last_epoch, last) = order(newest[0][0].decode()), order(place.last_id)
+        (epoch, number), (last_epoch, last) = newest, order(place.last_id)
         if self._verified.get(partition) != (life, epoch):
-            why = await self._breach(keys, place, epoch, number, life) if partition in self._places else ""
+            why = await self._breach(keys, place, life) if partition in self._places else ""
             if why:
                 await asyncio.to_thread(self._fall_behind, partition, why)
                 return 0
             self._verified[partition] = life, epoch
         return number - last if epoch == last_epoch else max(1, number)
 
-    async def _breach(self, keys: Keys, place: Place, epoch: int, number: int, life: str) -> str:
+    async def _newest(self, keys: Keys, life: str) -> tuple[int, int] | None:
+        """Return the id of a partition's last record, None where its stream is empty."""
+        newest = await self._parts.store.execute(
+            keys.slot, "XREVRANGE", keys.stream, "+", "-", "COUNT", 1, incarnation=life
+        )
+        return order(newest[0][0].decode()) if newest else None
+
+    async def _breach(self, keys: Keys, place: Place, life: str) -> str:
         """Tell why a stream does not go on from its place (law 7), "" when it does; asked once a life and epoch."""
         last_epoch, last = order(place.last_id)
-        if (epoch, number) < (last_epoch, last):
-            return f"the stream ends at {epoch}-{number}, the archive at {place.last_id}"
         call = self._parts.store.execute
+        # before the newest id: an epoch may begin at any moment, and where none has begun by then, this was the newest one's
+        now_served_by = (await call(keys.slot, "GET", keys.run, incarnation=life) or b"").decode()
+        if not (newest := await self._newest(keys, life)):
+            return ""  # another has archived and trimmed it
+        if newest < (last_epoch, last):
+            return f"the stream ends at {newest[0]}-{newest[1]}, the archive at {place.last_id}"
         first = f"{last_epoch}-1"
         begun = _begun(await call(keys.slot, "XRANGE", keys.stream, first, first, incarnation=life))
         run_id = begun.run_id if begun else ""
-        if not begun and epoch == last_epoch:  # its record was trimmed
-            run_id = (await call(keys.slot, "GET", keys.run, incarnation=life) or b"").decode()
+        if not begun and newest[0] == last_epoch:  # its record was trimmed
+            run_id = now_served_by
         if run_id and place.run_id and run_id != place.run_id:
             return f"epoch {last_epoch} is of store process {run_id}, in the archive of {place.run_id}"
         later = await call(

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from ocs.balance.archive_files import read_places
 from ocs.balance.audit import rebuild
 from ocs.balance.entries import Entry, entries
 from ocs.balance.link import Displaced
+from ocs.balance.parts import Part
+from ocs.balance.store import Store
 from ocs.clock import SystemClock
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import Network, network
@@ -147,6 +150,38 @@ def test_a_restart_of_the_store_puts_nothing_behind(server: RealValkey, tmp_path
             assert _stream(net) == []
             server.kill()
             _restart(net, server)
+        assert rebuild(tmp_path, net.partition).faults == []
+
+
+def test_an_epoch_that_begins_while_the_archiver_looks_puts_nothing_behind(
+    server: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first record of the archive's epoch is trimmed, and a worker begins the next one between two looks at the partition."""
+    with network(server) as net:
+        net.session("s;0")
+        _archived(net, tmp_path)
+        net.session("s;1")
+        server.kill()
+        _restart(net, server)
+        archiver = _archiver(net, tmp_path)
+        parts = net.charged.parts
+        stream = parts.keys[net.partition].stream
+        execute = type(parts.store).execute
+        begun: list[Part] = []
+
+        async def meanwhile(store: Store, slot: int, *asked: str | int | bytes, incarnation: str = "") -> Any:
+            told = await execute(store, slot, *asked, incarnation=incarnation)
+            if asked[:2] == ("XREVRANGE", stream) and not begun:
+                begun.append(await parts.epoch(net.partition))
+            return told
+
+        monkeypatch.setattr(type(parts.store), "execute", meanwhile)
+        net.run(archiver.once(everything=True))
+        archiver.close()
+
+        assert [part.epoch for part in begun] == [2]
+        assert archiver.done.behind == {}
+        assert _stream(net) == []
         assert rebuild(tmp_path, net.partition).faults == []
 
 
