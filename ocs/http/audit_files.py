@@ -1,8 +1,8 @@
 """The files of the audit log, and an attempt as their lines: what the API and the command line have in common (audit_log.py has the laws).
 
 Laws
-1. A line is one write at the end of its day's file (O_APPEND) and on disk (fsync) before its writer goes on. Several processes append to
-   one file; none holds it open, and none waits for another.
+1. A line is one write at the end of its day's file (O_APPEND), and where its writer waits for that on disk (fsync) before it goes on.
+   Several processes append to one file; none holds it open, and none waits for another.
 2. A line that a full disk has cut is ended by whoever writes next. A write that the disk took in part counts as refused.
 3. A file belongs to whom its folder belongs to, whoever makes it: what root does at the machine does not lock the server out.
 """
@@ -36,6 +36,8 @@ class Line(NamedTuple):
     day: str
     octets: bytes
     done: "Future[None] | None" = None
+    is_synced: bool = True
+    """Whether it has to be on disk, and not only written."""
 
 
 def octets_of(content: Facts) -> bytes:
@@ -50,17 +52,19 @@ class Files:
         self._folder = folder
         self._ends: dict[str, int] = {}
         """Where each day's file ended with a whole line of ours."""
+        self.unsynced: set[str] = set()
+        """Days with lines that are written, and perhaps not on disk."""
 
     def append(self, lines: list[Line]) -> tuple[set[str], str]:
         """Append lines to the files of their days; returns the days whose lines are not all on disk, and why."""
         refused: set[str] = set()
         why = ""
         for day in dict.fromkeys(line.day for line in lines):
-            end = self._ends.pop(day, -1)
+            end, its = self._ends.pop(day, -1), [line for line in lines if line.day == day]
             try:
-                self._ends[day] = self._append(
-                    day, b"".join(line.octets for line in lines if line.day == day), end
-                )
+                is_synced = any(line.is_synced for line in its)
+                octets = b"".join(line.octets for line in its)
+                self._ends[day] = self._append(day, octets, end, is_synced=is_synced)
             except OSError as fault:
                 refused.add(day)
                 why = fault.strerror or str(fault)
@@ -69,7 +73,7 @@ class Files:
         }  # around midnight there are two
         return refused, why
 
-    def _append(self, day: str, octets: bytes, end: int) -> int:
+    def _append(self, day: str, octets: bytes, end: int, *, is_synced: bool) -> int:
         """Append to a file that ended at ``end`` when we wrote last, and return where it ends now."""
         file = self._opened(self._folder / f"{day}{SUFFIX}")
         try:
@@ -78,7 +82,10 @@ class Files:
                 octets = b"\n" + octets  # a line before was cut off, by a full disk or the end of a machine
             if os.write(file, octets) != len(octets):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file)
+            self.unsynced.add(day)
+            if is_synced:
+                os.fsync(file)
+                self.unsynced.discard(day)
         finally:
             os.close(file)
         return size + len(octets)

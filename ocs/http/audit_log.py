@@ -3,10 +3,12 @@
 Laws
 1. Before a change is made, a line says that it is about to be: the intent. After it, and before its answer leaves, another says what
    came of it: the outcome, which repeats who and what. What was refused before anything was tried has an outcome alone.
-2. A line is on disk (fsync) before its writer goes on. So a full disk refuses a change before it is made (503), and a change that was
+2. An intent is on disk (fsync) before its writer goes on. So a full disk refuses a change before it is made (503), and a change that was
    made has its intent, whatever dies in between. An intent alone tells: it may have been made; look at the thing, by its id.
-3. An outcome that cannot be written holds no answer back, since the change stands; it waits in memory for the disk. Of an answer that is
-   written while the change is made (``ends_with_body``) the outcome is on disk before its end leaves.
+3. An outcome is written before its answer leaves: it outlives our process. It outlives the machine once the next intent's fsync, or the one
+   that comes SYNC_S later, has taken it along: no second fsync for each change, on the disk that the store writes to as well. One that cannot
+   be written holds no answer back, since the change stands; it waits in memory for the disk. Of an answer that is written while the change
+   is made (``ends_with_body``) the outcome is written before its end leaves.
 4. Lines that come while others are being written share the next write and the next fsync, done in a thread.
 5. One file a day (UTC), `<folder>/2026-11-28.jsonl`, mode 0600, one JSON object a line; both lines of a change are in the file of the day
    on which it began. No file is held open: it may be moved away at any time. Several processes may append (audit_files.py).
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that ask for no change (RFC 9110 section 9.2.1)."""
+SYNC_S: Final = 1.0
+"""How long an outcome is in the system's memory alone, at most."""
 _AGAIN_S: Final = 5
 """Pause after which lines that found a full disk are tried again."""
 _CLIENT_CLOSED: Final = 499
@@ -60,28 +64,34 @@ class AuditLog:
         self._writing: asyncio.Task[None] | None = None
         self._told = ""
         self._again: asyncio.TimerHandle | None = None
+        self._syncing: asyncio.TimerHandle | None = None
 
     async def keep(self, day: str, content: Facts) -> None:
         """Write a line and wait until it is on disk; AuditFault where it cannot be."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Line(day, octets_of(content), done))
-        self._write()
-        await done
+        await self._keep(day, octets_of(content), is_synced=True)
 
     async def keep_late(self, day: str, content: Facts) -> None:
-        """Write a line and wait for it; where it cannot be written now, it is kept for later (law 3)."""
+        """Write a line and wait for that, not for the disk; where it cannot be written now, it is kept for later (law 3)."""
+        octets = octets_of(content)
         try:
-            await self.keep(day, content)
+            await self._keep(day, octets, is_synced=False)
         except AuditFault:
-            self._late.append(Line(day, octets_of(content), None))
+            self._late.append(Line(day, octets))
             del self._late[:-AUDIT_LATE_LINES_MAX]
             self._try_again()
+
+    async def _keep(self, day: str, octets: bytes, *, is_synced: bool) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Line(day, octets, done, is_synced))
+        self._write()
+        await done
 
     async def close(self) -> None:
         """Write what waits, if the disk takes it now."""
         if self._again is not None:
             self._again.cancel()
         self._told = ""
+        self._sync()
         self._write()
         if self._writing is not None:
             await self._writing
@@ -100,6 +110,16 @@ class AuditLog:
                 self._settle(lines, refused, why)
         finally:
             self._writing = None
+        if self._files.unsynced and self._syncing is None:
+            self._syncing = asyncio.get_running_loop().call_later(SYNC_S, self._sync)
+
+    def _sync(self) -> None:
+        """Put on disk what is only written: an empty line for each file."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+            self._syncing = None
+        self._waiting += [Line(day, b"") for day in self._files.unsynced]
+        self._write()
 
     def _settle(self, lines: list[Line], refused: set[str], why: str) -> None:
         if why and why != self._told:

@@ -461,7 +461,9 @@ async def build_door(start: Start, counters: Counters) -> KeeperParts:
         await keepers.store.close()
 
     proxies = tuple(map(str, settings.http.proxies))
-    return KeeperParts(app=app, log=logger, jobs=jobs, close=close, tls=tls, proxies=proxies)
+    return KeeperParts(
+        app=app, log=logger, jobs=jobs, close=close, tls=tls, proxies=proxies, nice=settings.http.nice
+    )
 
 
 def version() -> str:

@@ -10,6 +10,7 @@ Laws
 import asyncio
 import gc
 import logging
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
@@ -49,6 +50,8 @@ class KeeperParts(NamedTuple):
     tls: ssl.SSLContext | None = None
     proxies: tuple[str, ...] = ()
     """Whose word on where a request comes from is believed: addresses and networks."""
+    nice: int = 0
+    """How far behind others this process stands where all want a processor (nice(2), 0 to 19)."""
 
 
 STOP_S: Final = 5.0
@@ -225,6 +228,7 @@ def run_keeper(
         with child.told(channel, start.name):
             start.check()
             parts = await build(start, counters)
+        os.nice(parts.nice)
         gc.collect()
         gc.freeze()  # the application is there for good: no collection looks at all of it again
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -53,22 +54,50 @@ def test_a_change_is_an_intent_before_and_an_outcome_after(api: Ground) -> None:
     assert (seen["status"], seen["before"], seen["after"]) == (201, {"balance": "1"}, {"balance": "12.5"})
 
 
-def test_the_intent_is_on_disk_before_the_change_is_made_and_the_outcome_before_its_answer(
-    api: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each fsync is noted with what was made until then; the answer comes last."""
-    order: list[tuple[str, int]] = []
+@pytest.fixture
+def synced(api: Ground, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], int]]:
+    """Each fsync of a file: the lines that it put on disk, and how much was made until then."""
+    found: list[tuple[list[str], int]] = []
     fsync = os.fsync
 
     def noted(file: int) -> None:
         fsync(file)
         if stat.S_ISREG(os.fstat(file).st_mode):
-            order.append((api.lines()[-1]["line"], len(api.made)))
+            found.append(([line["line"] for line in api.lines()], len(api.made)))
 
     monkeypatch.setattr("ocs.http.audit_files.os.fsync", noted)
+    return found
+
+
+def test_the_intent_is_on_disk_before_the_change_is_made_and_the_outcome_written_before_its_answer(
+    api: Ground, synced: list[tuple[list[str], int]]
+) -> None:
     _, shown = api.key("topup:write")
     api("POST", "/things", shown, json=BODY)
-    assert order == [("intent", 0), ("outcome", 1)]
+    assert synced == [(["intent"], 0)]
+    assert [line["line"] for line in api.lines()] == ["intent", "outcome"]
+
+
+def test_an_outcome_is_on_disk_with_the_next_intent_or_a_moment_later(
+    api: Ground, synced: list[tuple[list[str], int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, shown = api.key("topup:write")
+    two = ["intent", "outcome"]
+    api("POST", "/things", shown, json=BODY)
+    api("POST", "/things", shown, json=BODY)
+    assert synced == [(["intent"], 0), ([*two, "intent"], 1)]
+    api.net.run(api.audit.close())  # an end waits for nothing, and leaves nothing
+    assert synced[2:] == [([*two, *two], 2)]
+
+    monkeypatch.setattr(audit_log, "SYNC_S", 0.01)
+    api("POST", "/things", shown, json=BODY)
+
+    async def until_synced() -> None:
+        while len(synced) < 5:  # noqa: ASYNC110 - a count
+            await asyncio.sleep(0.005)
+
+    api.net.run(until_synced())
+    assert synced[4:] == [([*two, *two, *two], 3)]
 
 
 @pytest.mark.parametrize(
