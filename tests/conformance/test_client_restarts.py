@@ -84,6 +84,7 @@ def logged(server: RealOcs, event: str, host: bytes) -> bool:
     return any(line["event"].startswith(event) and line.get("origin_host") == host.decode() for line in lines)
 
 
+@pytest.mark.slow
 def test_a_gateway_that_starts_again_sets_the_holds_free_of_what_it_has_lost(server: RealOcs) -> None:
     number, host = str(FIRST), b"smf.example.org"
     said = OPEN5GS.about(number)

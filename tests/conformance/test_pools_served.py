@@ -83,6 +83,7 @@ def test_a_gateway_uses_a_pool_for_one_service_and_overruns_nothing(server: Real
     assert names.count("G-S-U-Pool-Reference") == 3
 
 
+@pytest.mark.slow
 def test_a_pool_outlives_a_restart_and_what_was_answered_is_said_again(server: RealOcs) -> None:
     with element(server, 1) as pgw:
         assert told(pgw.ask(INITIAL, 0, wish(10), wish(20))) == [GRANTED, GRANTED]

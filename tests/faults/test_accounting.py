@@ -115,6 +115,7 @@ async def said(server: Server, *words: str) -> Any:
     return json.loads(text)
 
 
+@pytest.mark.slow
 def test_acknowledged_records_count_once_whatever_is_killed(tmp_path: Path) -> None:
     async def play() -> None:
         server = Server(tmp_path / "server", OCS_ACCOUNTING__ENABLED="true")

@@ -11,6 +11,7 @@ from tests.faults.scene import LANES, scene
 pytestmark = pytest.mark.timeout(120)  # several starts of a whole server, on a machine that may be busy
 
 
+@pytest.mark.slow
 def test_debits_and_refunds_count_once_whatever_is_killed_between_request_and_answer(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, seed=11) as on:
@@ -39,6 +40,7 @@ def test_debits_and_refunds_count_once_whatever_is_killed_between_request_and_an
     asyncio.run(play())
 
 
+@pytest.mark.slow
 def test_events_run_beside_sessions_of_the_same_accounts(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, seed=12) as on:

@@ -34,6 +34,7 @@ def test_a_killed_worker_is_started_again_and_the_other_workers_peers_notice_not
     asyncio.run(play())
 
 
+@pytest.mark.slow
 def test_the_whole_server_killed_goes_on_with_the_same_data_folder(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path) as on:

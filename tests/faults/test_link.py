@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cutting_proxy import CuttingProxy
 from tests.faults.scene import scene
 from tests.real_valkey import RealValkey
@@ -34,6 +36,7 @@ def cut_all(proxy: CuttingProxy, _nth: int) -> None:
 FAULTS: tuple[Fault, ...] = (cut_before, cut_after, cut_all, stall, half_open, cut_after, cut_all)
 
 
+@pytest.mark.slow
 def test_the_link_is_cut_and_stalled_under_load(durable_valkey: RealValkey, tmp_path: Path) -> None:
     async def play() -> None:
         with CuttingProxy(durable_valkey.port) as proxy:

@@ -108,6 +108,7 @@ async def played(tmp_path: Path, play: "asyncio.Future[None] | object") -> Scene
         server.end()
 
 
+@pytest.mark.slow
 def test_a_keeper_that_is_killed_while_it_delivers_has_lost_nothing(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         well = scene.to.answer
@@ -149,6 +150,7 @@ def test_a_store_that_is_killed_and_a_receiver_that_is_down_lose_nothing(tmp_pat
     asyncio.run(played(tmp_path, play))
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_slow_gets_everything_and_others_are_not_kept_waiting(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         async with receiver() as slow:

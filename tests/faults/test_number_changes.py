@@ -141,6 +141,7 @@ async def _lived(server: Server) -> None:
     await element.close()
 
 
+@pytest.mark.slow
 def test_every_change_counts_once_and_no_session_is_lost_whatever_is_killed(tmp_path: Path) -> None:
     tariffs, products = tmp_path / "tariffs", tmp_path / "products"
     tariffs.mkdir()

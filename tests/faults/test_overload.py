@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(180)  # thousands of requests, on a machine tha
 SESSIONS = 1_500
 
 
+@pytest.mark.slow
 def test_initials_are_refused_first_terminations_last_and_every_session_comes_to_its_end(
     tmp_path: Path,
 ) -> None:

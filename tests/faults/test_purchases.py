@@ -125,6 +125,7 @@ async def _scene(server: Server) -> None:
     await shop.close()
 
 
+@pytest.mark.slow
 def test_purchases_count_once_whatever_is_killed_between_request_and_answer(tmp_path: Path) -> None:
     tariffs, products = tmp_path / "tariffs", tmp_path / "products"
     tariffs.mkdir()

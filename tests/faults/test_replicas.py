@@ -188,6 +188,7 @@ def test_what_a_replica_outside_the_set_has_missed_is_told_by_epoch_archive_and_
         asyncio.run(play(servers, proxy))
 
 
+@pytest.mark.slow
 def test_the_whole_server_goes_on_over_a_failover_with_everything_that_it_acknowledged(
     tmp_path: Path,
 ) -> None:

@@ -17,6 +17,7 @@ CALLERS = [str(491700000001 + each) for each in range(5)]
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.mark.slow
 def test_a_termination_without_a_store_is_charged_once_when_it_is_back(tmp_path: Path) -> None:
     valkey = RealValkey(settings={"appendfsync": "always"})
     server = Server(tmp_path, store=valkey.url)

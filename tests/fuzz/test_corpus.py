@@ -100,6 +100,7 @@ def test_a_stranger_reads_every_answer_and_finds_it_right() -> None:
     assert read > 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer holds memory of its own")
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_playing_the_corpus_again_and_again_holds_no_more_memory(name: str) -> None:

@@ -17,6 +17,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # a dozen processes start one after the other
 def test_a_quick_bench_of_top_ups_tells_what_they_and_charging_cost_each_other(tmp_path: Path) -> None:
     done = run("loadtests.bench_topups", "--quick", "--out", str(tmp_path))
@@ -35,6 +36,7 @@ def test_a_quick_bench_of_top_ups_tells_what_they_and_charging_cost_each_other(t
     assert "charging p99 ms beside top-ups" in page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_tills_of_locust_load_a_server_that_answers_all_of_them_as_it_should(tmp_path: Path) -> None:
     sizes = ("--subscribers", "20", "--vouchers", "10")

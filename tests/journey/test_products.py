@@ -28,6 +28,7 @@ def buckets(served: RealOcs, msisdn: str) -> dict[str, Any]:
     return {each["name"]: each["remaining"] for each in served.ocs("balance", msisdn)["buckets"]}
 
 
+@pytest.mark.slow
 def test_products_are_bought_used_shared_renewed_and_over(tmp_path: Path) -> None:
     with RealOcs(tmp_path, "--workers", "2") as served:
         served.ocs(

@@ -42,6 +42,7 @@ def read_export(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
 
 
+@pytest.mark.slow
 def test_a_batch_is_made_printed_activated_redeemed_blocked_extended_and_cancelled(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_batch_is_made_printed_activated_redeemed_blocked_extended_and_cancell
     assert (audited["clean"], audited["vouchers"], audited["vouchers_used_amount"]) == (True, 4, "20.00")
 
 
+@pytest.mark.slow
 def test_the_secret_comes_along_in_a_backup(folder: Path, tmp_path: Path) -> None:
     ocs, out = Command("--data-dir", str(folder)), tmp_path / "codes.csv"
     with RealOcs(folder.parent) as served:

@@ -324,6 +324,7 @@ def test_what_the_archive_got_after_the_stores_end_is_set_aside(
             assert clean(there)
 
 
+@pytest.mark.slow
 def test_history_reaches_instants_before_a_rewrite(own_valkey: RealValkey, tmp_path: Path) -> None:
     past = Past(own_valkey.folder, 1, 10**9)
     instants = []

@@ -80,6 +80,7 @@ def test_every_process_is_replaced_and_never_do_fewer_workers_serve_than_before(
         assert "rolling restart done" in server.said
 
 
+@pytest.mark.slow
 def test_a_second_rolling_restart_goes_back_to_the_places_of_the_first(tmp_path: Path) -> None:
     with Processes(tmp_path) as server:
         server.roll()
