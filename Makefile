@@ -18,7 +18,7 @@ PINS     := $(shell cat pyproject.toml constraints/*.txt | cksum | cut -d' ' -f1
 DEMO     := $(VENV)/.demo-$(LANGUAGE)-$(PINS)
 DEV      := $(VENV)/.dev-$(LANGUAGE)-$(PINS)
 BIN      := $(VENV)/bin
-INSTALL   = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/base.txt -c constraints/dev.txt
+INSTALL   = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/base.txt -c constraints/bridge.txt -c constraints/dev.txt
 
 help:
 	@sed -n '1,2p' Makefile

@@ -402,3 +402,9 @@ LIBRARY_TELL_S = 60
 
 LIBRARY_IDLE_MS = 600_000
 """Age of the last word of it at which a library counts as used by nobody: ten of those times."""
+
+SQL_BUSY_MS = 30_000
+"""How long a unit of work waits for another's end on SQLite before it fails: the longest ones (a thousand accounts billed) take seconds."""
+
+SQL_ROWS_AT_ONCE = 500
+"""Rows of one INSERT: each has some twenty values, and SQLite binds at most 32,766."""

@@ -2,9 +2,13 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from ocs.sql import engine_of
+from tests import databases
 from tests.cluster import Cluster
 from tests.real_valkey import RealValkey
 
@@ -61,3 +65,24 @@ def cluster(_one_cluster: Cluster) -> Cluster:
     """Three real masters, empty, every slot at home."""
     _one_cluster.empty()
     return _one_cluster
+
+
+@pytest.fixture(scope="session")
+def _databases() -> Iterator[None]:
+    yield
+    databases.end()
+
+
+@pytest.fixture(params=databases.KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, _databases: None) -> Iterator[str]:
+    """A real database of the test's own with all tables: SQLite, and PostgreSQL."""
+    with databases.database_url(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Engine]:
+    """Its engine."""
+    engine = engine_of(database_url)
+    yield engine
+    engine.dispose()

@@ -31,6 +31,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 MAY_IMPORT |= {room: frozenset(MAY_IMPORT) | ROOF for room in ROOF}
 
+# Rooms of the bridge: pure rules, but for these. It may use the rooms of `ocs` below, and nothing in `ocs` knows it.
+BRIDGE_KEEPERS = frozenset({"sql", "jobs", "http", "documents", "roof", "__main__", "__init__"})
+BRIDGE_MAY_IMPORT = GROUND | {"rating", "balance", "stream", "notices", "sql", "http", "care"}
+BRIDGE_ROOF = frozenset({"roof", "__main__"})
+
 # No SQL enters the charging process: only these rooms, and the roof, may import it.
 SQL_MODULES = frozenset({"alembic", "psycopg", "sqlalchemy", "sqlite3", "aiosqlite"})
 SQL_ROOMS = frozenset({"sql", "care"}) | ROOF

@@ -28,6 +28,12 @@ class Source(NamedTuple):
         return parts[1] if parts[0] == "ocs" and len(parts) > 1 else ""
 
     @property
+    def bridge_room(self) -> str:
+        """The room of `postpaid_bridge` that the file belongs to; "" outside it."""
+        parts = Path(self.path).with_suffix("").parts
+        return parts[1] if parts[0] == "postpaid_bridge" and len(parts) > 1 else ""
+
+    @property
     def package(self) -> list[str]:
         """The dotted package that relative imports start from."""
         return list(Path(self.path).parts[:-1])
@@ -64,6 +70,11 @@ def imported(source: Source) -> Iterator[tuple[int, str]]:
             base = source.package[: len(source.package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def bridge_rooms() -> tuple[Source, ...]:
+    """The files of `postpaid_bridge`."""
+    return tuple(source for source in sources() if source.bridge_room)
 
 
 def tracked() -> tuple[Path, ...]:

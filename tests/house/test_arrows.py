@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.house import floors
-from tests.house.source import ROOT, Source, imported, parsed, rooms, sources
+from tests.house.source import ROOT, Source, bridge_rooms, imported, parsed, rooms, sources
 
 
 def wrong_arrows(source: Source) -> list[str]:
@@ -26,6 +26,26 @@ def wrong_arrows(source: Source) -> list[str]:
             wrong.append(f"{source.path}:{line}: nothing in ocs may import {top}")
         if top in floors.SQL_MODULES and source.room not in floors.SQL_ROOMS:
             wrong.append(f"{source.path}:{line}: no SQL enters the charging process: {top}")
+    return wrong
+
+
+def wrong_bridge_arrows(source: Source) -> list[str]:
+    """Imports of one file of the bridge that go where they may not: to rooms of `ocs`, to its own keepers, or to what is not pure."""
+    wrong = []
+    for line, name in imported(source):
+        top, _, rest = name.partition(".")
+        room = rest.partition(".")[0]
+        roof = floors.ROOF if source.bridge_room in floors.BRIDGE_ROOF else frozenset()
+        if top == "ocs" and room in floors.MAY_IMPORT and room not in floors.BRIDGE_MAY_IMPORT | roof:
+            wrong.append(f"{source.path}:{line}: the bridge may not import {room}")
+        if top in {"tests", "loadtests"}:
+            wrong.append(f"{source.path}:{line}: the bridge may not import {top}")
+        if source.bridge_room in floors.BRIDGE_KEEPERS:
+            continue
+        if top == "postpaid_bridge" and room in floors.BRIDGE_KEEPERS:
+            wrong.append(f"{source.path}:{line}: rules may not import keepers: {room}")
+        if top in floors.IMPURE_MODULES | floors.SQL_MODULES:
+            wrong.append(f"{source.path}:{line}: rules are pure: {top}")
     return wrong
 
 
@@ -75,6 +95,25 @@ def test_every_room_has_a_floor() -> None:
 
 def test_arrows_point_down_only() -> None:
     assert [wrong for source in rooms() for wrong in wrong_arrows(source)] == []
+
+
+def test_arrows_of_the_bridge_point_down_only_and_its_rules_are_pure() -> None:
+    assert [wrong for source in bridge_rooms() for wrong in wrong_bridge_arrows(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("postpaid_bridge/sql/a.py", "from ocs.server import worker"),
+        ("postpaid_bridge/sql/a.py", "from ocs import settings"),
+        ("postpaid_bridge/charges.py", "import sqlalchemy"),
+        ("postpaid_bridge/charges.py", "import time"),
+        ("postpaid_bridge/charges.py", "from postpaid_bridge.sql.journal import post"),
+        ("postpaid_bridge/jobs/a.py", "import tests.databases"),
+    ],
+)
+def test_a_wrong_arrow_of_the_bridge_is_seen(path: str, text: str) -> None:
+    assert len(wrong_bridge_arrows(parsed(text, path))) == 1
 
 
 def test_the_lower_floors_need_no_strangers() -> None:

@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from tests.house import floors
 from tests.house.source import ROOT, imported, sources, tracked
 
 # Written apart, so that this file does not hold what it looks for.
@@ -84,7 +85,10 @@ def test_every_imported_distribution_is_declared() -> None:
         stranger = (
             source.path == "ocs/roof/gateway.py"
         )  # the demo's simulated gateway: the one that needs the extra
-        extras = ("demo",) if stranger else () if source.room else ("demo", "dev", "load")
+        is_sql = source.room in floors.SQL_ROOMS - floors.ROOF or source.path.startswith("postpaid_bridge/")
+        extras: tuple[str, ...] = ("demo",) if stranger else ("bridge", "batch") if is_sql else ()
+        if not (source.room or is_sql):
+            extras = ("demo", "dev", "load", "bridge", "batch")
         names = declared(*extras)
         for line, module in imported(source):
             top = module.partition(".")[0]
@@ -94,13 +98,14 @@ def test_every_imported_distribution_is_declared() -> None:
 
 
 def test_every_declared_distribution_is_pinned_by_name_and_version() -> None:
-    base, dev = pins("base.txt"), pins("dev.txt")
+    base, bridge, dev = pins("base.txt"), pins("bridge.txt"), pins("dev.txt")
     assert declared("demo") - base.keys() == set()
-    assert declared("demo", "dev") - base.keys() - dev.keys() - {"ocs"} == set()
-    assert base.keys() & dev.keys() == set()
+    assert declared("bridge", "batch") - base.keys() - bridge.keys() == set()
+    assert declared("demo", "dev") - base.keys() - bridge.keys() - dev.keys() - {"ocs"} == set()
+    assert len(base | bridge | dev) == len(base) + len(bridge) + len(dev)
 
 
-@pytest.mark.parametrize("name", ["base.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["base.txt", "bridge.txt", "dev.txt"])
 def test_constraints_are_plain_pins(name: str) -> None:
     lines = (ROOT / "constraints" / name).read_text().splitlines()
     assert [line for line in lines if line and not line.startswith("#") and not PIN.match(line)] == []

@@ -1,0 +1,1 @@
+"""Customers: persons, and companies with branches as a tree; their billing accounts, and the services that they hold."""
