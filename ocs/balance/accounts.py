@@ -321,7 +321,7 @@ class Accounts:
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
-        names.append(_rows_marker(keys, where, cause))
+        names.append(keys.brought(where.path, cause))
         if where.member:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
@@ -341,7 +341,7 @@ class Accounts:
         """Return what became of a name that counts once (``open_rows``): SUCCESS, CONFLICT for other content, None: not used yet."""
         where = account.profile
         keys = self._parts.keys[where.partition]
-        text = await self._parts.store.execute(keys.slot, "GET", _rows_marker(keys, where, cause))
+        text = await self._parts.store.execute(keys.slot, "GET", keys.brought(where.path, cause))
         if text is None:
             return None
         digest, price_micros, *told = unpacked(text)
@@ -391,11 +391,6 @@ class Accounts:
 
 def _digest(account: str, content: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{account} {content}".encode(), digest_size=6).digest())
-
-
-def _rows_marker(keys: Keys, where: Profile, cause: str) -> str:
-    """Return the key of the marker that rows were opened: a name counts once for each subscriber, wherever they live."""
-    return keys.credit("rows", f"{where.path} {cause}")
 
 
 def _created_marker(keys: Keys, path: str) -> str:

@@ -16,7 +16,7 @@ from ocs.balance.profiles import payer, write_place
 from ocs.limits import RESERVED_MS_MAX, TOPUP_KEPT_MS
 from ocs.outcomes import Code, Note
 from ocs.rating.sources import COUNTER_IDS
-from ocs.records import ActionKind, reservation
+from ocs.records import BONUS, ActionKind, reservation
 
 DAY_KEPT_MS: Final = 3 * 24 * 3_600_000
 """How long it is kept what a channel did on a day: no calendar has a day that is not over by then."""
@@ -31,7 +31,7 @@ AVAILABLE, OWN, BALANCE = 1, 2, 3
 class Result(NamedTuple):
     """What a step came to: its code, whether it was done before, the book's money after it, what is owed, and what there was at most.
 
-    ``bucket`` is what remains of a bucket, and what of that is free; ``settled`` as in Action.
+    ``bucket`` is what remains of a bucket, and what of that is free; ``settled`` and ``bonus`` as in Action (what was taken back, what was used).
     """
 
     code: Code
@@ -42,6 +42,7 @@ class Result(NamedTuple):
     settled: int = 0
     bucket: tuple[int, int] | None = None
     why: str = ""
+    bonus: tuple[int, int] = (0, 0)
 
 
 class Brings(Protocol):
@@ -141,7 +142,7 @@ class Steps:
             extend_ms = await brings.extends_ms(asked.partition, account, asked.amount)
         names = (
             keys.part, keys.book(account), keys.credit(asked.channel, asked.id), keys.stream,
-            keys.acted(account, asked.kind), keys.owed(account),
+            keys.acted(account, asked.kind), keys.owed(account), keys.lives(account),
         )  # fmt: skip
         reply = await self._parts.call(
             asked.partition, "credit", names, account, asked.channel, asked.id, claim.digest, asked.amount,
@@ -158,7 +159,7 @@ class Steps:
         bucket = claim.action.asked.bucket
         if bucket:
             return await self._move(claim, kind, step, _Move(bucket=bucket_of(bucket), delta=amount))
-        if kind is ActionKind.REVERSAL:  # what came in goes back: it was never spent
+        if kind is ActionKind.REVERSAL:  # as for a top-up
             return await self._move(claim, kind, step, _Move(amount, basis=basis))
         return await self._move(claim, kind, step, _Move(max(0, amount), max(0, -amount), basis))
 
@@ -166,8 +167,28 @@ class Steps:
         asked = claim.action.asked
         if asked.kind is ActionKind.RESERVE:
             return await self._settle(claim, 0, "settled")
+        if asked.kind is ActionKind.TOPUP:
+            return await self._take_back(claim)
         result = await self._adjust(claim, -asked.amount, BALANCE, ActionKind.REVERSAL, "reversed")
         return result._replace(settled=asked.amount if result.code == Code.SUCCESS else 0)
+
+    async def _take_back(self, claim: Claim) -> Result:
+        """Reverse a top-up: what came in goes back, it was never spent, and with it what is left of what it brought."""
+        asked = claim.action.asked
+        account, keys = payer(asked.account), self._parts.keys[asked.partition]
+        names = (
+            *self._names(keys, claim, "reversed"), keys.lives(account), keys.brought(account, bonus_cause(claim.name)),
+            keys.agenda,
+        )  # fmt: skip
+        move = _Move(-asked.amount, basis=BALANCE)
+        told = self._told(claim, account, ActionKind.REVERSAL, move, claim.reason)
+        reply = await self._parts.call(asked.partition, "reversing", names, told)
+        result = _result(reply)
+        if result.code != Code.SUCCESS:
+            return result
+        _, _, _, _, _, *bonus = unpacked(reply[1])
+        back, used = bonus or (0, 0)  # it was reversed by an earlier release
+        return result._replace(settled=asked.amount, bucket=None, bonus=(back, used))
 
     async def _transfer(self, claim: Claim) -> Result:
         asked = claim.action.asked
@@ -270,6 +291,11 @@ class Steps:
             claim.action.created_ms, TOPUP_KEPT_MS, claim.name, move.credit, move.post, move.basis, int(move.active),
             int(move.always), move.owes, *move.bucket, move.delta,
         ]  # fmt: skip
+
+
+def bonus_cause(name: str) -> str:
+    """Return the cause under which a top-up's bonus is opened, by the name of its claim."""
+    return f"{BONUS}{name}"
 
 
 def bucket_of(text: str) -> tuple[int, int]:

@@ -114,7 +114,8 @@ class Actions:
         return await self._as_it_stands(read_claim(text).action) if text is not None else None
 
     async def cancel(self, channel: str, action_id: str, reason: str = "") -> Done:
-        """Reverse a top-up or a positive adjustment of money or bucket, whole; or void a reservation.
+        """Reverse a top-up or a positive adjustment of money or bucket, whole; or void a reservation. With a top-up goes what is left of its bonus
+        (``action.bonus_back``), and the time it gave.
 
         SUCCESS (again too); CREDIT_LIMIT: less is left (``action.left``), it stays COMPLETED; UNKNOWN_SUBSCRIBER: terminated since; UNRATED: the bucket
         is gone; UNKNOWN_SESSION with an action: the reservation's time came first, it is EXPIRED; CONFLICT with the action: its state or kind has
@@ -345,8 +346,9 @@ def _settled(claim: Claim, result: Result, now_ms: int) -> Claim:
         state = ActionState.HELD
     after = with_money(claim, result.money)
     told = after.action._replace(
-        state=state, done_ms=now_ms, settled=result.settled, owed_micros=result.owed_micros, left=0
-    )
+        state=state, done_ms=now_ms, settled=result.settled, owed_micros=result.owed_micros, left=0,
+        bonus_back=result.bonus[0], bonus_used=result.bonus[1],
+    )  # fmt: skip
     if result.bucket is not None:
         told = told._replace(balance=result.bucket[0], available=result.bucket[1])
     return after._replace(action=told, step=Step.NOTHING)

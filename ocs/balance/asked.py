@@ -83,7 +83,8 @@ class Action(NamedTuple):
     of the account's money after it, of a bucket's action what remains of it and what of that is not held. ``settled`` is what
     was posted of a reservation, reversed of a top-up or adjustment, refunded, or received by a transfer's receiver (less a fee of its own);
     ``owed_micros`` what is owed for emergency credit after it. ``until_ms`` is when a reservation ends. ``left`` is
-    what a refused reversal could have had at most. ``done_ms`` 0: not yet.
+    what a refused reversal could have had at most. ``done_ms`` 0: not yet. Of a reversed top-up ``bonus_back`` is what was taken back of its bonus,
+    ``bonus_used`` what of it was used before, or is held by sessions.
     """
 
     asked: Asked
@@ -98,6 +99,8 @@ class Action(NamedTuple):
     until_ms: int = 0
     left: int = 0
     why: str = ""
+    bonus_back: int = 0
+    bonus_used: int = 0
 
 
 class Done(NamedTuple):

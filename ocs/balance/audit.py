@@ -105,6 +105,7 @@ class Chain:
         "actions",
         "faults",
         "last_id",
+        "lives",
         "rows",
         "tails",
         "vouched",
@@ -117,6 +118,7 @@ class Chain:
         self.tails: dict[str, Tail] = {}
         self.rows = RowChain()
         self.actions = ActionChain(partition)
+        self.lives: dict[str, int] = {}
         self.faults: list[Fault] = []
         self.vouched: list[Vouched] = []
         self.last_id = ""
@@ -153,6 +155,8 @@ class Chain:
         else:
             self._hold(record)
         self.actions.add(record)
+        if not isinstance(record, records.Expire | records.Rows):
+            self.lives[account] = record.until_ms
         for what in self.rows.add(record, from_birth=account in self._from_birth):
             self._fault(account, f"record {entry.id}: {what}")
         self.tails[account] = after
@@ -447,6 +451,9 @@ def _chain_faults(report: Report, account: str, book: Book, chain: Chain) -> lis
     state = Tail(book.sequence, book.credits_micros, book.posted_micros, book.pending_micros)
     if tail.version:  # its own record is here: what it was set to be can be told
         state = state._replace(floor_micros=book.floor_micros, version=book.version, status=int(book.status))
+    ends_ms = chain.lives.get(account, book.until_ms)
+    if ends_ms != book.until_ms:
+        found.append(f"lasts until {book.until_ms}, the records say {ends_ms}")
     if tail != state:
         found.append(f"the records lead to {tail}, the book stands at {state}")
     held = chain.held_micros(account)

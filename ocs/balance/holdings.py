@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts
+from ocs.balance.action_steps import bonus_cause
 from ocs.balance.changes import KIND, Changes
 from ocs.balance.link import StoreFault
 from ocs.balance.lives import Lives, NewestTariff
@@ -315,7 +316,7 @@ class Holdings:
             given = await self._open_new(
                 found,
                 bonus.product,
-                f"bonus {name}",
+                bonus_cause(name),
                 lambda held: bonus_opening(bonus, held, amount_micros),
                 may_crowd=True,
             )

@@ -123,7 +123,7 @@ end
 
 -- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at least; what
 -- is owed for emergency credit is repaid of it. The record names the voucher that it comes from, if any. The result is the book's money. KEYS: part,
--- book, marker, stream, index, owed.
+-- book, marker, stream, index, owed, lives.
 local function credit(keys, args)
   if not call then fetch() end
   local part = args[1]
@@ -134,6 +134,7 @@ local function credit(keys, args)
   local known = known_step(call('GET', keys[3]), digest, attempt)
   if known then return known end
   local book_text, life, owed = call('GET', keys[2]), life_of(kept_ms), tonumber(call('GET', keys[6]) or '0')
+  local lives_text = call('GET', keys[7])
   local book, code = book_text and read_book(book_text), nil
   if not book or book[B_STATUS] == TERMINATED then
     code = UNKNOWN_SUBSCRIBER
@@ -148,7 +149,7 @@ local function credit(keys, args)
   end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
+  local lives_after = lengthened(book, lives_text, name, now, extend)
   local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
     book[B_CREDITS], book[B_POSTED], book[B_PENDING], voucher })
   local repaid, second = least(owed, amount), nil
@@ -167,6 +168,7 @@ local function credit(keys, args)
     if owes == '' then call('DEL', keys[6]) else call('SET', keys[6], owes) end
   end
   call('SET', keys[3], kept, 'PX', life)
+  if lives_after then call('SET', keys[7], lives_after, 'PX', life) end
   call('ZADD', keys[5], at, name)
   call('ZREMRANGEBYSCORE', keys[5], '0', old)
   call('PEXPIRE', keys[5], life)
