@@ -75,6 +75,17 @@ class _Move(NamedTuple):
     counterpart: str = ""
 
 
+class _Count(NamedTuple):
+    """A day on which an action is counted: where, under which name, and what may be there at most (0: no limit)."""
+
+    partition: int
+    key: str
+    field: str
+    amount: int
+    number: int
+    why: str
+
+
 class Steps:
     """Acts for claims on the accounts of one store."""
 
@@ -106,29 +117,28 @@ class Steps:
     # ---------------------------------------------------------------- limits
 
     async def counted(self, claim: Claim) -> Result:
-        """Count an action on its channel's day, once: SUCCESS, or LIMIT."""
+        """Count an action on the days of its channel and its account, once: SUCCESS, or LIMIT; then it is counted on neither."""
         asked, limits = claim.action.asked, claim.limits
         size = abs(asked.amount)
         if limits.each and size > limits.each:
             return Result(Code.LIMIT, left=limits.each, why="beyond what one action of the channel may be")
-        if not limits.amount and not limits.number:
-            return Result(Code.SUCCESS)
-        reply = await self._count(claim, back=False)
-        if reply[0] == Code.SUCCESS:
-            return Result(Code.SUCCESS)
-        return Result(Code.LIMIT, left=reply[1], why="beyond what the channel may do on one day")
+        for count in _counts(claim, self._parts.keys):
+            reply = await self._count(claim, count, back=False)
+            if reply[0] != Code.SUCCESS:
+                await self.uncount(claim)  # of what was refused nothing was counted
+                return Result(Code.LIMIT, left=reply[1], why=count.why)
+        return Result(Code.SUCCESS)
 
     async def uncount(self, claim: Claim) -> None:
         """Give back what was counted."""
-        if claim.limits.amount or claim.limits.number:
-            await self._count(claim, back=True)
+        for count in _counts(claim, self._parts.keys):
+            await self._count(claim, count, back=True)
 
-    async def _count(self, claim: Claim, *, back: bool) -> Sequence[int]:
-        asked, limits = claim.action.asked, claim.limits
-        keys = self._parts.keys[home(asked.channel, len(self._parts.keys))]
+    async def _count(self, claim: Claim, count: "_Count", *, back: bool) -> Sequence[int]:
+        asked = claim.action.asked
         reply: Sequence[int] = await self._parts.bare(
-            keys.partition, "count", (keys.day(asked.channel, asked.kind, limits.day),),
-            f"id {asked.id}", claim.attempt, abs(asked.amount), limits.amount, limits.number, DAY_KEPT_MS, int(back),
+            count.partition, "count", (count.key,), count.field, claim.attempt, abs(asked.amount), count.amount, count.number,
+            DAY_KEPT_MS, int(back),
         )  # fmt: skip
         return reply
 
@@ -291,6 +301,23 @@ class Steps:
             claim.action.created_ms, TOPUP_KEPT_MS, claim.name, move.credit, move.post, move.basis, int(move.active),
             int(move.always), move.owes, *move.bucket, move.delta,
         ]  # fmt: skip
+
+
+def _counts(claim: Claim, keys: Sequence[Keys]) -> list[_Count]:
+    """Return the days on which an action is counted."""
+    asked, limits = claim.action.asked, claim.limits
+    found = []
+    if limits.amount or limits.number:
+        at = keys[home(asked.channel, len(keys))]
+        key = at.day(asked.channel, asked.kind, limits.day)
+        why = "beyond what the channel may do on one day"
+        found.append(_Count(at.partition, key, f"id {asked.id}", limits.amount, limits.number, why))
+    if limits.account_amount or limits.account_number:
+        at, account = keys[asked.partition], payer(asked.account)
+        key, most = at.days(account, asked.kind, limits.day), (limits.account_amount, limits.account_number)
+        why = "beyond what may come in for the subscriber on one day"
+        found.append(_Count(at.partition, key, f"id {claim.name}", *most, why))
+    return found
 
 
 def bonus_cause(name: str) -> str:

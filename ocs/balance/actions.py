@@ -84,7 +84,7 @@ class Actions:
         if asked.kind is ActionKind.TRANSFER:
             await self._check_currencies(asked)
         created_ms = await self._now_ms(asked.partition)
-        if limits.amount or limits.number:
+        if limits.of_a_day:
             limits = limits._replace(day=limits.day or str(created_ms // 86_400_000))
         claim = begun(asked, limits, created_ms)
         text = write_claim(claim)

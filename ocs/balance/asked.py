@@ -61,16 +61,24 @@ class Asked(NamedTuple):
 
 
 class DayLimits(NamedTuple):
-    """What a channel may do: per action, and of actions of this kind on one day together, by amount and by number; 0: no limit.
+    """What a channel may do, and what may be done for a subscriber: per action, and of actions of this kind on one day together, by amount and by number; 0: no limit.
 
     The first claim counts, an action that fails gives it back; exact under races. A repetition counts never again. The amount is
-    without sign. ``day`` names the day, "" is that of UTC: a repetition on another day stays on the first.
+    without sign. ``day`` names the day, "" is that of UTC: a repetition on another day stays on the first. ``account_amount`` and ``account_number``
+    are the same of the account (a member's is its payer's), whatever channels they come by.
     """
 
     each: int = 0
     amount: int = 0
     number: int = 0
     day: str = ""
+    account_amount: int = 0
+    account_number: int = 0
+
+    @property
+    def of_a_day(self) -> bool:
+        """Tell whether a day is counted."""
+        return any((self.amount, self.number, self.account_amount, self.account_number))
 
 
 NO_LIMITS = DayLimits()

@@ -159,6 +159,10 @@ class Keys(NamedTuple):
         """Return the key of what a channel did on one day, of one kind (in the partition of the channel)."""
         return f"{self.prefix}day:{kind}:{day}:{channel}"
 
+    def days(self, account: str, kind: int, day: str) -> str:
+        """Return the key of what was done for an account on one day, of one kind (in the account's partition)."""
+        return f"{self.prefix}days:{kind}:{day}:{account}"
+
     @property
     def orders(self) -> str:
         """Return the key of the index of this partition's orders for top-ups, by when to look at each (topup_orders.py)."""

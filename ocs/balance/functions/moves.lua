@@ -95,7 +95,7 @@ local function turn(keys, args)
   return { SUCCESS, args[3] }
 end
 
--- count: what a channel did on one day, of one kind: an action is counted once for each attempt, or refused once; with `back` it is given back.
+-- count: what a channel did on one day, or what was done for an account, of one kind: an action is counted once for each attempt, or refused once; with `back` it is given back.
 local function count(keys, args)
   if not call then fetch() end
   local field, attempt, amount, most, number_most, kept_ms, back = unpack(cmsgpack.unpack(args[1]))

@@ -251,7 +251,7 @@ async def done_before(
 
 _REFUSALS: Final[Mapping[Code, tuple[int, str, str]]] = {
     Code.CONFLICT: (409, "conflict", "the id was used with other content; nothing was done. Use another id, or repeat what was sent first"),
-    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, or the account can hold; nothing was done"),
+    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, may come in for the subscriber, or the account can hold; nothing was done"),
     Code.CREDIT_LIMIT: (409, "creditLimit", "less than that is available; nothing was done"),
     Code.UNKNOWN_SUBSCRIBER: (409, "unknownSubscriber", "the account has ended, or the receiver's; nothing was done"),
     Code.BARRED: (409, "barred", "the account is barred, or its balance's time is over; nothing was done"),
