@@ -58,6 +58,13 @@ class Account(NamedTuple):
         """Return what the subscriber itself is; whether its payer is barred is another matter."""
         return Status.TERMINATED if self.ended else (self.own or self.book).status
 
+    @property
+    def refundable_micros(self) -> int:
+        """Return what one that has ended is owed still: what a refund would pay now (closing.py, law 4); a member has no money."""
+        if not self.ended or self.own is not None:
+            return 0
+        return max(0, self.book.balance_micros - self.book.pending_micros - self.owed_micros)
+
 
 class NewSubscriber(NamedTuple):
     """A subscriber to be created; ``floor_micros`` is zero or negative, ``until_ms`` where its balance's life ends (stored_book.py)."""

@@ -81,7 +81,7 @@ class Deeds:
 
     def _done(self, known: Known, account: Account, now_ms: int) -> Code:
         deed = known.deed
-        if account.status is Status.TERMINATED:
+        if account.status is Status.TERMINATED and deed.kind is not ActionKind.REFUND:
             return Code.UNKNOWN_SUBSCRIBER
         if deed.kind is ActionKind.TOPUP:
             lengthened(account, f"{deed.channel}:{deed.id}", now_ms, deed.extend_ms)
@@ -205,21 +205,25 @@ def _taken_back(known: Known, account: Account, now_ms: int) -> Code:
 
 
 def _closed(known: Known, account: Account, now_ms: int) -> Code:
-    """Refund and terminate; a member has nothing to be refunded."""
+    """Refund and terminate; a member has nothing to be refunded. Who was terminated before is refunded what there is."""
     deed, own = known.deed, account.own(known.deed.member)
-    if own.status is Status.TERMINATED:
-        return Code.UNKNOWN_SUBSCRIBER
+    gone = Status.TERMINATED in {account.status, own.status}
     left = repaid = 0
     if not deed.member:
         left = max(0, account.credits_micros - account.posted_micros - account.pending_micros)
         repaid = min(account.owed_micros, left)
         left -= repaid
+    if gone and not left + repaid:
+        return Code.UNKNOWN_SUBSCRIBER
     if deed.amount not in {0, left}:
         return Code.LIMIT
     if repaid:
         account.owed_micros -= repaid
         _moved(deed, account, now_ms, taken=repaid, kind=ActionKind.REPAYMENT, member=deed.member)
     _moved(deed, account, now_ms, taken=left, member=deed.member)
+    known.settled = left
+    if gone:
+        return Code.SUCCESS
     own.status = Status.TERMINATED
     account.version += 1
     account.records.append(
@@ -228,7 +232,6 @@ def _closed(known: Known, account: Account, now_ms: int) -> Code:
             deed.member, account.until_ms, *account.money,
         )
     )  # fmt: skip
-    known.settled = left
     return Code.SUCCESS
 
 

@@ -36,7 +36,7 @@ WOUNDS: dict[str, tuple[tuple[str, str], ...]] = {
     "more is held than is available": (("elseif amount > available_of(book) then", "elseif false then"),),
     "a refund takes what is held": (("left = above(left_of(book, BALANCE_LEFT, 0))", "left = above(left_of(book, BALANCE_LEFT, 0) + book[B_PENDING])"),),
     "a refund leaves what is owed": (("repaid = least(owed, left)\n    left = left - repaid", "repaid = 0"),),
-    "a refund ends nobody": (("  own[B_STATUS] = TERMINATED\n  book[B_VERSION]", "  book[B_VERSION]"),),
+    "a refund ends nobody": (("    own[B_STATUS] = TERMINATED\n    book[B_VERSION]", "    book[B_VERSION]"),),
     "a reversal leaves the bonus": (("back, spent = w, back + free", "back, spent = w, back"), ("= book[w + R_AMOUNT] - free\n", "= book[w + R_AMOUNT]\n")),
     "what is left of a reversed bonus is granted": (("= now > book[w + R_START] and now or book[w + R_START] + 1", "= book[w + R_UNTIL]"),),
     "a reversal leaves the time": (("local lives_after = shortened(book, lives_text, told[M_NAME])", "local lives_after = nil"),),

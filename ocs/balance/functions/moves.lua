@@ -266,7 +266,7 @@ local function moving(keys, args)
   return reply
 end
 
--- Repay, refund and terminate in memory: the packed records, in their order, and the result.
+-- Repay, refund and terminate in memory (who was terminated before stays so): the packed records, in their order, and the result.
 local function closed_by(book, own, now, told, repaid, left, owed, profile)
   local records = {}
   if repaid > 0 then
@@ -275,17 +275,20 @@ local function closed_by(book, own, now, told, repaid, left, owed, profile)
   end
   book[B_POSTED], book[B_SEQUENCE] = book[B_POSTED] + left, book[B_SEQUENCE] + 1
   records[#records + 1] = pack(moved_record(book, now, MOVED_REFUND, told, 0, left, 0, owed))
-  own[B_STATUS] = TERMINATED
-  book[B_VERSION], book[B_SEQUENCE] = book[B_VERSION] + 1, book[B_SEQUENCE] + 1
+  if own[B_STATUS] ~= TERMINATED then
+    own[B_STATUS] = TERMINATED
+    book[B_VERSION], book[B_SEQUENCE] = book[B_VERSION] + 1, book[B_SEQUENCE] + 1
+    records[#records + 1] = pack({ RECORD_VERSION, K_ACCOUNT, told[M_ACCOUNT], book[B_SEQUENCE], now, book[B_VERSION], TERMINATED,
+      book[B_FLOOR], profile, told[M_MEMBER], book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  end
   check(book)
-  records[#records + 1] = pack({ RECORD_VERSION, K_ACCOUNT, told[M_ACCOUNT], book[B_SEQUENCE], now, book[B_VERSION], TERMINATED,
-    book[B_FLOOR], profile, told[M_MEMBER], book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
   local result = money_of(book)
   result[6] = left
   return records, pack(result)
 end
 
 -- closing: what is left of an account is repaid and refunded, and the subscriber is terminated, in one call. A member has no money of its own.
+-- Of who was terminated before, what is left is refunded too, where there is something.
 -- KEYS: part, book, marker, stream, index, owed, profile, the member's own book (if any). `asked` is how much is to be refunded, -1: all.
 local function closing(keys, args)
   if not call then fetch() end
@@ -306,7 +309,8 @@ local function closing(keys, args)
     repaid = least(owed, left)
     left = left - repaid
   end
-  if not book or not own or not profile or book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then
+  local gone = book and own and (book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED)
+  if not book or not own or not profile or (gone and left + repaid == 0) then
     code, left = UNKNOWN_SUBSCRIBER, 0
   elseif asked >= 0 and asked ~= left then
     code = LIMIT
@@ -324,7 +328,7 @@ local function closing(keys, args)
   local reply, at, old = { SUCCESS, result, 0, owed - repaid, 0 }, index_times(told[M_CREATED], told[M_KEPT])
 
   call('XADD', keys[4], stream, 'r', first)
-  call('XADD', keys[4], stream, 'r', second)
+  if second then call('XADD', keys[4], stream, 'r', second) end
   if third then call('XADD', keys[4], stream, 'r', third) end
   call('SET', keys[3], kept, 'PX', life)
   if owes == '' then call('DEL', keys[6]) else call('SET', keys[6], owes) end
