@@ -81,7 +81,7 @@ class Actions:
 
     async def _do(self, asked: Asked, limits: DayLimits, *, again: bool = False) -> Done:
         _check(asked)
-        if asked.kind is ActionKind.TRANSFER:
+        if asked.kind is ActionKind.TRANSFER and (again or await self._is_new(asked)):
             await self._check_currencies(asked)
         created_ms = await self._now_ms(asked.partition)
         if limits.of_a_day:
@@ -280,6 +280,10 @@ class Actions:
         if asked.kind is ActionKind.TRANSFER:
             await self._hears.tell(asked.receiver_partition, payer(asked.receiver))
 
+    async def _is_new(self, asked: Asked) -> bool:
+        """Tell whether an id has no action yet: what is known is answered as it stands, whatever may be asked by now."""
+        return await lists.claim_of(self._parts, asked.channel, asked.id) is None
+
     async def _check_currencies(self, asked: Asked) -> None:
         """Refuse a transfer between accounts of different currencies; raises ValueError."""
         found = set()
@@ -360,14 +364,19 @@ def _reason(reason: str) -> str:
     return reason
 
 
+def check_name(channel: str, action_id: str) -> None:
+    """Refuse what cannot name an action; raises ValueError."""
+    if not action_id or not channel or ":" in channel:
+        raise ValueError("an action has an id, and a channel without a colon")
+
+
 def _check(asked: Asked) -> None:
     """Refuse what cannot be asked at all; raises ValueError."""
     _reason(asked.reason)
     kind, amount = asked.kind, asked.amount
     if kind not in KINDS:
         raise ValueError(f"{kind.name} is no action of its own")
-    if not asked.id or not asked.channel or ":" in asked.channel:
-        raise ValueError("an action has an id, and a channel without a colon")
+    check_name(asked.channel, asked.id)
     if len(asked.content) > ACTION_CONTENT_CHARS_MAX:
         raise ValueError(f"the content of an action has at most {ACTION_CONTENT_CHARS_MAX} characters")
     least = {ActionKind.ADJUST: -TOPUP_MICROS_MAX, ActionKind.REFUND: 0}.get(kind, 1)

@@ -40,9 +40,11 @@ class Gifts:
         )
         return standing is None or standing == content.encode()
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str
+    ) -> Bought:
         """Give so much of a product, once by a name (holdings.py)."""
-        return await self._holdings.give(account, product, amount, until_ms, name)
+        return await self._holdings.give(account, product, amount, until_ms, name, asked)
 
 
 class Archive:

@@ -76,8 +76,10 @@ class Gifts(Protocol):
     async def claim(self, channel: str, name: str, content: str) -> bool:
         """Note what an id is for; False where it is for something else."""
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
-        """Give so much of a product, once by a name."""
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str
+    ) -> Bought:
+        """Give so much of a product, once by a name; ``asked`` tells other content."""
 
 
 class Listeners(Protocol):
