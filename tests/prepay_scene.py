@@ -157,12 +157,12 @@ class Terms:
 
     def __init__(self) -> None:
         self.fee = 0
-        self.each = 0
+        self.each = self.of_subscriber = 0
 
     def limits(self, _asked: Any) -> Any:
         from ocs.balance.actions import DayLimits  # noqa: PLC0415
 
-        return DayLimits(each=self.each)
+        return DayLimits(each=self.each, account_amount=self.of_subscriber)
 
     def fee_micros(self, _amount: int, _currency: str) -> int:
         return self.fee

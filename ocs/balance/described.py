@@ -41,6 +41,7 @@ def described(account: Account) -> dict[str, Any]:
         "credit_floor": format_amount(book.floor_micros),
         "sessions_open": own.sessions_open,
         "active_until": until(book.until_ms),
+        "refundable": format_amount(account.refundable_micros) if account.refundable_micros else None,
     }
 
 
@@ -82,6 +83,7 @@ def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str,
         "reserved": format_amount(book.pending_micros),
         "credit_floor": format_amount(book.floor_micros),
         **({"owed": format_amount(account.owed_micros)} if account.owed_micros else {}),
+        **({"refundable": format_amount(account.refundable_micros)} if account.refundable_micros else {}),
         "buckets": _buckets(account, now_ms, catalogue),
     }
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from ocs.api_limits import VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
 from ocs.balance.accounts import Account, Accounts
-from ocs.balance.actions import ActionKind, Asked
+from ocs.balance.actions import ActionKind, Asked, check_name
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, ScriptFault, unpacked
@@ -176,8 +176,10 @@ class Vouchers:
     async def redeem(self, account: Account, code: str, channel: str, topup_id: str = "") -> Redeemed:
         """Redeem a voucher once: the same id, voucher and subscriber get the same answer again. Raises SecretFault, StoreFault.
 
-        Without an id the voucher is the identity, for the same subscriber on any channel. A member's is its payer's money.
+        Without an id the voucher is the identity, for the same subscriber on any channel. A member's is its payer's money. Raises ValueError
+        for a channel that can have no action, before anything is looked at.
         """
+        check_name(channel, topup_id or "its own")
         where = account.profile
         if account.ended:
             return _refused(Why.SUBSCRIBER)

@@ -129,6 +129,9 @@ class Subscriber(BaseModel):
     cap: str | None
     sessions_open: int
     active_until: str | None
+    refundable: str | None = Field(
+        description="Of one that has ended: what its account has left, which a refund pays; null: nothing."
+    )
 
 
 class Refund(BaseModel):
@@ -206,6 +209,9 @@ class Balance(BaseModel):
     reserved: str
     credit_floor: str
     owed: str | None = Field(None, description="Emergency credit that is owed; where there is some.")
+    refundable: str | None = Field(
+        None, description="Of one that has ended: what a refund pays; where there is something."
+    )
     buckets: list[Bucket]
 
 
@@ -306,7 +312,7 @@ def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
         """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free.
 
         With `refund=true` its open sessions are ended, and what the account has left then is refunded, once by the id (none given: one that is
-        made of the account).
+        made of the account). One that has ended without is refunded in the same way, by its id where its number is free; `refundable` says what there is.
         """
         if not refund:
             return shown(await desk.end(await desk.find(subscriber), change))

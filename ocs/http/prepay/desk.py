@@ -76,8 +76,10 @@ class Gifts(Protocol):
     async def claim(self, channel: str, name: str, content: str) -> bool:
         """Note what an id is for; False where it is for something else."""
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
-        """Give so much of a product, once by a name."""
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str
+    ) -> Bought:
+        """Give so much of a product, once by a name; ``asked`` tells other content."""
 
 
 class Listeners(Protocol):
@@ -251,7 +253,7 @@ async def done_before(
 
 _REFUSALS: Final[Mapping[Code, tuple[int, str, str]]] = {
     Code.CONFLICT: (409, "conflict", "the id was used with other content; nothing was done. Use another id, or repeat what was sent first"),
-    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, or the account can hold; nothing was done"),
+    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, may come in for the subscriber, or the account can hold; nothing was done"),
     Code.CREDIT_LIMIT: (409, "creditLimit", "less than that is available; nothing was done"),
     Code.UNKNOWN_SUBSCRIBER: (409, "unknownSubscriber", "the account has ended, or the receiver's; nothing was done"),
     Code.BARRED: (409, "barred", "the account is barred, or its balance's time is over; nothing was done"),

@@ -139,6 +139,9 @@ def _why(action: Action) -> str:
         )
     if action.state is ActionState.EXPIRED:
         return "released: its time came first"
+    if action.bonus_back or action.bonus_used:
+        back, used = quantities.decimal_of(action.bonus_back), quantities.decimal_of(action.bonus_used)
+        return f"taken back, and of its bonus {back:f}; used of that before: {used:f}"
     if action.asked.kind is ActionKind.RESERVE and action.state is ActionState.COMPLETED:
         return f"posted: {quantities.decimal_of(action.settled):f}"
     return ""

@@ -230,6 +230,19 @@ def test_wrong_codes_lock_the_subscriber_also_for_a_right_one_and_after_a_restar
     asyncio.run(play())
 
 
+def test_a_channel_that_cannot_be_one_claims_no_voucher(valkey: RealValkey) -> None:
+    async def play(at: VoucherRoom) -> None:
+        account = await at.subscriber(MSISDN)
+        batch, (one,) = await at.active(1)
+        for channel in ("till:a", ""):
+            with pytest.raises(ValueError, match="a channel without a colon"):
+                await at.vouchers.redeem(account, one.code, channel, "r1")
+        assert await at.batches.counts(batch.id) == Counts(free=1)
+        assert (await at.vouchers.redeem(account, one.code, "till")).code is Code.SUCCESS
+
+    played(valkey, play)
+
+
 def test_wrong_codes_lock_a_channel_and_the_lock_ends(valkey: RealValkey) -> None:
     async def play() -> None:
         async with voucher_room(valkey.url, Lock(0, 0, 0), Lock(2, 60_000, 300)) as at:

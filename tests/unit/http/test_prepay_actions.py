@@ -416,3 +416,13 @@ def test_the_examples_of_the_page_work_when_they_are_sent(on: Scene) -> None:
     assert on("POST", "/bucket", examples.BUCKET).status == 201
     on("PATCH", f"/topupBalance/{examples.TOPUP['id']}", examples.CANCEL).is_right(200)
     on("PATCH", f"/reserveBalance/{examples.RESERVE['id']}", examples.COMPLETE).is_right(200)
+
+
+def test_what_is_beyond_a_subscribers_day_is_refused_with_a_reason_and_moves_nothing(on: Scene) -> None:
+    on.terms.of_subscriber = 3 * EURO
+    on("POST", "/topupBalance", topup(2, id="day-1")).is_right(201)
+    for _ in range(2):
+        said = on("POST", "/topupBalance", topup(2, id="day-2"))
+        said.is_error(409, "limit")
+        assert "beyond what may come in for the subscriber on one day" in said.said.text
+    on("POST", "/topupBalance", topup(1, id="day-3")).is_right(201)

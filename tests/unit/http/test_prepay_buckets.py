@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,17 @@ def test_only_who_may_see_sees_and_only_who_may_give_gives(on: Scene) -> None:
     on("GET", f"/bucket/{account}", key="ocs_0123456789ab_" + "x" * 43).is_error(401, "unauthorized")
     on("POST", "/bucket", gift(), key="reader").is_error(403, "forbidden")
     assert len(on("GET", f"/bucket?{of(FIRST)}").is_right(200)) == 1
+
+
+def test_a_gift_is_told_again_also_where_its_product_has_a_newer_version(on: Scene) -> None:
+    first = on("POST", "/bucket", gift(id="gift-1"))
+    assert first.status == 201
+    catalogue = on.holdings.catalogue
+    known = catalogue.newest("given-data")
+    assert known is not None
+    catalogue.__init__([*catalogue.products.values(), replace(known, version=known.version + 1)])  # type: ignore[misc]
+    again = on("POST", "/bucket", gift(id="gift-1"))
+    assert (again.status, again.content) == (201, first.content)
+    on("POST", "/bucket", gift(id="gift-1", product=[{"id": "given-data"}])).is_error(409, "conflict")
+    other = on("POST", "/bucket", gift(id="gift-2"))
+    assert (other.status, other.content["product"][0]["id"]) == (201, f"given-data@{known.version + 1}")
