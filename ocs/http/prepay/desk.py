@@ -19,7 +19,7 @@ from ocs.balance.vouchers import Redeemed
 from ocs.http.access import ANY, Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.order_desk import OrderDesk
+from ocs.http.order_desk import TAKEN, OrderDesk
 from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
@@ -194,6 +194,7 @@ async def all_shown(
 
 async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account) -> ExactAnswer:
     """Do an action and answer: 201 with the resource, or what it was refused with."""
+    await take(prepay, asked.channel, asked.id)
     await change.begins(
         f"{asked.kind.name.lower()}.create",
         resource=name_of(asked),
@@ -212,6 +213,12 @@ async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account
     if done.code != Code.SUCCESS or done.action is None:
         raise refusal(done)
     return await created(prepay, done.action)
+
+
+async def take(prepay: Prepay, channel: str, name: str) -> None:
+    """Take an id for an action; 409 where it is an order's."""
+    if prepay.orders is not None and not await prepay.orders.takes(channel, name):
+        raise Told(409, "conflict", TAKEN)
 
 
 def name_of(asked: Asked) -> str:

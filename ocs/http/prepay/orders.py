@@ -1,7 +1,7 @@
 """Recurring and automatic top-ups: a topupBalance that says recurringPeriod or isAutoTopup is a standing order (ocs/balance/topup_orders.py).
 
 Laws
-1. An order is a resource of its own: ``created`` as long as it stands, ``failed`` where it was suspended. Its executions are top-ups of their own.
+1. An order is a resource of its own: ``created`` as long as it stands, ``failed`` where it was suspended, and ``created`` again once it is resumed. Its executions are top-ups of their own.
 2. An id is an order's or a top-up's, never both.
 """
 
@@ -12,7 +12,7 @@ from ocs.balance.accounts import Account
 from ocs.balance.topup_orders import ID_CHARS_MAX, Kept, Order, OrderState
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.order_desk import OrderDesk
+from ocs.http.order_desk import CROWDED, OrderDesk
 from ocs.http.prepay import quantities
 from ocs.http.prepay.buckets import bucket_ref, href, number_ref
 from ocs.http.prepay.desk import Prepay, named_by
@@ -93,7 +93,7 @@ async def _created(prepay: Prepay, desk: OrderDesk, wanted: Order, account: Acco
         if account.ended:
             raise Told(409, "unknownSubscriber", "the account has ended; nothing was done")
         if await desk.crowded(account):
-            raise Told(409, "limit", "the account has as many orders as it may; end one first")
+            raise Told(409, "limit", CROWDED)
     made = await desk.orders.create(wanted)
     if made.code != Code.SUCCESS:
         raise _taken()
@@ -191,9 +191,31 @@ async def end(prepay: Prepay, change: Change, kept: Kept) -> dict[str, Any]:
     return shown_order(ended, await prepay.places.by_path(ended.path))
 
 
+async def resume(prepay: Prepay, change: Change, kept: Kept) -> dict[str, Any]:
+    """Let a suspended order go on; describe it."""
+    desk, found = prepay.orders, kept.order
+    assert desk is not None
+    account = await prepay.places.by_path(found.path)
+    if account is None:
+        raise Told(409, "unknownSubscriber", "the account has ended; nothing was done")
+    if why := await desk.hinders(found, account):
+        raise Told(409, "limit" if why == CROWDED else "conflict", f"status: {why}; nothing was done")
+    before = {"state": str(found.state), "done": found.done}
+    await change.begins("topup.order.resume", resource=found.name, account=found.path, before=before)
+    done = await desk.orders.resume(found.channel, found.id)
+    if done is None:
+        raise Told(404, "notFound", "there is none of this id")
+    change.made(after={"state": str(done.order.state), "done": done.order.done})
+    if done.code != Code.SUCCESS:
+        raise Told(409, "conflict", f"status: it is {_STATES[done.order.state]} already")
+    return shown_order(done.order, account)
+
+
 async def change_order(prepay: Prepay, change: Change, kept: Kept, wanted: Update) -> ExactAnswer:
-    """Bring an order to the state that is wanted, where there is a way: it can be cancelled."""
+    """Bring an order to the state that is wanted, where there is a way: it can be cancelled, and one that was suspended resumed (``created``)."""
     state = _STATES[kept.order.state]
+    if wanted.status is ActionStatus.CREATED and kept.order.state is OrderState.SUSPENDED:
+        return ExactAnswer(await resume(prepay, change, kept))
     if wanted.status is ActionStatus.CANCELLED and state is not ActionStatus.COMPLETED:
         return ExactAnswer(await end(prepay, change, kept))
     if wanted.status is not state:

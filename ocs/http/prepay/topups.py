@@ -3,9 +3,9 @@
 from ocs.balance.actions import ActionKind, Asked
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform, shown
+from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform, shown, take
 from ocs.http.prepay.errors import Told, bad
-from ocs.http.prepay.orders import is_order, order, order_of
+from ocs.http.prepay.orders import is_order, order
 from ocs.http.prepay.quantities import UsageType, micros_of
 from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import Quantity, TopupBalanceCreate
@@ -48,18 +48,10 @@ async def top_up(
         if known is not None:
             return known
         raise
-    if await _is_taken(prepay, channel, name):
-        raise Told(409, "conflict", "the id is an order's; nothing was done. Use another id")
     profile = target.account.profile
     micros = positive_micros(asked.amount, profile.currency)
     placed = begun._replace(partition=profile.partition, account=profile.path, amount=micros)
     return await perform(prepay, change, placed, target.account)
-
-
-async def _is_taken(prepay: Prepay, channel: str, name: str) -> bool:
-    """Tell whether an id is an order's; only channels that may have orders are asked about."""
-    may = prepay.orders is not None and channel in prepay.orders.channels
-    return may and await order_of(prepay, channel, name) is not None
 
 
 async def _redeem(
@@ -71,6 +63,8 @@ async def _redeem(
     target = await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
     if target.row:
         raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
+    if name:
+        await take(prepay, channel, name)
     await change.begins("voucher.redeem", **redemption_begun(target.account, channel, name))
     done = await prepay.vouchers.redeem(target.account, asked.voucher or "", channel, name)
     change.made(**redemption_made(done, channel))
