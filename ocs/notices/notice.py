@@ -12,12 +12,14 @@ Fact = str | int
 
 TYPES: Final = {
     "topup.done": "money came in: channel, id, amount, balance",
+    "topup.failed": "a top-up that a channel had asked for was refused: channel, id, amount, reason",
     "topup.suspended": "a recurring or automatic top-up failed again and again, its order is suspended: channel, id (the order's), amount, reason",
     "balance.adjusted": "an operator gave or took: channel, id, amount, balance",
     "balance.transferred": "money went to another subscriber, or came from one: channel, id, amount, balance",
     "balance.reserved": "a system outside holds money: channel, id, amount, balance",
     "balance.settled": "a reservation was posted, void or over: channel, id, amount (what was posted), balance",
     "balance.reversed": "a top-up or an adjustment was taken back: channel, id, amount, balance",
+    "balance.failed": "an adjustment, a transfer or a reservation was refused: channel, id, amount, reason",
     "balance.refunded": "what was left was paid out: channel, id, amount, balance",
     "balance.lent": "emergency credit was given: channel, id, amount, balance",
     "balance.repaid": "emergency credit was paid back: channel, id, amount, balance",

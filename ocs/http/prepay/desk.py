@@ -3,6 +3,8 @@
 Laws
 1. An action is its channel's. Who has ``channel:any`` may name another one; everybody else is told 403 for doing so, and 404 for reading.
 2. An action that was asked before is answered as it is, also where whom it was about has gone since.
+3. An action that failed leaves no record on the streams: that it did waits for its listeners before it is answered, and again, under the same id, before
+   it is answered again.
 """
 
 import re
@@ -29,6 +31,7 @@ from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import format_amount
+from ocs.notices.notice import Fact, Notice
 from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
@@ -126,6 +129,8 @@ class Prepay(NamedTuple):
     archive: Archive | None = None
     vouchers: Vouchers | None = None
     orders: OrderDesk | None = None
+    tell: Callable[[Notice], Awaitable[None]] | None = None
+    """Who tells of what leaves no record; None: nobody is told."""
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:
@@ -211,8 +216,27 @@ async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account
         raise bad("badRequest", str(fault)) from None
     change.made(after=facts_of(done))
     if done.code != Code.SUCCESS or done.action is None:
+        await _tell_of_failure(prepay, done, account)
         raise refusal(done)
     return await created(prepay, done.action)
+
+
+async def _tell_of_failure(prepay: Prepay, done: Done, account: Account) -> None:
+    """Let listeners hear of an action that failed, before who asked does (law 3)."""
+    action = done.action
+    if prepay.tell is None or action is None or action.state is not ActionState.FAILED:
+        return
+    asked = action.asked
+    kind = "topup.failed" if asked.kind is ActionKind.TOPUP else "balance.failed"
+    facts: dict[str, Fact] = {
+        "channel": asked.channel,
+        "id": asked.id,
+        "amount": asked.amount if asked.bucket else format_amount(asked.amount),
+        "currency": "" if asked.bucket else account.profile.currency,
+        "reason": action.code.name.lower(),
+    }
+    at_ms, name = action.done_ms or action.created_ms, f"{kind}.{asked.channel}.{asked.id}"
+    await prepay.tell(Notice(name, kind, at_ms, asked.account, facts, asked.partition))
 
 
 async def take(prepay: Prepay, channel: str, name: str) -> None:
