@@ -4,8 +4,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from ocs.balance.accounts import Account
-from ocs.balance.described import instant
 from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState
+from ocs.clock import instant
 from ocs.http.access import Caller
 from ocs.money import format_amount
 

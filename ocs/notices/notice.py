@@ -5,8 +5,9 @@ Law: a notice is known by its id, and has the same id, type and facts however of
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+
+from ocs.clock import instant
 
 Fact = str | int
 
@@ -66,15 +67,9 @@ class Notice(NamedTuple):
         return {
             "id": self.id,
             "type": self.type,
-            "timestamp": instant(self.time_ms),
+            "timestamp": instant(self.time_ms, "milliseconds"),
             "data": {"account": self.account, **self.facts},
         }
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the millisecond."""
-    text = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def write_notice(notice: Notice) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from ocs.balance.accounts import Account
 from ocs.balance.actions import NO_LIMITS, ActionKind, Asked, DayLimits
 from ocs.balance.archive_files import history
-from ocs.balance.described import instant
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.clock import instant
 from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay import hub
 from ocs.http.prepay.desk import Listeners, Prepay

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ocs.balance.accounts import Account
 from ocs.balance.topup_orders import ID_CHARS_MAX, Kept, Order, OrderState
+from ocs.clock import instant
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.order_desk import CROWDED, OrderDesk
@@ -21,7 +22,7 @@ from ocs.http.prepay.places import BucketId
 from ocs.http.prepay.quantities import UsageType
 from ocs.http.prepay.resources import content_of, said_of
 from ocs.http.prepay.shapes import ActionStatus, Quantity, TopupBalanceCreate, Update
-from ocs.http.prepay.times import at_ms, instant
+from ocs.http.prepay.times import at_ms
 from ocs.outcomes import Code
 
 _STATES: Final = {
@@ -154,7 +155,7 @@ def shown_order(made: Order, account: Account | None) -> dict[str, Any]:
         "isAutoTopup": not made.period,
         "status": _STATES[made.state],
         "usageType": UsageType.MONETARY,
-        "requestedDate": instant(made.created_ms),
+        "requestedDate": instant(made.created_ms, "auto"),
         "amount": quantities.money(made.amount_micros, currency),
         "bucket": bucket_ref(bucket),
         "channel": {"id": made.channel, "@referredType": "Channel"},
