@@ -5,7 +5,6 @@ Laws
 2. An id is an order's or a top-up's, never both.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from ocs.balance.accounts import Account
@@ -16,12 +15,13 @@ from ocs.http.exact_answer import ExactAnswer
 from ocs.http.order_desk import CROWDED, OrderDesk
 from ocs.http.prepay import quantities
 from ocs.http.prepay.buckets import bucket_ref, href, number_ref
-from ocs.http.prepay.desk import Prepay, named_by
+from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.places import BucketId
+from ocs.http.prepay.posting import payer_of, positive_micros
 from ocs.http.prepay.quantities import UsageType
 from ocs.http.prepay.resources import content_of, said_of
-from ocs.http.prepay.shapes import ActionStatus, Quantity, TopupBalanceCreate, Update
+from ocs.http.prepay.shapes import ActionStatus, TopupBalanceCreate, Update
 from ocs.http.prepay.times import at_ms
 from ocs.outcomes import Code
 
@@ -46,9 +46,8 @@ async def order(
     asked: TopupBalanceCreate,
     channel: str,
     name: str,
-    read: Callable[[Quantity, str], int],
 ) -> ExactAnswer:
-    """Keep an order once by (channel, id): 201 with it as it stands. ``read`` reads an amount in a currency, as of every top-up."""
+    """Keep an order once by (channel, id): 201 with it as it stands."""
     desk = prepay.orders
     if desk is None or channel not in desk.channels:
         raise bad(
@@ -56,12 +55,10 @@ async def order(
             "isAutoTopup, recurringPeriod, numberOfPeriods: the channel has no such orders here; leave them out, or write isAutoTopup false",
         )
     _refuse(asked, name)
-    target = await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
-    if target.row:
-        raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
-    account, profile = target.account, target.account.profile
+    account = await payer_of(prepay, asked)
+    profile = account.profile
     assert asked.amount is not None
-    micros = read(asked.amount, profile.currency)
+    micros = positive_micros(asked.amount, profile.currency)
     wanted = Order(
         channel,
         name,
