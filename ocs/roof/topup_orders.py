@@ -35,13 +35,16 @@ _PAUSE_S: Final = 0.05
 _FAULT_S: Final = 5.0
 
 
-def order_desk_of(keepers: Keepers, holdings: Holdings) -> OrderDesk | None:
-    """Build what orders are made with; None where no channel may."""
+def orders_of(keepers: Keepers, holdings: Holdings) -> OrderDesk:
+    """Build what orders are made with."""
     settings = keepers.settings.topup_orders
-    if not settings.channels:
-        return None
     orders = Orders(keepers.parts, holdings.now_ms)
     return OrderDesk(orders, frozenset(settings.channels), parse_amount(settings.below))
+
+
+def order_desk_of(keepers: Keepers, holdings: Holdings) -> OrderDesk | None:
+    """Build what the API makes orders with; None where no channel may have some."""
+    return orders_of(keepers, holdings) if keepers.settings.topup_orders.channels else None
 
 
 def topup_job(keepers: Keepers, counters: Counters, holdings: Holdings) -> Job:
