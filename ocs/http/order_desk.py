@@ -57,6 +57,7 @@ def sees(caller: Caller, channel: str) -> bool:
 def described_order(order: Order, currency: str) -> dict[str, Any]:
     """Describe an order as /subscribers/v1 shows it."""
     waits = order.state is OrderState.ACTIVE and order.period and order.look_ms < FAR_MS
+    waits = waits and order.look_ms != order.resumed_ms  # else it was not looked yet what is due next
     return {
         "id": order.name,
         "kind": "recurring" if order.period else "automatic",
