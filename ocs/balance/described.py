@@ -1,12 +1,12 @@
 """A subscriber, its money, its buckets and what it holds, as commands and the API show them: one description, so that both say the same."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from ocs.balance.accounts import Account
 from ocs.balance.holdings import Bought
 from ocs.balance.stored_book import UNUSED, Row
+from ocs.clock import instant
 from ocs.money import format_amount
 from ocs.rating.counters import MEMBER, counter_id
 from ocs.rating.openings import Held, bucket_id
@@ -15,11 +15,6 @@ from ocs.rating.products import UNIT_OF_ROW, Catalogue
 MONEY_UNIT = UNIT_OF_ROW["money"]
 UNITS = {1: "octets", 2: "seconds", 3: "events", MONEY_UNIT: "money"}
 """What a bucket counts, by the unit of its row."""
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def described(account: Account) -> dict[str, Any]:

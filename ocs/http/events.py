@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ocs.api_limits import CALLBACK_CHARS_MAX, CALLBACK_JUDGED_MS, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
 from ocs.http.problems import faults_of
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
-from ocs.notices.notice import instant
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import WEBHOOK, Subscription, Subscriptions, SubscriptionsFull
 from ocs.stream import register
@@ -202,7 +202,7 @@ def shown(subscription: Subscription) -> dict[str, Any]:
         "types": list(subscription.types),
         "query": "&".join(f"{name}={','.join(values)}" for name, values in subscription.query),
         "form": subscription.form,
-        "made": instant(subscription.made_ms),
+        "made": instant(subscription.made_ms, "milliseconds"),
     }
 
 
@@ -214,8 +214,8 @@ def letter(subscription: str, dead: DeadLetter) -> dict[str, Any]:
         "notice": delivery.notice.described(),
         "tries": delivery.tries,
         "why": delivery.why,
-        "since": instant(delivery.since_ms),
-        "died": instant(dead.died_ms),
+        "since": instant(delivery.since_ms, "milliseconds"),
+        "died": instant(dead.died_ms, "milliseconds"),
     }
 
 

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from ocs.api_limits import API_BURST_MAX, API_KEY_NAME_CHARS_MAX, API_KEYS_MAX, API_RATE_MAX
-from ocs.balance.described import instant
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
+from ocs.clock import instant
 
 SCOPES: Final = {
     "sessions:read": "see open sessions",

@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ocs.api_limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import balance_of, described, holdings_of, instant, purchase_facts
+from ocs.balance.described import balance_of, described, holdings_of, purchase_facts
 from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
 from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change

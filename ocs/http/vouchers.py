@@ -18,12 +18,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from ocs.api_limits import VOUCHER_DESCRIPTION_CHARS_MAX, VOUCHERS_PER_BATCH_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import instant
 from ocs.balance.parts import Parts
 from ocs.balance.voucher_batches import Batches, BatchRefused, BatchState, NewBatch, NoBatch
 from ocs.balance.voucher_codes import SecretFault
 from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import TEXTS, Redeemed, Vouchers, Why
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
 from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change

@@ -210,6 +210,29 @@ def subscriber_lend(
     lend(place, msisdn, id, as_json=json)
 
 
+@subscriber_app.command("orders")
+@at_place
+def subscriber_orders(
+    msisdn: MsisdnArgument,
+    *,
+    resume: Annotated[str, typer.Option(metavar="ORDER", help="Resume a suspended one: CHANNEL:ID.")] = "",
+    end: Annotated[str, typer.Option(metavar="ORDER", help="End one: CHANNEL:ID.")] = "",
+    json: JsonOption = False,
+    place: Place,
+) -> None:
+    """List recurring and automatic top-ups, resume or end one."""
+    from ocs.roof import subscriber_orders as orders
+
+    if resume and end:
+        raise Ended(Exit.USAGE, "--resume, --end: write one of them")
+    if resume:
+        orders.resume(place, msisdn, resume, as_json=json)
+    elif end:
+        orders.end(place, msisdn, end, as_json=json)
+    else:
+        orders.listing(place, msisdn, as_json=json)
+
+
 @app.command()
 @at_place
 def topup(

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ocs.api_limits import DEAD_LETTERS_MAX
-from ocs.notices.notice import instant
+from ocs.clock import instant
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import Subscription, Subscriptions
 from ocs.roof import say
@@ -32,7 +32,7 @@ def listing(place: Place, *, as_json: bool) -> None:
                 "owner": each.owner,
                 "form": each.form,
                 "types": " ".join(each.types),
-                "made": instant(each.made_ms) if each.made_ms else "-",
+                "made": instant(each.made_ms, "milliseconds") if each.made_ms else "-",
                 "waiting": await queue.waiting(each.id),
                 "dead": await queue.dead_count(each.id),
             }
@@ -147,13 +147,13 @@ def _described(dead_letter: DeadLetter) -> dict[str, Any]:
         "notice": delivery.notice.described(),
         "tries": delivery.tries,
         "why": delivery.why,
-        "since": instant(delivery.since_ms),
-        "died": instant(dead_letter.died_ms),
+        "since": instant(delivery.since_ms, "milliseconds"),
+        "died": instant(dead_letter.died_ms, "milliseconds"),
     }
 
 
 def _row(dead_letter: DeadLetter) -> tuple[str, ...]:
     delivery = dead_letter.delivery
     return (
-        delivery.notice.id, delivery.notice.type, str(delivery.tries), instant(dead_letter.died_ms), delivery.why
+        delivery.notice.id, delivery.notice.type, str(delivery.tries), instant(dead_letter.died_ms, "milliseconds"), delivery.why
     )  # fmt: skip

@@ -69,6 +69,22 @@ def message_rules(events: Events) -> dict[str, tuple[Subscription, str]]:
     return found
 
 
+def teller_of(keepers: Keepers) -> Callable[[Notice], Awaitable[None]] | None:
+    """Build what puts a notice that no record tells of into the queues of those who want it; None where there are no events. It raises StoreFault."""
+    events, store, clock = keepers.settings.events, keepers.store, keepers.clock
+    if not events.enabled:
+        return None
+    rules = [rule for rule, _language in message_rules(events).values()]
+    queue, subscriptions = Queue(store), Subscriptions(store)
+
+    async def tell(notice: Notice) -> None:
+        for each in (*rules, *await subscriptions.all()):
+            if not each.ended and each.takes(notice):
+                await queue.add(each.id, [notice], clock.now_ms())
+
+    return tell
+
+
 def language_of(events: Events, chosen: str, number: str) -> str:
     """Return the language of a message: its rule's, else by the longest known beginning of the number, else the settings'."""
     if chosen:

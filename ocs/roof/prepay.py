@@ -1,16 +1,17 @@
 """What the routes of TMF654 work with, built on the keepers of the process that serves them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import NO_LIMITS, ActionKind, Asked, DayLimits
 from ocs.balance.archive_files import history
-from ocs.balance.described import instant
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.clock import instant
 from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay import hub
 from ocs.http.prepay.desk import Listeners, Prepay
@@ -18,6 +19,7 @@ from ocs.http.prepay.places import Places
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import parse_amount
 from ocs.notices.forms import Forms
+from ocs.notices.notice import Notice
 from ocs.rating.products import Product
 from ocs.records import Record
 from ocs.roof.action_sections import Actions, ChannelBounds, DayBounds
@@ -106,7 +108,11 @@ def _limits(bounds: ChannelBounds) -> dict[ActionKind, DayLimits]:
 
 
 def prepay_of(
-    keepers: Keepers, holdings: Holdings, listeners: Listeners | None, orders: OrderDesk | None
+    keepers: Keepers,
+    holdings: Holdings,
+    listeners: Listeners | None,
+    orders: OrderDesk | None,
+    tell: Callable[[Notice], Awaitable[None]] | None = None,
 ) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
@@ -122,6 +128,7 @@ def prepay_of(
         Archive(keepers.settings.archive_folder),
         vouchers_of(keepers, batches_of(keepers)),
         orders,
+        tell,
     )
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionState, Asked, DayLimits, Done
 from ocs.balance.link import StoreFault
-from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState, execution, repeated_ms
+from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState, execution, scheduled
 from ocs.money import format_amount
 from ocs.notices.notice import Notice
 from ocs.outcomes import Code
@@ -138,7 +138,8 @@ class Executor:
             await self._orders.replace(kept, order._replace(look_ms=FAR_MS))
             return None
         if order.period:
-            look_ms = repeated_ms(order.start_ms, order.period, order.done, self._rules.zone)
+            order = scheduled(order, self._rules.zone)
+            look_ms = order.look_ms
             is_due = look_ms <= now_ms
         else:
             is_due = self.wants(order, account.book.available_micros, now_ms)
@@ -161,7 +162,8 @@ class Executor:
             return
         collector = self._collectors.get(order.channel)
         if collector is None:
-            await self._suspend(kept, "the channel collects nothing any more", now_ms, account)
+            why = "the channel collects nothing any more"
+            await self._suspend(kept, why, now_ms, account, asking=order.asking)
             return
         if not order.asking:
             asking = await self._orders.replace(kept, order._replace(asking=True))
@@ -189,11 +191,7 @@ class Executor:
                 run=0, tries=0, asking=False, done=run, day=day, today=today, look_ms=now_ms, why=""
             )
             if order.period:
-                after = after._replace(
-                    look_ms=repeated_ms(order.start_ms, order.period, run, self._rules.zone)
-                )
-                if order.periods and run >= order.periods and order.state is OrderState.ACTIVE:
-                    after = after._replace(state=OrderState.COMPLETED)
+                after = scheduled(after, self._rules.zone)
             if await self._orders.replace(standing, after) is not None:
                 return
             found = await self._orders.at(order.partition, order.name)
@@ -210,17 +208,19 @@ class Executor:
             await self._orders.replace(kept, order._replace(run=0, tries=0, asking=False))
             return
         if tries > len(self._rules.retry_s):
-            await self._suspend(kept, why, now_ms, account)
+            await self._suspend(kept, why, now_ms, account, asking=unknown)
             return
         look_ms = now_ms + self._rules.retry_s[tries - 1] * 1000
         after = order._replace(tries=tries, asking=unknown, look_ms=look_ms, why=why)
         await self._orders.replace(kept, after)
 
-    async def _suspend(self, kept: Kept, why: str, now_ms: int, account: Account | None) -> None:
+    async def _suspend(
+        self, kept: Kept, why: str, now_ms: int, account: Account | None, *, asking: bool
+    ) -> None:
         order = kept.order
         await self._notify(order, now_ms, why, account)
         state = OrderState.SUSPENDED if order.state is OrderState.ACTIVE else order.state
-        after = order._replace(state=state, why=why, look_ms=FAR_MS)
+        after = order._replace(state=state, why=why, look_ms=FAR_MS, asking=asking)
         if state is not OrderState.SUSPENDED:
             after = after._replace(run=0, asking=False)
         if await self._orders.replace(kept, after) is not None:
@@ -236,6 +236,8 @@ class Executor:
             "reason": why,
         }
         name = f"topup.suspended.{order.channel}.{order.id}.{order.run}"
+        if order.resumed_ms:  # it is another time
+            name = f"{name}.{order.resumed_ms}"
         await self._tell(Notice(name, "topup.suspended", now_ms, order.path, facts, order.partition))
 
 

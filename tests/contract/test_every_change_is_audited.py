@@ -98,6 +98,9 @@ RIGHT = [
     Right("POST", "/admin/v1/keys", {"role": "channel"}),
     Right("DELETE", "/admin/v1/keys/{key_id}", None, lambda made: {"key_id": made["POST /admin/v1/keys"]["id"]}),
     Right("POST", "/subscribers/v1/subscribers/{subscriber}/emergency-credit", {"id": "lend"}, lambda _made: _FIRST),
+    Right("POST", f"{TMF654}/topupBalance", examples.TOPUP | {"id": "rent", "recurringPeriod": "monthly"}),
+    *(Right(method, "/subscribers/v1/subscribers/{subscriber}/top-up-orders/{order}", body, lambda _made: _FIRST | {"order": "open:rent"})
+      for method, body in (("PATCH", {"state": "active"}), ("DELETE", None))),
     Right("DELETE", "/subscribers/v1/subscribers/{subscriber}", None, lambda _made: _FIRST),
 ]  # fmt: skip
 
@@ -116,6 +119,7 @@ class World:
             {
                 "events": {"callback_networks": ["127.0.0.0/8"]},
                 "actions": {"emergency_amount": "1.00", "emergency_below": "1000.00"},
+                "topup_orders": {"channels": {"open": {"collect": "trusted"}}},
             },
         )
         self.audit = self.settings.audit_folder

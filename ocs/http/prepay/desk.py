@@ -3,6 +3,8 @@
 Laws
 1. An action is its channel's. Who has ``channel:any`` may name another one; everybody else is told 403 for doing so, and 404 for reading.
 2. An action that was asked before is answered as it is, also where whom it was about has gone since.
+3. An action that failed leaves no record on the streams: that it did waits for its listeners before it is answered, and again, under the same id, before
+   it is answered again.
 """
 
 import re
@@ -19,7 +21,7 @@ from ocs.balance.vouchers import Redeemed
 from ocs.http.access import ANY, Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.order_desk import OrderDesk
+from ocs.http.order_desk import TAKEN, OrderDesk
 from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
@@ -29,6 +31,7 @@ from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import format_amount
+from ocs.notices.notice import Fact, Notice
 from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
@@ -128,6 +131,8 @@ class Prepay(NamedTuple):
     archive: Archive | None = None
     vouchers: Vouchers | None = None
     orders: OrderDesk | None = None
+    tell: Callable[[Notice], Awaitable[None]] | None = None
+    """Who tells of what leaves no record; None: nobody is told."""
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:
@@ -196,6 +201,7 @@ async def all_shown(
 
 async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account) -> ExactAnswer:
     """Do an action and answer: 201 with the resource, or what it was refused with."""
+    await take(prepay, asked.channel, asked.id)
     await change.begins(
         f"{asked.kind.name.lower()}.create",
         resource=name_of(asked),
@@ -212,8 +218,33 @@ async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account
         raise bad("badRequest", str(fault)) from None
     change.made(after=facts_of(done))
     if done.code != Code.SUCCESS or done.action is None:
+        await _tell_of_failure(prepay, done, account)
         raise refusal(done)
     return await created(prepay, done.action)
+
+
+async def _tell_of_failure(prepay: Prepay, done: Done, account: Account) -> None:
+    """Let listeners hear of an action that failed, before who asked does (law 3)."""
+    action = done.action
+    if prepay.tell is None or action is None or action.state is not ActionState.FAILED:
+        return
+    asked = action.asked
+    kind = "topup.failed" if asked.kind is ActionKind.TOPUP else "balance.failed"
+    facts: dict[str, Fact] = {
+        "channel": asked.channel,
+        "id": asked.id,
+        "amount": asked.amount if asked.bucket else format_amount(asked.amount),
+        "currency": "" if asked.bucket else account.profile.currency,
+        "reason": action.code.name.lower(),
+    }
+    at_ms, name = action.done_ms or action.created_ms, f"{kind}.{asked.channel}.{asked.id}"
+    await prepay.tell(Notice(name, kind, at_ms, asked.account, facts, asked.partition))
+
+
+async def take(prepay: Prepay, channel: str, name: str) -> None:
+    """Take an id for an action; 409 where it is an order's."""
+    if prepay.orders is not None and not await prepay.orders.takes(channel, name):
+        raise Told(409, "conflict", TAKEN)
 
 
 def name_of(asked: Asked) -> str:

@@ -85,10 +85,15 @@ class Query(NamedTuple):
 
     def shown(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Return what was asked for of a resource."""
-        if self.fields is None:
-            return dict(resource)
-        kept = self.fields | {"id", "href"}
-        return {name: each for name, each in resource.items() if name in kept}
+        return part(resource, self.fields)
+
+
+def part(resource: Mapping[str, Any], fields: frozenset[str] | None) -> dict[str, Any]:
+    """Return the attributes of a resource that are asked for (None: all); id and href always are."""
+    if fields is None:
+        return dict(resource)
+    kept = fields | {"id", "href"}
+    return {name: each for name, each in resource.items() if name in kept}
 
 
 def fields_of(text: str | None, shape: type[BaseModel]) -> frozenset[str] | None:

@@ -347,6 +347,41 @@ def test_events_of_every_kind_and_end_are_what_a_listener_expects(on: Scene) -> 
     assert len({each["eventId"] for each in told.values()}) == len(told)
 
 
+def test_what_failed_is_told_before_it_is_answered_and_what_was_never_claimed_is_not(on: Scene) -> None:
+    for path, amount in (("transferBalance", 999), ("reserveBalance", 999), ("adjustBalance", -999)):
+        wrong = BODIES[path] | {"id": path, "amount": {"amount": amount, "units": "EUR"}}
+        for _ in range(2):
+            on("POST", f"/{path}", wrong).is_error(409, "creditLimit")
+    on.terms.each = EURO
+    on("POST", "/topupBalance", topup(2, id="high")).is_error(409, "limit")
+    failed = list(on.told)
+    on("POST", "/topupBalance", topup(-1, id="low")).is_error(400)
+    on("POST", "/topupBalance", topup(1, NOBODY, id="nobody")).is_error(400)
+    on("POST", "/topupBalance", topup(1, id="high")).is_error(409, "conflict")
+    on("POST", "/topupBalance", topup(1, id="right")).is_right(201)
+    assert on.told == failed
+    assert [(each.type, each.facts["id"], each.facts["reason"]) for each in failed] == [
+        *[("balance.failed", "transferBalance", "credit_limit")] * 2,
+        *[("balance.failed", "reserveBalance", "credit_limit")] * 2,
+        *[("balance.failed", "adjustBalance", "credit_limit")] * 2,
+        ("topup.failed", "high", "limit"),
+    ]
+    assert failed[0] == failed[1], "a repetition is the same notice"
+    assert failed[-1].facts == {
+        "channel": "till", "id": "high", "amount": "2.00", "currency": "EUR", "reason": "limit",
+    }  # fmt: skip
+
+
+def test_who_cannot_be_told_for_now_is_told_when_the_failure_is_asked_about_again(on: Scene) -> None:
+    body = transfer(999, id="t")
+    on.deaf = True
+    on("POST", "/transferBalance", body).is_error(503)
+    assert on.told == []
+    on.deaf = False
+    on("POST", "/transferBalance", body).is_error(409, "creditLimit")
+    assert [each.facts["id"] for each in on.told] == ["t"]
+
+
 def test_lists_of_actions_are_filtered_and_paged(on: Scene) -> None:
     for place in range(5):
         on("POST", "/topupBalance", topup(place + 1, id=f"t{place}")).is_right(201)
