@@ -6,18 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ocs.roof.options import JsonOption, MsisdnArgument, at_place
+from ocs.roof.options import JsonOption, MsisdnArgument, at_place, group
 from ocs.roof.place import Place
 
-_PLAIN = {
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-}
-
-vouchers_app = typer.Typer(help="Batches of vouchers, and single vouchers by their serial.", **_PLAIN)  # type: ignore[arg-type]
-voucher_app = typer.Typer(help="A voucher that is redeemed.", **_PLAIN)  # type: ignore[arg-type]
+vouchers_app = group("Batches of vouchers, and single vouchers by their serial.")
+voucher_app = group("A voucher that is redeemed.")
 
 BatchArgument = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's number.")]
 SerialArgument = Annotated[str, typer.Argument(metavar="SERIAL", help="The voucher's serial number.")]

@@ -12,6 +12,7 @@ import pytest
 from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.accounts import NewSubscriber
 from ocs.balance.holdings import Holdings
+from ocs.http.keys import ApiKeys
 from ocs.notices.following import GROUP
 from ocs.notices.forms import Forms
 from ocs.notices.lease import Lease
@@ -143,6 +144,27 @@ def test_of_two_servers_on_one_store_one_tells_and_the_other_takes_over(
             await keepers.store.execute(0, "DEL", LEASE_KEY)  # its life is over
             assert await first.held()
             assert not await second.held()
+
+    asyncio.run(run())
+
+
+def test_what_a_revoked_key_has_subscribed_waits_until_another_takes_it_over(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with keepers_of(valkey, tmp_path) as keepers, receiver() as to:
+            keys, subscriptions = ApiKeys(keepers.store), Subscriptions(keepers.store)
+            old, new = [(await keys.create("", frozenset({"events:write"}), 1))[0] for _ in range(2)]
+            made = await subscriptions.create(old.id, to.url, 1, any_channel=True)
+            await register(keepers.parts, GROUP)
+            await keys.revoke(old.id, 2)
+            counters, whose = Counters(), await account(keepers)
+            async with working(keepers, counters):
+                await keepers.accounts.topup(whose, M, "till", "x1")
+                await until(lambda: _counted(counters, "ocs_events_waiting", 1))
+                assert to.posted == []
+                assert await subscriptions.take_over(made, new.id, new_secret=False)
+                await to.until(lambda: len(to.posted) == 1)
 
     asyncio.run(run())
 
