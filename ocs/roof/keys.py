@@ -130,7 +130,7 @@ def revoke(place: Place, key_id: str, *, as_json: bool) -> None:
     for each in left:
         count, channel = each["subscriptions"], key.channel
         say.line(
-            f"channel {channel}: {count} subscriptions to events, made by {each['made_by']}, {each['state']}"
+            f"channel {channel}: subscriptions to events: {count}, made by {each['made_by']}, {each['state']}"
         )
     if any(each["state"] == "stopped" for each in left):
         say.remark(

@@ -82,11 +82,10 @@ async def _redeem(
             f"voucher{why.title().replace('_', '')}",
             f"voucher: not redeemed, {why.replace('_', ' ')}",
         )
-    action = await prepay.actions.find(channel, done.id)
+    # without an id it may be another channel's that redeemed it, or one that is older than actions are kept: there is nothing to show
+    action = await prepay.actions.find(channel, done.id) if done.channel == channel else None
     if action is None:
-        raise Told(
-            503, "unavailable", "the voucher was redeemed; ask again with the same id for what it brought"
-        )
+        raise Told(409, "voucherUsed", "voucher: it was redeemed for this account before; nothing was added")
     resource = await shown(prepay, action) | {"voucher": done.serial}
     return ExactAnswer(resource, 201, {"Location": resource["href"]})
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.accounts import Account
+from ocs.balance.vouchers import Redeemed
 from ocs.http.prepay import examples
 from ocs.http.prepay.events import EVENT_TYPES, event_of
 from ocs.http.prepay.resources import PATHS, resource_of
+from ocs.outcomes import Code
 from ocs.records import ActionKind, Status
 from tests.prepay_scene import (
     BODIES,
@@ -169,6 +172,23 @@ def test_a_voucher_is_redeemed_once_and_its_code_is_told_nowhere(valkey: RealVal
         assert on.balance() == 25 * EURO
         assert Vouchers.CODE not in said.said.text + str(on.lines()) + str(on.lines("intent"))
         on.clean()
+
+
+@pytest.mark.parametrize("channel", ["bank", "till"])
+def test_a_voucher_whose_redemption_cannot_be_shown_is_used_and_not_asked_for_again(
+    valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """Without an id another channel may have redeemed it for this account, or this one longer ago than actions are kept."""
+
+    async def redeemed(
+        _of: Vouchers, _account: Account, _code: str, _channel: str, _id: str = ""
+    ) -> Redeemed:
+        return Redeemed(Code.SUCCESS, True, 5 * EURO, id="voucher-7-1", serial="7-1", channel=channel)
+
+    monkeypatch.setattr(Vouchers, "redeem", redeemed)
+    with scene(valkey, tmp_path, redeems=True) as on:
+        body = {"voucher": Vouchers.CODE, "usageType": "monetary", "logicalResource": [{"id": FIRST}]}
+        on("POST", "/topupBalance", body).is_error(409, "voucherUsed")
 
 
 def test_a_voucher_is_refused_where_none_is_redeemed(on: Scene) -> None:
