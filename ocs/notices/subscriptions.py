@@ -9,6 +9,7 @@ Laws
    was taken back meanwhile does not come back.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -105,10 +106,11 @@ def read_query(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 class Subscriptions:
     """The subscriptions of a store."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_making", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._making = asyncio.Lock()
 
     async def create(
         self,
@@ -129,16 +131,17 @@ class Subscriptions:
         types or a query that are none, SubscriptionsFull, StoreFault.
         """
         judged, filtered = read_types(types), read_query(query)
-        standing = await self.all()
-        if len(standing) >= SUBSCRIPTIONS_MAX:
-            raise SubscriptionsFull(f"there are {SUBSCRIPTIONS_MAX} subscriptions already")
-        _refuse_many(owner, standing)
         secret = _new_secret()
         made = Subscription(
             secrets.token_hex(8), owner, channel or owner, any_channel, callback, judged, filtered, form, secret, now_ms,
             wants=wants,
         )  # fmt: skip
-        await self._write(made)
+        async with self._making:  # else many who ask at once would all find room
+            standing = await self.all()
+            if len(standing) >= SUBSCRIPTIONS_MAX:
+                raise SubscriptionsFull(f"there are {SUBSCRIPTIONS_MAX} subscriptions already")
+            _refuse_many(owner, standing)
+            await self._write(made)
         return made
 
     async def all(self) -> list[Subscription]:

@@ -324,8 +324,11 @@ _NARROWS: Final = ("channel.id", "logicalResource.id", "partyAccount.id")
 
 
 async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
-    """Fetch every action; 400 for more than one list looks through."""
-    found: list[Action] = []
+    """Fetch every action, each once; 400 for more than one list looks through.
+
+    What comes meanwhile, at the head of the newest, moves the others on: then the next part begins with what the one before ended with.
+    """
+    found: dict[str, Action] = {}
     while True:
         more = await fetch(len(found), TMF_PAGE_MAX)
         if more.total > TMF_LISTED_MAX:
@@ -333,9 +336,10 @@ async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
                 "limit",
                 f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
             )
-        found += more.actions
-        if not more.actions or len(found) >= more.total:
-            return found
+        known = len(found)
+        found |= {name_of(each.asked): each for each in more.actions}
+        if len(found) == known or len(found) >= more.total:
+            return list(found.values())
 
 
 async def _older(

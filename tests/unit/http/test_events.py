@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,7 +21,7 @@ from ocs.notices.callbacks import Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import Notice
 from ocs.notices.queue import Delivery, Queue
-from ocs.notices.subscriptions import Subscriptions
+from ocs.notices.subscriptions import Subscriptions, SubscriptionsFull
 from ocs.stream import groups
 from tests.audit_lines import attempts, begun
 from tests.real_valkey import RealValkey
@@ -263,3 +264,16 @@ def test_who_has_as_many_subscriptions_as_one_may_takes_none_over(
     mine = api.subscribe("new")
     assert api("POST", f"/subscriptions/{made['id']}/take-over", "new").status_code == 409
     assert api("POST", f"/subscriptions/{mine['id']}/take-over", "new").status_code == 200
+
+
+def test_many_who_subscribe_at_once_are_no_more_than_one_may_have(api: Api) -> None:
+    async def at_once() -> list[Any]:
+        asked = [
+            api.subscriptions.create("k", "https://example.com/", 1)
+            for _ in range(SUBSCRIPTIONS_PER_OWNER_MAX + 20)
+        ]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    refused = [each for each in api.net.run(at_once()) if isinstance(each, SubscriptionsFull)]
+    assert len(refused) == 20
+    assert len(api.net.run(api.subscriptions.all())) == SUBSCRIPTIONS_PER_OWNER_MAX
