@@ -21,7 +21,7 @@ SerialArgument = Annotated[str, typer.Argument(metavar="SERIAL", help="The vouch
 def vouchers_make(
     value: Annotated[str, typer.Option(metavar="AMOUNT", help="What each is worth.")],
     size: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many.")],
-    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until.")],
+    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until; a day: its end.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="New file for the codes (CSV), for you alone.")],
     begins: Annotated[
         str, typer.Option("--from", metavar="ISO8601", help="Valid from; default at once.")
@@ -94,7 +94,9 @@ def vouchers_cancel(batch: BatchArgument, *, json: JsonOption = False, place: Pl
 @at_place
 def vouchers_extend(
     batch: BatchArgument,
-    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until; later than now.")],
+    until: Annotated[
+        str, typer.Option(metavar="ISO8601", help="Valid until; later than now; a day: its end.")
+    ],
     *,
     json: JsonOption = False,
     place: Place,

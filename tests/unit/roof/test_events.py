@@ -274,6 +274,10 @@ def test_a_language_without_texts_and_a_secret_that_cannot_be_read_end_the_start
     hidden = smtp | {"password_file": str(tmp_path / "none")}
     with pytest.raises(Ended, match="none"):
         read_files(settings_for(valkey, tmp_path, messages=messages, smtp=hidden))
+    for secret in ("no base64!", "whsec_"):
+        sms = {"url": "https://sms.example.org/", "secret": secret}
+        with pytest.raises(Ended, match="signs nothing"):
+            read_files(settings_for(valkey, tmp_path, messages=messages, smtp=smtp, sms=sms))
 
 
 def test_the_longest_beginning_of_a_number_that_is_known_decides_its_language(
