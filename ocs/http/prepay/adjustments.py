@@ -26,12 +26,11 @@ async def adjust(
         raise bad("notServed", "validFor: a bucket lasts as long as it does; leave it out")
     content = content_of(asked, asked.usage_type)
     begun = Asked(ActionKind.ADJUST, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
+    whose = named_by(asked.bucket, asked.logical_resource, asked.party_account)
     try:
-        target = await prepay.places.target(
-            named_by(asked.bucket, asked.logical_resource, asked.party_account)
-        )
+        target = await prepay.places.target(whose)
     except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type, whose)
         if known is not None:
             return known
         raise

@@ -7,6 +7,7 @@ Laws
 """
 
 import hashlib
+import json
 from typing import Any
 
 from ocs.balance.accounts import Account
@@ -44,7 +45,7 @@ async def give(prepay: Prepay, change: Change, asked: BucketCreate, header: str 
     until_ms = (
         at_ms(asked.valid_for.end_date_time) if asked.valid_for and asked.valid_for.end_date_time else 0
     )
-    content = f"{profile.path} {product.key} {amount} {until_ms} {asked.name or ''} {asked.description or ''}"
+    content = json.dumps([profile.path, product.key, amount, until_ms, asked.name, asked.description])
     await change.begins(
         "bucket.give",
         resource=f"{change.caller.channel}:{name}",

@@ -28,14 +28,13 @@ async def reserve(
         raise bad("badUsageType", "usageType: money alone is reserved; write monetary")
     content = content_of(asked, asked.usage_type)
     begun = Asked(ActionKind.RESERVE, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
+    whose = named_by(asked.bucket, asked.logical_resource, asked.party_account)
     try:
-        target = await prepay.places.target(
-            named_by(asked.bucket, asked.logical_resource, asked.party_account)
-        )
+        target = await prepay.places.target(whose)
         if target.row:
             raise bad("badBucket", "bucket.id: money alone is reserved; write the account's name")
     except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type, whose)
         if known is not None:
             return known
         raise

@@ -37,14 +37,13 @@ async def top_up(
     if asked.amount is None:
         raise bad("missing", 'amount: how much is it? write {"amount": 10.00, "units": "EUR"}')
     begun = Asked(ActionKind.TOPUP, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
+    whose = named_by(asked.bucket, asked.logical_resource, asked.party_account)
     try:
-        target = await prepay.places.target(
-            named_by(asked.bucket, asked.logical_resource, asked.party_account)
-        )
+        target = await prepay.places.target(whose)
         if target.row:
             raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
     except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type, whose)
         if known is not None:
             return known
         raise

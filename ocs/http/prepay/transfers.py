@@ -32,10 +32,11 @@ async def transfer(
         raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
     content = content_of(asked, asked.usage_type)
     begun = Asked(ActionKind.TRANSFER, channel, name, -1, "", 0, content=content, reason=asked.reason)
+    ends = _named(asked)
     try:
-        giver, receiver = await _ends(prepay, asked)
+        giver, receiver = await _ends(prepay, *ends)
     except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
+        known = await done_before(prepay, begun, asked.amount, asked.usage_type, *ends)
         if known is not None:
             return known
         raise
@@ -64,14 +65,20 @@ async def transfer(
     return await perform(prepay, change, placed, giver)
 
 
-async def _ends(prepay: Prepay, asked: TransferBalanceCreate) -> tuple[Account, Account]:
-    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
-    giver = await prepay.places.target(
-        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id)
+def _named(asked: TransferBalanceCreate) -> tuple[Named, Named]:
+    """Return what giver and receiver are named by."""
+    return (
+        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id),
+        Named(
+            asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id
+        ),
     )
-    receiver = await prepay.places.target(
-        Named(asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id), _RECEIVER
-    )  # fmt: skip
+
+
+async def _ends(prepay: Prepay, by: Named, to: Named) -> tuple[Account, Account]:
+    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
+    giver = await prepay.places.target(by)
+    receiver = await prepay.places.target(to, _RECEIVER)
     if giver.row or receiver.row:
         raise bad(
             "badBucket", "bucket.id, receiverBucket.id: money alone is transferred; write the accounts' names"

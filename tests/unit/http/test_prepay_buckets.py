@@ -64,6 +64,8 @@ def test_what_an_operator_gives_is_there_once_and_sessions_can_use_it(on: Scene)
     assert on("POST", "/bucket", gift(amount=1500, units="MB")).content == made  # the same in other words
     on("POST", "/bucket", gift(amount=2)).is_error(409, "conflict")
     on("POST", "/bucket", gift(logicalResource=[{"id": SECOND}])).is_error(409, "conflict")
+    on("POST", "/bucket", gift(id="words", name="a", description="b c"))
+    on("POST", "/bucket", gift(id="words", name="a b", description="c")).is_error(409, "conflict")
     assert len(on("GET", f"/bucket?{of(FIRST)}").is_right(200)) == 2
     assert on.balance() == 20 * EURO
     (row,) = (each for each in on.account().book.rows if not each.is_counter)
