@@ -20,7 +20,7 @@ from ocs.notices.notice import Notice
 from ocs.notices.queue import Delivery, Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.rating.products import Catalogue
-from ocs.roof import event_letters
+from ocs.roof import event_letters, keys
 from ocs.roof.build import Keepers, address_of, known_tariffs, opened, read_settings
 from ocs.roof.ends import Ended
 from ocs.roof.events import LEASE_KEY, events_job, language_of, message_rules
@@ -153,11 +153,11 @@ def test_what_a_revoked_key_has_subscribed_waits_until_another_takes_it_over(
 ) -> None:
     async def run() -> None:
         async with keepers_of(valkey, tmp_path) as keepers, receiver() as to:
-            keys, subscriptions = ApiKeys(keepers.store), Subscriptions(keepers.store)
-            old, new = [(await keys.create("", frozenset({"events:write"}), 1))[0] for _ in range(2)]
+            api_keys, subscriptions = ApiKeys(keepers.store), Subscriptions(keepers.store)
+            old, new = [(await api_keys.create("", frozenset({"events:write"}), 1))[0] for _ in range(2)]
             made = await subscriptions.create(old.id, to.url, 1, any_channel=True)
             await register(keepers.parts, GROUP)
-            await keys.revoke(old.id, 2)
+            await api_keys.revoke(old.id, 2)
             counters, whose = Counters(), await account(keepers)
             async with working(keepers, counters):
                 await keepers.accounts.topup(whose, M, "till", "x1")
@@ -236,6 +236,30 @@ def test_dead_letters_are_listed_retried_and_dropped_by_command(
             act(place, name, "n9", as_json=False)
     with pytest.raises(Ended, match="no subscription"):
         event_letters.dead(place, "nobody", as_json=False)
+
+
+def test_who_revokes_a_key_by_command_is_told_what_its_channel_still_subscribes_to(
+    valkey: RealValkey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def subscribed() -> str:
+        async with keepers_of(valkey, tmp_path) as keepers:
+            key, _ = await ApiKeys(keepers.store).create("", frozenset({"events:write"}), 1, channel="tills")
+            await Subscriptions(keepers.store).create(key.id, "https://example.com/", 1, channel="tills")
+            return key.id
+
+    name = asyncio.run(subscribed())
+    config = tmp_path / "ocs.toml"
+    config.write_text('[store]\npartitions = 4\ndurability = "everysec"\n')
+    place = Place(store=valkey.url, data_dir=tmp_path, config=config)
+
+    keys.revoke(place, name, as_json=False)
+
+    told = capsys.readouterr()
+    assert f"channel tills: subscriptions to events: 1, made by {name}, stopped" in told.out
+    assert "takes it over" in told.err
+    event_letters.listing(place, as_json=True)
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["owner"], shown["state"]) == (name, "stopped")
 
 
 # -- settings
