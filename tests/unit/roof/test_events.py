@@ -148,6 +148,31 @@ def test_of_two_servers_on_one_store_one_tells_and_the_other_takes_over(
     asyncio.run(run())
 
 
+def test_a_lease_that_runs_out_while_it_is_renewed_is_had_by_one(valkey: RealValkey, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with keepers_of(valkey, tmp_path) as keepers:
+            taken: list[str] = []
+
+            class Slow:
+                """The store, asked by somebody who stands still before the renewal, so that another takes the lease."""
+
+                async def execute(self, slot: int, *words: Any) -> Any:
+                    if words[0] == "PEXPIRE" and not taken:
+                        taken.append("two")
+                        await keepers.store.execute(0, "DEL", LEASE_KEY)
+                        assert await second.held()
+                    return await keepers.store.execute(slot, *words)
+
+            slow: Any = Slow()
+            first, second = Lease(slow, LEASE_KEY, "one"), Lease(keepers.store, LEASE_KEY, "two")
+            assert await first.held()
+            assert not await first.held()
+            assert taken
+            assert await second.held()
+
+    asyncio.run(run())
+
+
 def test_what_a_revoked_key_has_subscribed_waits_until_another_takes_it_over(
     valkey: RealValkey, tmp_path: Path
 ) -> None:
