@@ -205,6 +205,7 @@ class Vouchers:
             done.available_micros,
             id=topup_id,
             serial="7-1",
+            channel=channel,
         )
 
 

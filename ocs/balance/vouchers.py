@@ -95,8 +95,8 @@ class Lock(NamedTuple):
 class Redeemed(NamedTuple):
     """What became of a redemption.
 
-    SUCCESS with the amount, the id that the top-up has, the voucher's serial, and the book's money after it (of a repetition that is asked for
-    after 30 days: the book's of now). Else ``why``; ``until_ms`` where codes are locked from now on, and until when.
+    SUCCESS with the amount, the channel and id that the top-up has, the voucher's serial, and the book's money after it (of a repetition that
+    is asked for after 30 days: the book's of now). Else ``why``; ``until_ms`` where codes are locked from now on, and until when.
     """
 
     code: Code
@@ -108,6 +108,7 @@ class Redeemed(NamedTuple):
     until_ms: int = 0
     id: str = ""
     serial: str = ""
+    channel: str = ""
 
 
 class Voucher(NamedTuple):
@@ -234,7 +235,7 @@ class Vouchers:
             await self._end(claim, used=True)
             return Redeemed(
                 done.code, done.replayed, claim.amount_micros, done.action.balance, done.action.available,
-                id=claim.id, serial=claim.serial,
+                id=claim.id, serial=claim.serial, channel=claim.channel,
             )  # fmt: skip
         await self._end(claim, used=False)  # law 2: what has failed once is never done
         return _refused(_REFUSED.get(done.code, Why.CONFLICT))
@@ -257,7 +258,7 @@ class Vouchers:
         elif (found := await self._accounts.read(claim.partition, claim.account)) is not None:
             money = found.book.balance_micros, found.book.available_micros
         return Redeemed(
-            Code.SUCCESS, True, claim.amount_micros, *money, id=claim.id, serial=claim.serial
+            Code.SUCCESS, True, claim.amount_micros, *money, id=claim.id, serial=claim.serial, channel=claim.channel
         )  # fmt: skip
 
     # -- wrong codes

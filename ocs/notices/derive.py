@@ -275,8 +275,9 @@ def _new(of: _Telling, record: records.Rows, name: str, held: Held | None, verb:
     if verb == "bonus":
         yield of("bonus.given")._replace(facts=facts)
     else:
+        channel, blank, own_id = name.partition(" ")
         paid: dict[str, Fact] = {
-            "name": name,
+            **({"channel": channel, "id": own_id} if blank else {"name": name}),
             "price": of.money(record.price_micros),
             "currency": of.currency,
         }

@@ -28,7 +28,7 @@ TYPES: Final = {
     "allowance.used": "so many per cent of an allowance are used: percent, used, amount, unit, product, until",
     "balance.ending": "the balance's life ends in so many days: ends, days",
     "product.ending": "a product ends in so many days, and does not renew: product, number, ends, days",
-    "product.bought": "a product was bought: product, number, name, price, until",
+    "product.bought": "a product was bought: channel, id, product, number, price, until",
     "product.renewed": "a product's next period has begun: product, number, price, until",
     "product.cancelled": "a product will end with its period: product, number",
     "product.lapsed": "a product ended for want of credit: product, number",

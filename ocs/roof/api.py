@@ -94,8 +94,8 @@ def routers_of(
     routers = [  # looked through in this order for each request: what top-up channels ask for stands first
         prepay.router(prepaid, access),
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
-        admin.router(ground.keys, access, ground.audit),
-        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
+        admin.router(ground.keys, access, ground.audit, Subscriptions(keepers.store)),
+        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
         subscribers.router(desk, access),
         subscriber_money.router(

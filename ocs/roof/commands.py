@@ -22,23 +22,17 @@ from ocs.roof.options import (
     TariffFileArgument,
     TariffOption,
     at_place,
+    group,
 )
 from ocs.roof.place import Place
 from ocs.roof.voucher_commands import voucher_app, vouchers_app
 
-_PLAIN = {
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-}
-
-app = typer.Typer(help="A prepaid real-time charging server (OCS).", **_PLAIN)  # type: ignore[arg-type]
-subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  # type: ignore[arg-type]
-product_app = typer.Typer(help="Products that subscribers buy.", **_PLAIN)  # type: ignore[arg-type]
-session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
-tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
-functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
+app = group("A prepaid real-time charging server (OCS).")
+subscriber_app = group("Subscribers and their accounts.")
+product_app = group("Products that subscribers buy.")
+session_app = group("One session.")
+tariff_app = group("Tariffs.")
+functions_app = group("The Redis functions.")
 app.add_typer(subscriber_app, name="subscriber")
 app.add_typer(product_app, name="product")
 app.add_typer(session_app, name="session")

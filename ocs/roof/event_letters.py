@@ -5,6 +5,7 @@ from typing import Any
 
 from ocs.api_limits import DEAD_LETTERS_MAX
 from ocs.clock import instant
+from ocs.http.keys import ApiKeys
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import Subscription, Subscriptions
 from ocs.roof import say
@@ -25,18 +26,20 @@ def listing(place: Place, *, as_json: bool) -> None:
     """List subscriptions, without their secrets, with how much waits for each and is dead."""
 
     async def work(keepers: Keepers) -> list[dict[str, Any]]:
-        queue = Queue(keepers.store)
+        queue, known = Queue(keepers.store), await _known(keepers)
+        revoked = await ApiKeys(keepers.store).revoked(each.owner for each in known)
         return [
             {
                 "id": each.id,
                 "owner": each.owner,
+                "state": "stopped" if each.owner in revoked else "active",
                 "form": each.form,
                 "types": " ".join(each.types),
                 "made": instant(each.made_ms, "milliseconds") if each.made_ms else "-",
                 "waiting": await queue.waiting(each.id),
                 "dead": await queue.dead_count(each.id),
             }
-            for each in await _known(keepers)
+            for each in known
         ]
 
     found = run(place, work)

@@ -86,6 +86,7 @@ RIGHT = [
     Right("POST", "/events/v1/subscriptions", {"callback": HOOK}),
     *(Right(method, f"/events/v1/dead-letters{rest}", rest and {"subscription": "@"}, query=lambda made: {"subscription": made["POST /events/v1/subscriptions"]["id"]})
       for method, rest in (("POST", "/retry"), ("DELETE", ""))),
+    Right("POST", "/events/v1/subscriptions/{subscription_id}/take-over", None, lambda made: {"subscription_id": made["POST /events/v1/subscriptions"]["id"]}),
     Right("DELETE", "/events/v1/subscriptions/{subscription_id}", None, lambda made: {"subscription_id": made["POST /events/v1/subscriptions"]["id"]}),
     Right("POST", "/vouchers/v1/batches", {"value": "10.00", "size": 2, "valid_until": "2040-01-01T00:00:00Z"}),
     Right("PATCH", "/vouchers/v1/batches/{batch_id}", {"state": "active"}, lambda _made: {"batch_id": "1"}),

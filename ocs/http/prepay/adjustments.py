@@ -6,7 +6,7 @@ from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, perform
 from ocs.http.prepay.errors import bad
 from ocs.http.prepay.places import Target
-from ocs.http.prepay.posting import found_or_done, named, target_of, unplaced, within
+from ocs.http.prepay.posting import found_or_done, named, target_of, unplaced, whose_of, within
 from ocs.http.prepay.quantities import MONEY_ROW, UsageType, count_of, micros_of
 from ocs.http.prepay.shapes import AdjustBalanceCreate, AdjustType, Quantity
 
@@ -21,7 +21,9 @@ async def adjust(
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: a bucket lasts as long as it does; leave it out")
     begun = unplaced(ActionKind.ADJUST, channel, name, asked)
-    target = await found_or_done(prepay, begun, asked.amount, asked, target_of(prepay, asked))
+    target = await found_or_done(
+        prepay, begun, asked.amount, asked, target_of(prepay, asked), whose_of(asked)
+    )
     if isinstance(target, ExactAnswer):
         return target
     profile = target.account.profile

@@ -2,7 +2,8 @@
 
 Laws
 1. An action is its channel's. Who has ``channel:any`` may name another one; everybody else is told 403 for doing so, and 404 for reading.
-2. An action that was asked before is answered as it is, also where whom it was about has gone since.
+2. An action that was asked before is answered as it is, also where whom it was about has gone since: what was refused is refused, and only
+   who asks for the same account's is told.
 3. An action that failed leaves no record on the streams: that it did waits for its listeners before it is answered, and again, under the same id, before
    it is answered again.
 """
@@ -25,7 +26,7 @@ from ocs.http.order_desk import TAKEN, OrderDesk
 from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
-from ocs.http.prepay.places import Named, Places, bucket_id
+from ocs.http.prepay.places import Named, Places, bucket_id, names
 from ocs.http.prepay.quantities import UsageType, count_of, micros_of
 from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
@@ -269,17 +270,41 @@ async def created(prepay: Prepay, action: Action) -> ExactAnswer:
 
 
 async def done_before(
-    prepay: Prepay, asked: Asked, quantity: Quantity, usage: UsageType
+    prepay: Prepay,
+    asked: Asked,
+    quantity: Quantity,
+    usage: UsageType,
+    whose: Named,
+    receiver: Named | None = None,
 ) -> ExactAnswer | None:
-    """Answer with an action that was asked before in the same words (law 2); None where there is none. ``asked`` is without its place."""
+    """Answer with an action that was asked before in the same words for whom it was (law 2); None where there is none.
+
+    ``asked`` is without its place. Raises what it was refused with.
+    """
     found = await prepay.actions.find(asked.channel, asked.id)
     if found is None or (found.asked.kind, found.asked.content) != (asked.kind, asked.content):
         return None
+    places = (
+        (found.asked.partition, found.asked.account),
+        (found.asked.receiver_partition, found.asked.receiver),
+    )
+    known = await prepay.places.many(places if receiver is not None else places[:1])
+    account, other = map(known.get, places)
+    if account is None or not names(whose, account, found.asked.bucket):
+        return None
+    if receiver is not None and (other is None or not names(receiver, other)):
+        return None
     if usage is UsageType.MONETARY:
-        amount = micros_of(quantity.amount, quantity.units, quantity.units)
+        amount = micros_of(quantity.amount, quantity.units, account.profile.currency)
     else:
         amount = count_of(quantity.amount, quantity.units, usage)
-    return await created(prepay, found) if found.asked.amount == amount else None
+    if found.asked.amount != amount:
+        return None
+    if found.state is ActionState.FAILED:
+        done = Done(found.code, replayed=True, action=found)
+        await _tell_of_failure(prepay, done, account)
+        raise refusal(done)
+    return await created(prepay, found)
 
 
 _REFUSALS: Final[Mapping[Code, tuple[int, str, str]]] = {
@@ -357,8 +382,11 @@ _NARROWS: Final = ("channel.id", "logicalResource.id", "partyAccount.id")
 
 
 async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
-    """Fetch every action; 400 for more than one list looks through."""
-    found: list[Action] = []
+    """Fetch every action, each once; 400 for more than one list looks through.
+
+    What comes meanwhile, at the head of the newest, moves the others on: then the next part begins with what the one before ended with.
+    """
+    found: dict[str, Action] = {}
     while True:
         more = await fetch(len(found), TMF_PAGE_MAX)
         if more.total > TMF_LISTED_MAX:
@@ -366,9 +394,10 @@ async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
                 "limit",
                 f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
             )
-        found += more.actions
-        if not more.actions or len(found) >= more.total:
-            return found
+        known = len(found)
+        found |= {name_of(each.asked): each for each in more.actions}
+        if len(found) == known or len(found) >= more.total:
+            return list(found.values())
 
 
 async def _older(
@@ -381,14 +410,14 @@ async def _older(
         return []
     last_ms = edge_ms if until_ms is None else min(until_ms, edge_ms)
     records = await prepay.archive.records(profile.partition, profile.account, since_ms, last_ms)
-    names = {name_of(each.asked) for each in known}
+    kept = {name_of(each.asked) for each in known}
     found = actions_in(profile.partition, profile.account, records)
     if len(found) > TMF_LISTED_MAX:
         raise bad(
             "limit",
             f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
         )
-    return [each for each in found if name_of(each.asked) not in names]
+    return [each for each in found if name_of(each.asked) not in kept]
 
 
 async def _account(prepay: Prepay, query: Query) -> tuple[bool, Account | None]:

@@ -9,7 +9,7 @@ from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id
 from ocs.http.prepay.errors import Told, bad
-from ocs.http.prepay.places import Target
+from ocs.http.prepay.places import Named, Target
 from ocs.http.prepay.quantities import micros_of
 from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import (
@@ -39,9 +39,14 @@ def unplaced(kind: ActionKind, channel: str, name: str, asked: ActionCreate) -> 
     return Asked(kind, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
 
 
+def whose_of(asked: Placed) -> Named:
+    """Return what a body names its balance by."""
+    return named_by(asked.bucket, asked.logical_resource, asked.party_account)
+
+
 async def target_of(prepay: Prepay, asked: Placed) -> Target:
     """Return the balance that a body names. 400 where there is none."""
-    return await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
+    return await prepay.places.target(whose_of(asked))
 
 
 async def payer_of(prepay: Prepay, asked: Placed) -> Account:
@@ -53,13 +58,19 @@ async def payer_of(prepay: Prepay, asked: Placed) -> Account:
 
 
 async def found_or_done(
-    prepay: Prepay, begun: Asked, quantity: Quantity, asked: ActionCreate, finding: Awaitable[Found]
+    prepay: Prepay,
+    begun: Asked,
+    quantity: Quantity,
+    asked: ActionCreate,
+    finding: Awaitable[Found],
+    whose: Named,
+    receiver: Named | None = None,
 ) -> Found | ExactAnswer:
-    """Return whom an action is about; where that is nobody, the answer to what was asked before in the same words (desk.py, law 2). 400."""
+    """Return whom an action is about; where that is nobody, the answer to what was asked before in the same words for them (desk.py, law 2). 400."""
     try:
         return await finding
     except Told:
-        known = await done_before(prepay, begun, quantity, asked.usage_type)
+        known = await done_before(prepay, begun, quantity, asked.usage_type, whose, receiver)
         if known is None:
             raise
         return known

@@ -5,7 +5,7 @@ from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, perform
 from ocs.http.prepay.errors import bad
-from ocs.http.prepay.posting import found_or_done, named, payer_of, positive_micros, unplaced
+from ocs.http.prepay.posting import found_or_done, named, payer_of, positive_micros, unplaced, whose_of
 from ocs.http.prepay.quantities import UsageType
 from ocs.http.prepay.shapes import ReserveBalanceCreate, TimePeriod
 from ocs.http.prepay.times import at_ms
@@ -23,7 +23,9 @@ async def reserve(
     if asked.usage_type is not UsageType.MONETARY:
         raise bad("badUsageType", "usageType: money alone is reserved; write monetary")
     begun = unplaced(ActionKind.RESERVE, channel, name, asked)
-    account = await found_or_done(prepay, begun, asked.amount, asked, payer_of(prepay, asked))
+    account = await found_or_done(
+        prepay, begun, asked.amount, asked, payer_of(prepay, asked), whose_of(asked)
+    )
     if isinstance(account, ExactAnswer):
         return account
     profile = account.profile

@@ -6,7 +6,7 @@ from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import Prepay, perform, shown, take
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.orders import is_order, order
-from ocs.http.prepay.posting import found_or_done, named, payer_of, positive_micros, unplaced
+from ocs.http.prepay.posting import found_or_done, named, payer_of, positive_micros, unplaced, whose_of
 from ocs.http.prepay.quantities import UsageType
 from ocs.http.prepay.shapes import TopupBalanceCreate
 from ocs.http.voucher_texts import redemption_begun, redemption_made
@@ -31,7 +31,9 @@ async def top_up(
     begun = unplaced(ActionKind.TOPUP, channel, name, asked)
     if asked.amount is None:
         raise bad("missing", 'amount: how much is it? write {"amount": 10.00, "units": "EUR"}')
-    account = await found_or_done(prepay, begun, asked.amount, asked, payer_of(prepay, asked))
+    account = await found_or_done(
+        prepay, begun, asked.amount, asked, payer_of(prepay, asked), whose_of(asked)
+    )
     if isinstance(account, ExactAnswer):
         return account
     profile = account.profile
@@ -60,11 +62,10 @@ async def _redeem(
             f"voucher{why.title().replace('_', '')}",
             f"voucher: not redeemed, {why.replace('_', ' ')}",
         )
-    action = await prepay.actions.find(channel, done.id)
+    # without an id it may be another channel's that redeemed it, or one that is older than actions are kept: there is nothing to show
+    action = await prepay.actions.find(channel, done.id) if done.channel == channel else None
     if action is None:
-        raise Told(
-            503, "unavailable", "the voucher was redeemed; ask again with the same id for what it brought"
-        )
+        raise Told(409, "voucherUsed", "voucher: it was redeemed for this account before; nothing was added")
     resource = await shown(prepay, action) | {"voucher": done.serial}
     return ExactAnswer(resource, 201, {"Location": resource["href"]})
 

@@ -27,7 +27,8 @@ async def transfer(
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
     begun = unplaced(ActionKind.TRANSFER, channel, name, asked)
-    ends = await found_or_done(prepay, begun, asked.amount, asked, _ends(prepay, asked))
+    by, to = _named(asked)
+    ends = await found_or_done(prepay, begun, asked.amount, asked, _ends(prepay, by, to), by, to)
     if isinstance(ends, ExactAnswer):
         return ends
     giver, receiver = ends
@@ -56,14 +57,20 @@ async def transfer(
     return await perform(prepay, change, placed, giver)
 
 
-async def _ends(prepay: Prepay, asked: TransferBalanceCreate) -> tuple[Account, Account]:
-    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
-    giver = await prepay.places.target(
-        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id)
+def _named(asked: TransferBalanceCreate) -> tuple[Named, Named]:
+    """Return what giver and receiver are named by."""
+    return (
+        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id),
+        Named(
+            asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id
+        ),
     )
-    receiver = await prepay.places.target(
-        Named(asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id), _RECEIVER
-    )  # fmt: skip
+
+
+async def _ends(prepay: Prepay, by: Named, to: Named) -> tuple[Account, Account]:
+    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
+    giver = await prepay.places.target(by)
+    receiver = await prepay.places.target(to, _RECEIVER)
     if giver.row or receiver.row:
         raise bad(
             "badBucket", "bucket.id, receiverBucket.id: money alone is transferred; write the accounts' names"

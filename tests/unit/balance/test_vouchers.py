@@ -46,7 +46,14 @@ def test_a_voucher_is_redeemed_once_and_its_repetition_is_answered_alike(valkey:
         done = await at.vouchers.redeem(account, one.code, "till", "r1")
 
         assert done == Redeemed(
-            Code.SUCCESS, False, VALUE_MICROS, VALUE_MICROS, VALUE_MICROS, id="r1", serial=one.serial
+            Code.SUCCESS,
+            False,
+            VALUE_MICROS,
+            VALUE_MICROS,
+            VALUE_MICROS,
+            id="r1",
+            serial=one.serial,
+            channel="till",
         )
         await at.at.accounts.topup(account, 1_000_000, "till", "cash")
         assert await at.vouchers.redeem(account, one.code, "till", "r1") == done._replace(replayed=True)

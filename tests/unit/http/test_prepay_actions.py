@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.accounts import Account
+from ocs.balance.vouchers import Redeemed
 from ocs.http.prepay import examples
 from ocs.http.prepay.events import EVENT_TYPES, event_of
 from ocs.http.prepay.resources import PATHS, resource_of
+from ocs.outcomes import Code
 from ocs.records import ActionKind, Status
 from tests.prepay_scene import (
     BODIES,
@@ -169,6 +172,25 @@ def test_a_voucher_is_redeemed_once_and_its_code_is_told_nowhere(valkey: RealVal
         assert on.balance() == 25 * EURO
         assert Vouchers.CODE not in said.said.text + str(on.lines()) + str(on.lines("intent"))
         on.clean()
+
+
+@pytest.mark.parametrize("channel", ["bank", "till"])
+def test_a_voucher_whose_redemption_cannot_be_shown_is_used_and_not_asked_for_again(
+    valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """Without an id another channel may have redeemed it for this account, or this one longer ago than actions are kept."""
+
+    async def redeemed(
+        _of: Vouchers, _account: Account, _code: str, _channel: str, _id: str = ""
+    ) -> Redeemed:
+        return Redeemed(Code.SUCCESS, True, 5 * EURO, id="voucher-7-1", serial="7-1", channel=channel)
+
+    monkeypatch.setattr(Vouchers, "redeem", redeemed)
+    with scene(valkey, tmp_path, redeems=True) as on:
+        if channel != "till":  # what this channel itself has called so is another thing
+            on("POST", "/topupBalance", topup(1, id="voucher-7-1")).is_right(201)
+        body = {"voucher": Vouchers.CODE, "usageType": "monetary", "logicalResource": [{"id": FIRST}]}
+        on("POST", "/topupBalance", body).is_error(409, "voucherUsed")
 
 
 def test_a_voucher_is_refused_where_none_is_redeemed(on: Scene) -> None:
@@ -421,6 +443,24 @@ def test_a_repetition_is_answered_also_when_its_subscriber_has_gone(on: Scene) -
     }
     on("POST", "/topupBalance", topup(11, id="a")).is_error(400, "unknownSubscriber")
     on("POST", "/topupBalance", topup(10, id="b")).is_error(400, "unknownSubscriber")
+    dollars = topup(10, id="a") | {"amount": {"amount": 10, "units": "USD"}}
+    on("POST", "/topupBalance", dollars).is_error(400, "currency")
+
+
+def test_an_action_that_was_done_for_somebody_is_no_answer_for_a_number_that_nobody_has(on: Scene) -> None:
+    on("POST", "/topupBalance", topup(10, id="a")).is_right(201)
+    on("POST", "/topupBalance", topup(10, "499999999999", id="a")).is_error(400, "unknownSubscriber")
+    on("POST", "/transferBalance", transfer(1, id="t")).is_right(201)
+    stranger = {"receiverLogicalResource": {"id": "499999999999"}}
+    on("POST", "/transferBalance", transfer(1, id="t") | stranger).is_error(400, "unknownSubscriber")
+    elsewhere = {"bucket": {"id": f"{on.account().profile.account}.64-5"}}
+    on("POST", "/topupBalance", topup(10, id="a") | elsewhere).is_error(400, "badBucket")
+
+
+def test_what_was_refused_is_refused_also_when_its_subscriber_has_gone(on: Scene) -> None:
+    on("POST", "/transferBalance", transfer(1_000, id="t")).is_error(409, "creditLimit")
+    on.run(on.stored.terminate(on.account()))
+    on("POST", "/transferBalance", transfer(1_000, id="t")).is_error(409, "creditLimit")
 
 
 def test_who_is_barred_may_be_topped_up_and_gives_nothing_away(on: Scene) -> None:

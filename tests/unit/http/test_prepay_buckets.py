@@ -202,6 +202,11 @@ def test_filters_go_by_attribute_path(on: Scene, query: str, found: int) -> None
     assert said.headers["x-total-count"] == said.headers["x-result-count"] == str(found)
 
 
+def test_words_that_stand_elsewhere_are_other_content(on: Scene) -> None:
+    assert on("POST", "/bucket", gift(id="words", name="a", description="b c")).status == 201
+    on("POST", "/bucket", gift(id="words", name="a b", description="c")).is_error(409, "conflict")
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [
@@ -216,6 +221,7 @@ def test_filters_go_by_attribute_path(on: Scene, query: str, found: int) -> None
         ("limit=ten", "badQuery"),
         ("offset=-1", "badQuery"),
         ("fields=nothing", "unknownAttribute"),
+        ("status=" + ",".join(["active"] * 65), "limit"),
     ],
 )
 def test_a_query_that_means_nothing_lists_nothing(on: Scene, query: str, code: str) -> None:
