@@ -6,10 +6,12 @@ Laws
 2. Before anybody is asked to pay, it is looked whether the top-up was made; that somebody is being asked stands in the order before it is done.
 3. What is not paid, or not credited, is tried again by a schedule; then the order is suspended, and a notice tells, before that stands in the order.
 4. Of an order that was cancelled an execution goes on only where it is not known whether it was paid.
+5. An order that cannot be read or carried out, whatever is wrong with it, is told and put off; the others have their turn.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -93,10 +95,11 @@ class Executor:
                     await self.tend(kept)
         except StoreFault:
             self.faults += 1
-        except ValueError:  # it cannot be read, or not be asked: the others have their turn
+        except Exception as fault:  # noqa: BLE001 - law 5
             self.faults += 1
-            self._log.error("an order cannot be carried out", order=name)
-            await self._orders.put_off(partition, name, now_ms + _RETRY_MS)
+            self._log.error("an order cannot be carried out", order=name, fault=type(fault).__name__)
+            with suppress(StoreFault):
+                await self._orders.put_off(partition, name, now_ms + _RETRY_MS)
 
     async def tend(self, kept: Kept) -> None:
         """Do what is due of an order. Raises StoreFault; the same again goes on."""

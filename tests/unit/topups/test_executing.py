@@ -293,3 +293,23 @@ def test_an_id_is_whose_it_was_first(desk: Desk) -> None:
     desk.create(period="weekly")
     assert not desk.room.run(desk.orders.takes("bank", "o1"))
     assert desk.room.run(desk.orders.takes("till", "o1")), "it is another channel's"
+
+
+def test_an_order_that_is_broken_keeps_no_other_from_its_turn(desk: Desk) -> None:
+    desk.create(id="broken", period="monthly")
+    desk.create(channel="till", id="sound", period="monthly")
+    collect = desk.bank.collect
+
+    async def broken(asked: Any, *rest: Any) -> Collected:
+        raise ZeroDivisionError(asked.id)
+
+    desk.bank.collect = broken  # type: ignore[method-assign]
+    executor = desk.executor()
+    for _ in range(3):
+        desk.room.run(executor.once())
+    assert (executor.faults, desk.balance()) == (1, 110)  # it is put off
+    assert desk.lines == ["an order cannot be carried out"]
+
+    desk.bank.collect = collect  # type: ignore[method-assign]
+    desk.later(61)
+    assert desk.balance() == 120
