@@ -119,6 +119,9 @@ TMF_PAGE_MAX = 1_000
 TMF_FILTERS_MAX = 32
 """Parameters of such a list's query; there are not many more attributes. Beyond: 400."""
 
+TMF_VALUES_MAX = 64
+"""Values that one filter of such a list names by commas; each is compared with each resource. Beyond: 400."""
+
 TMF_LISTED_MAX = 10_000
 """Resources that one list looks through to filter and count them. Beyond: 400, which says how to ask for fewer."""
 

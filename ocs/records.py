@@ -22,6 +22,9 @@ ACCOUNTING = "rf "
 RESERVATION = ACCOUNTING + " "
 """Before channel and id in the name of the session that a reservation is: like one of accounting's, it is asked nothing."""
 
+BONUS = "bonus "
+"""Before the name of a top-up, "<channel>:<id>", in the cause of the rows that it brought."""
+
 
 class Kind(IntEnum):
     """What a record tells of."""

@@ -15,6 +15,7 @@ from ocs.balance.accounts import Account, Accounts, NewSubscriber
 from ocs.balance.audit import audit
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Holdings
+from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts
 from ocs.balance.topup_orders import Orders
 from ocs.balance.vouchers import Redeemed, Why
@@ -30,6 +31,7 @@ from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.places import Places
 from ocs.http.prepay.routes import router
 from ocs.names import e164
+from ocs.notices.notice import Notice
 from ocs.outcomes import Code
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import read_products
@@ -59,6 +61,10 @@ class Scene:
         self.holdings = Holdings(self.parts, self.stored, clock, catalogue, Tariffs(TARIFFS).newest)
         self.terms, self.archive = Terms(), Archive()
         self.actions = self.stored.actions
+        self.told: list[Notice] = []
+        """What was told that no record tells of."""
+        self.deaf = False
+        """Whether nobody can be told, since the store does not answer."""
         self.audit_log = AuditLog(folder / "audit")
         self.orders = Orders(self.parts, self.holdings.now_ms)
         prepay = Prepay(
@@ -73,6 +79,7 @@ class Scene:
             self.archive,
             Vouchers(self.stored) if redeems else None,
             OrderDesk(self.orders, frozenset({"bank"}), 2 * EURO),
+            self._tell,
         )
         keys = ApiKeys(self.store)
         self.app = application(
@@ -92,6 +99,11 @@ class Scene:
         self.accounts = {
             number: self.subscriber(number, credit) for number, credit in ((FIRST, 20), (SECOND, 5))
         }
+
+    async def _tell(self, notice: Notice) -> None:
+        if self.deaf:
+            raise StoreFault("not now")
+        self.told.append(notice)
 
     def key(self, channel: str, scopes: frozenset[str]) -> str:
         """Make a key of a channel."""
@@ -157,12 +169,12 @@ class Terms:
 
     def __init__(self) -> None:
         self.fee = 0
-        self.each = 0
+        self.each = self.of_subscriber = 0
 
     def limits(self, _asked: Any) -> Any:
         from ocs.balance.actions import DayLimits  # noqa: PLC0415
 
-        return DayLimits(each=self.each)
+        return DayLimits(each=self.each, account_amount=self.of_subscriber)
 
     def fee_micros(self, _amount: int, _currency: str) -> int:
         return self.fee
@@ -193,6 +205,7 @@ class Vouchers:
             done.available_micros,
             id=topup_id,
             serial="7-1",
+            channel=channel,
         )
 
 

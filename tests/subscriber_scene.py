@@ -40,6 +40,8 @@ class Operators:
         charged = self.scene.charged
         self.audit = folder / "audit"
         self.looks = 0
+        self.channels = {"till"}
+        """Channels that may have orders."""
         anew = Reauthorisation(charged.parts)
         tariffs: Any = charged.book.tariffs
         desk = Desk(
@@ -48,7 +50,7 @@ class Operators:
         )  # fmt: skip
         keys = ApiKeys(charged.store)
         standing = Orders(charged.parts, self.scene.holdings.now_ms)
-        self.orders = OrderDesk(standing, frozenset({"till"}), 2_000_000)
+        self.orders = OrderDesk(standing, self.channels, 2_000_000)
         access = Access(keys, audit=AuditLog(self.audit))
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),

@@ -58,6 +58,13 @@ class Account(NamedTuple):
         """Return what the subscriber itself is; whether its payer is barred is another matter."""
         return Status.TERMINATED if self.ended else (self.own or self.book).status
 
+    @property
+    def refundable_micros(self) -> int:
+        """Return what one that has ended is owed still: what a refund would pay now (closing.py, law 4); a member has no money."""
+        if not self.ended or self.own is not None:
+            return 0
+        return max(0, self.book.balance_micros - self.book.pending_micros - self.owed_micros)
+
 
 class NewSubscriber(NamedTuple):
     """A subscriber to be created; ``floor_micros`` is zero or negative, ``until_ms`` where its balance's life ends (stored_book.py)."""
@@ -321,7 +328,7 @@ class Accounts:
         where = account.profile
         keys = self._parts.keys[where.partition]
         names = [keys.part, keys.book(where.account), keys.profile(where.path), keys.stream, keys.agenda]
-        names.append(_rows_marker(keys, where, cause))
+        names.append(keys.brought(where.path, cause))
         if where.member:
             names.append(keys.book(where.path))
         reply = await self._parts.call(
@@ -341,7 +348,7 @@ class Accounts:
         """Return what became of a name that counts once (``open_rows``): SUCCESS, CONFLICT for other content, None: not used yet."""
         where = account.profile
         keys = self._parts.keys[where.partition]
-        text = await self._parts.store.execute(keys.slot, "GET", _rows_marker(keys, where, cause))
+        text = await self._parts.store.execute(keys.slot, "GET", keys.brought(where.path, cause))
         if text is None:
             return None
         digest, price_micros, *told = unpacked(text)
@@ -391,11 +398,6 @@ class Accounts:
 
 def _digest(account: str, content: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{account} {content}".encode(), digest_size=6).digest())
-
-
-def _rows_marker(keys: Keys, where: Profile, cause: str) -> str:
-    """Return the key of the marker that rows were opened: a name counts once for each subscriber, wherever they live."""
-    return keys.credit("rows", f"{where.path} {cause}")
 
 
 def _created_marker(keys: Keys, path: str) -> str:

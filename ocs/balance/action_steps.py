@@ -16,7 +16,7 @@ from ocs.balance.profiles import payer, write_place
 from ocs.limits import RESERVED_MS_MAX, TOPUP_KEPT_MS
 from ocs.outcomes import Code, Note
 from ocs.rating.sources import COUNTER_IDS
-from ocs.records import ActionKind, reservation
+from ocs.records import BONUS, ActionKind, reservation
 
 DAY_KEPT_MS: Final = 3 * 24 * 3_600_000
 """How long it is kept what a channel did on a day: no calendar has a day that is not over by then."""
@@ -31,7 +31,7 @@ AVAILABLE, OWN, BALANCE = 1, 2, 3
 class Result(NamedTuple):
     """What a step came to: its code, whether it was done before, the book's money after it, what is owed, and what there was at most.
 
-    ``bucket`` is what remains of a bucket, and what of that is free; ``settled`` as in Action.
+    ``bucket`` is what remains of a bucket, and what of that is free; ``settled`` and ``bonus`` as in Action (what was taken back, what was used).
     """
 
     code: Code
@@ -42,6 +42,7 @@ class Result(NamedTuple):
     settled: int = 0
     bucket: tuple[int, int] | None = None
     why: str = ""
+    bonus: tuple[int, int] = (0, 0)
 
 
 class Brings(Protocol):
@@ -72,6 +73,17 @@ class _Move(NamedTuple):
     bucket: tuple[int, int] = (0, 0)
     delta: int = 0
     counterpart: str = ""
+
+
+class _Count(NamedTuple):
+    """A day on which an action is counted: where, under which name, and what may be there at most (0: no limit)."""
+
+    partition: int
+    key: str
+    field: str
+    amount: int
+    number: int
+    why: str
 
 
 class Steps:
@@ -105,29 +117,28 @@ class Steps:
     # ---------------------------------------------------------------- limits
 
     async def counted(self, claim: Claim) -> Result:
-        """Count an action on its channel's day, once: SUCCESS, or LIMIT."""
+        """Count an action on the days of its channel and its account, once: SUCCESS, or LIMIT; then it is counted on neither."""
         asked, limits = claim.action.asked, claim.limits
         size = abs(asked.amount)
         if limits.each and size > limits.each:
             return Result(Code.LIMIT, left=limits.each, why="beyond what one action of the channel may be")
-        if not limits.amount and not limits.number:
-            return Result(Code.SUCCESS)
-        reply = await self._count(claim, back=False)
-        if reply[0] == Code.SUCCESS:
-            return Result(Code.SUCCESS)
-        return Result(Code.LIMIT, left=reply[1], why="beyond what the channel may do on one day")
+        for count in _counts(claim, self._parts.keys):
+            reply = await self._count(claim, count, back=False)
+            if reply[0] != Code.SUCCESS:
+                await self.uncount(claim)  # of what was refused nothing was counted
+                return Result(Code.LIMIT, left=reply[1], why=count.why)
+        return Result(Code.SUCCESS)
 
     async def uncount(self, claim: Claim) -> None:
         """Give back what was counted."""
-        if claim.limits.amount or claim.limits.number:
-            await self._count(claim, back=True)
+        for count in _counts(claim, self._parts.keys):
+            await self._count(claim, count, back=True)
 
-    async def _count(self, claim: Claim, *, back: bool) -> Sequence[int]:
-        asked, limits = claim.action.asked, claim.limits
-        keys = self._parts.keys[home(asked.channel, len(self._parts.keys))]
+    async def _count(self, claim: Claim, count: "_Count", *, back: bool) -> Sequence[int]:
+        asked = claim.action.asked
         reply: Sequence[int] = await self._parts.bare(
-            keys.partition, "count", (keys.day(asked.channel, asked.kind, limits.day),),
-            f"id {asked.id}", claim.attempt, abs(asked.amount), limits.amount, limits.number, DAY_KEPT_MS, int(back),
+            count.partition, "count", (count.key,), count.field, claim.attempt, abs(asked.amount), count.amount, count.number,
+            DAY_KEPT_MS, int(back),
         )  # fmt: skip
         return reply
 
@@ -141,7 +152,7 @@ class Steps:
             extend_ms = await brings.extends_ms(asked.partition, account, asked.amount)
         names = (
             keys.part, keys.book(account), keys.credit(asked.channel, asked.id), keys.stream,
-            keys.acted(account, asked.kind), keys.owed(account),
+            keys.acted(account, asked.kind), keys.owed(account), keys.lives(account),
         )  # fmt: skip
         reply = await self._parts.call(
             asked.partition, "credit", names, account, asked.channel, asked.id, claim.digest, asked.amount,
@@ -158,7 +169,7 @@ class Steps:
         bucket = claim.action.asked.bucket
         if bucket:
             return await self._move(claim, kind, step, _Move(bucket=bucket_of(bucket), delta=amount))
-        if kind is ActionKind.REVERSAL:  # what came in goes back: it was never spent
+        if kind is ActionKind.REVERSAL:  # as for a top-up
             return await self._move(claim, kind, step, _Move(amount, basis=basis))
         return await self._move(claim, kind, step, _Move(max(0, amount), max(0, -amount), basis))
 
@@ -166,8 +177,28 @@ class Steps:
         asked = claim.action.asked
         if asked.kind is ActionKind.RESERVE:
             return await self._settle(claim, 0, "settled")
+        if asked.kind is ActionKind.TOPUP:
+            return await self._take_back(claim)
         result = await self._adjust(claim, -asked.amount, BALANCE, ActionKind.REVERSAL, "reversed")
         return result._replace(settled=asked.amount if result.code == Code.SUCCESS else 0)
+
+    async def _take_back(self, claim: Claim) -> Result:
+        """Reverse a top-up: what came in goes back, it was never spent, and with it what is left of what it brought."""
+        asked = claim.action.asked
+        account, keys = payer(asked.account), self._parts.keys[asked.partition]
+        names = (
+            *self._names(keys, claim, "reversed"), keys.lives(account), keys.brought(account, bonus_cause(claim.name)),
+            keys.agenda,
+        )  # fmt: skip
+        move = _Move(-asked.amount, basis=BALANCE)
+        told = self._told(claim, account, ActionKind.REVERSAL, move, claim.reason)
+        reply = await self._parts.call(asked.partition, "reversing", names, told)
+        result = _result(reply)
+        if result.code != Code.SUCCESS:
+            return result
+        _, _, _, _, _, *bonus = unpacked(reply[1])
+        back, used = bonus or (0, 0)  # it was reversed by an earlier release
+        return result._replace(settled=asked.amount, bucket=None, bonus=(back, used))
 
     async def _transfer(self, claim: Claim) -> Result:
         asked = claim.action.asked
@@ -270,6 +301,28 @@ class Steps:
             claim.action.created_ms, TOPUP_KEPT_MS, claim.name, move.credit, move.post, move.basis, int(move.active),
             int(move.always), move.owes, *move.bucket, move.delta,
         ]  # fmt: skip
+
+
+def _counts(claim: Claim, keys: Sequence[Keys]) -> list[_Count]:
+    """Return the days on which an action is counted."""
+    asked, limits = claim.action.asked, claim.limits
+    found = []
+    if limits.amount or limits.number:
+        at = keys[home(asked.channel, len(keys))]
+        key = at.day(asked.channel, asked.kind, limits.day)
+        why = "beyond what the channel may do on one day"
+        found.append(_Count(at.partition, key, f"id {asked.id}", limits.amount, limits.number, why))
+    if limits.account_amount or limits.account_number:
+        at, account = keys[asked.partition], payer(asked.account)
+        key, most = at.days(account, asked.kind, limits.day), (limits.account_amount, limits.account_number)
+        why = "beyond what may come in for the subscriber on one day"
+        found.append(_Count(at.partition, key, f"id {claim.name}", *most, why))
+    return found
+
+
+def bonus_cause(name: str) -> str:
+    """Return the cause under which a top-up's bonus is opened, by the name of its claim."""
+    return f"{BONUS}{name}"
 
 
 def bucket_of(text: str) -> tuple[int, int]:

@@ -81,10 +81,10 @@ class Actions:
 
     async def _do(self, asked: Asked, limits: DayLimits, *, again: bool = False) -> Done:
         _check(asked)
-        if asked.kind is ActionKind.TRANSFER:
+        if asked.kind is ActionKind.TRANSFER and (again or await self._is_new(asked)):
             await self._check_currencies(asked)
         created_ms = await self._now_ms(asked.partition)
-        if limits.amount or limits.number:
+        if limits.of_a_day:
             limits = limits._replace(day=limits.day or str(created_ms // 86_400_000))
         claim = begun(asked, limits, created_ms)
         text = write_claim(claim)
@@ -114,7 +114,8 @@ class Actions:
         return await self._as_it_stands(read_claim(text).action) if text is not None else None
 
     async def cancel(self, channel: str, action_id: str, reason: str = "") -> Done:
-        """Reverse a top-up or a positive adjustment of money or bucket, whole; or void a reservation.
+        """Reverse a top-up or a positive adjustment of money or bucket, whole; or void a reservation. With a top-up goes what is left of its bonus
+        (``action.bonus_back``), and the time it gave.
 
         SUCCESS (again too); CREDIT_LIMIT: less is left (``action.left``), it stays COMPLETED; UNKNOWN_SUBSCRIBER: terminated since; UNRATED: the bucket
         is gone; UNKNOWN_SESSION with an action: the reservation's time came first, it is EXPIRED; CONFLICT with the action: its state or kind has
@@ -279,6 +280,10 @@ class Actions:
         if asked.kind is ActionKind.TRANSFER:
             await self._hears.tell(asked.receiver_partition, payer(asked.receiver))
 
+    async def _is_new(self, asked: Asked) -> bool:
+        """Tell whether an id has no action yet: what is known is answered as it stands, whatever may be asked by now."""
+        return await lists.claim_of(self._parts, asked.channel, asked.id) is None
+
     async def _check_currencies(self, asked: Asked) -> None:
         """Refuse a transfer between accounts of different currencies; raises ValueError."""
         found = set()
@@ -345,8 +350,9 @@ def _settled(claim: Claim, result: Result, now_ms: int) -> Claim:
         state = ActionState.HELD
     after = with_money(claim, result.money)
     told = after.action._replace(
-        state=state, done_ms=now_ms, settled=result.settled, owed_micros=result.owed_micros, left=0
-    )
+        state=state, done_ms=now_ms, settled=result.settled, owed_micros=result.owed_micros, left=0,
+        bonus_back=result.bonus[0], bonus_used=result.bonus[1],
+    )  # fmt: skip
     if result.bucket is not None:
         told = told._replace(balance=result.bucket[0], available=result.bucket[1])
     return after._replace(action=told, step=Step.NOTHING)
@@ -358,14 +364,19 @@ def _reason(reason: str) -> str:
     return reason
 
 
+def check_name(channel: str, action_id: str) -> None:
+    """Refuse what cannot name an action; raises ValueError."""
+    if not action_id or not channel or ":" in channel:
+        raise ValueError("an action has an id, and a channel without a colon")
+
+
 def _check(asked: Asked) -> None:
     """Refuse what cannot be asked at all; raises ValueError."""
     _reason(asked.reason)
     kind, amount = asked.kind, asked.amount
     if kind not in KINDS:
         raise ValueError(f"{kind.name} is no action of its own")
-    if not asked.id or not asked.channel or ":" in asked.channel:
-        raise ValueError("an action has an id, and a channel without a colon")
+    check_name(asked.channel, asked.id)
     if len(asked.content) > ACTION_CONTENT_CHARS_MAX:
         raise ValueError(f"the content of an action has at most {ACTION_CONTENT_CHARS_MAX} characters")
     least = {ActionKind.ADJUST: -TOPUP_MICROS_MAX, ActionKind.REFUND: 0}.get(kind, 1)

@@ -61,16 +61,24 @@ class Asked(NamedTuple):
 
 
 class DayLimits(NamedTuple):
-    """What a channel may do: per action, and of actions of this kind on one day together, by amount and by number; 0: no limit.
+    """What a channel may do, and what may be done for a subscriber: per action, and of actions of this kind on one day together, by amount and by number; 0: no limit.
 
     The first claim counts, an action that fails gives it back; exact under races. A repetition counts never again. The amount is
-    without sign. ``day`` names the day, "" is that of UTC: a repetition on another day stays on the first.
+    without sign. ``day`` names the day, "" is that of UTC: a repetition on another day stays on the first. ``account_amount`` and ``account_number``
+    are the same of the account (a member's is its payer's), whatever channels they come by.
     """
 
     each: int = 0
     amount: int = 0
     number: int = 0
     day: str = ""
+    account_amount: int = 0
+    account_number: int = 0
+
+    @property
+    def of_a_day(self) -> bool:
+        """Tell whether a day is counted."""
+        return any((self.amount, self.number, self.account_amount, self.account_number))
 
 
 NO_LIMITS = DayLimits()
@@ -83,7 +91,8 @@ class Action(NamedTuple):
     of the account's money after it, of a bucket's action what remains of it and what of that is not held. ``settled`` is what
     was posted of a reservation, reversed of a top-up or adjustment, refunded, or received by a transfer's receiver (less a fee of its own);
     ``owed_micros`` what is owed for emergency credit after it. ``until_ms`` is when a reservation ends. ``left`` is
-    what a refused reversal could have had at most. ``done_ms`` 0: not yet.
+    what a refused reversal could have had at most. ``done_ms`` 0: not yet. Of a reversed top-up ``bonus_back`` is what was taken back of its bonus,
+    ``bonus_used`` what of it was used before, or is held by sessions.
     """
 
     asked: Asked
@@ -98,6 +107,8 @@ class Action(NamedTuple):
     until_ms: int = 0
     left: int = 0
     why: str = ""
+    bonus_back: int = 0
+    bonus_used: int = 0
 
 
 class Done(NamedTuple):

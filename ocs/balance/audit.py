@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from ocs import records
 from ocs.balance.archive import START, history
-from ocs.balance.audit_actions import ActionChain, Leg, lost_actions, transfer_faults, under_way
+from ocs.balance.audit_actions import ActionChain, Legs, Transfers, lost_actions, transfer_faults, under_way
 from ocs.balance.audit_rows import OwnTail, RowChain, held_faults
 from ocs.balance.entries import Entry, entries, follows, order
 from ocs.balance.functions import function
@@ -105,6 +105,7 @@ class Chain:
         "actions",
         "faults",
         "last_id",
+        "lives",
         "rows",
         "tails",
         "vouched",
@@ -117,6 +118,7 @@ class Chain:
         self.tails: dict[str, Tail] = {}
         self.rows = RowChain()
         self.actions = ActionChain(partition)
+        self.lives: dict[str, int] = {}
         self.faults: list[Fault] = []
         self.vouched: list[Vouched] = []
         self.last_id = ""
@@ -153,6 +155,8 @@ class Chain:
         else:
             self._hold(record)
         self.actions.add(record)
+        if not isinstance(record, records.Expire | records.Rows):
+            self.lives[account] = record.until_ms
         for what in self.rows.add(record, from_birth=account in self._from_birth):
             self._fault(account, f"record {entry.id}: {what}")
         self.tails[account] = after
@@ -227,28 +231,31 @@ async def audit(
     found = await _scan(parts)
     vouchers = VoucherAudit(parts)
     await vouchers.look()
-    legs: dict[tuple[str, str], list[Leg]] = {}
+    transfers = Transfers()
     for keys in parts.keys:
         instant = await _instant(parts, keys, found.get(keys.partition, set()))
         chain = await _chain(parts, keys, archive, instant.last_id, report)
         await _missing(parts, keys, instant, chain)
         _judge(report, keys.partition, instant, chain)
         vouchers.judge(keys.partition, chain.vouched, chain.knows)
-        for name, more in chain.actions.legs.items():
-            legs.setdefault(name, []).extend(more)
+        await _judge_transfers(report, parts, transfers.add(keys.partition, chain.actions.legs))
         left = await under_way(parts, keys)
         report.in_transit += left.actions
         report.in_transit_micros += left.micros
         if progress is not None:
             progress(keys.partition + 1, len(parts.keys))
-    async for leg, what, micros in transfer_faults(parts, legs):
-        report.in_transit_micros += micros
-        if what:
-            report.faults.append(Fault(leg.partition, leg.account, what))
+    await _judge_transfers(report, parts, transfers.left())
     report.faults += [Fault(*each) async for each in lost_actions(parts)]
     report.vouchers = await vouchers.finish()
     report.faults += [Fault(*each) for each in report.vouchers.faults]
     return report
+
+
+async def _judge_transfers(report: Report, parts: Parts, legs: Legs) -> None:
+    async for leg, what, micros in transfer_faults(parts, legs):
+        report.in_transit_micros += micros
+        if what:
+            report.faults.append(Fault(leg.partition, leg.account, what))
 
 
 class _Moved(Exception):
@@ -447,6 +454,9 @@ def _chain_faults(report: Report, account: str, book: Book, chain: Chain) -> lis
     state = Tail(book.sequence, book.credits_micros, book.posted_micros, book.pending_micros)
     if tail.version:  # its own record is here: what it was set to be can be told
         state = state._replace(floor_micros=book.floor_micros, version=book.version, status=int(book.status))
+    ends_ms = chain.lives.get(account, book.until_ms)
+    if ends_ms != book.until_ms:
+        found.append(f"lasts until {book.until_ms}, the records say {ends_ms}")
     if tail != state:
         found.append(f"the records lead to {tail}, the book stands at {state}")
     held = chain.held_micros(account)

@@ -50,6 +50,10 @@ class Leg(NamedTuple):
         return "given" if self.taken_micros > 0 else "given back"
 
 
+Legs = dict[tuple[str, str], list[Leg]]
+"""Legs by the channel and id of their transfer."""
+
+
 class ActionChain:
     """Follows what the records of one partition say of actions."""
 
@@ -58,7 +62,7 @@ class ActionChain:
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self.owed: dict[str, int] = {}
-        self.legs: dict[tuple[str, str], list[Leg]] = {}
+        self.legs: Legs = {}
 
     def add(self, record: Any) -> None:
         """Take the next record."""
@@ -75,6 +79,31 @@ class ActionChain:
                 record.now_ms,
             )
             self.legs.setdefault((record.channel, record.id), []).append(leg)
+
+
+class Transfers:
+    """Transfers of which not both sides have been read yet: partitions are read in order, so each waits for the later of its two, and no longer."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Legs] = {}
+
+    def add(self, partition: int, legs: Legs) -> Legs:
+        """Take the legs of a partition; all legs of those transfers whose both sides have been read with it."""
+        for name, those in legs.items():
+            for leg in those:
+                self._waiting.setdefault(_later_side(leg), {}).setdefault(name, []).append(leg)
+        return self._waiting.pop(partition, {})
+
+    def left(self) -> Legs:
+        """Return what names no partition that was read."""
+        return {name: those for legs in self._waiting.values() for name, those in legs.items()}
+
+
+def _later_side(leg: Leg) -> int:
+    try:
+        return max(leg.partition, read_place(leg.counterpart.encode())[0])
+    except ValueError:
+        return leg.partition
 
 
 class UnderWay(NamedTuple):
@@ -104,9 +133,7 @@ async def under_way(parts: Parts, keys: Keys) -> UnderWay:
     return UnderWay(actions, micros)
 
 
-async def transfer_faults(
-    parts: Parts, found: dict[tuple[str, str], list[Leg]]
-) -> AsyncIterator[tuple[Leg, str, int]]:
+async def transfer_faults(parts: Parts, found: Legs) -> AsyncIterator[tuple[Leg, str, int]]:
     """Tell what does not hold of transfers, each with a leg of it; or, with "", what of one is under way, in micro-units.
 
     Partitions were read one after the other: a leg that is missing may have come since, or be older than the records that are here. Its mark

@@ -3,7 +3,8 @@
 Laws
 1. A row holds what the parts of the open sessions hold on it.
 2. A row has used what the records took of it, each from where the one before left it; a counter begins with nothing.
-3. A bucket is of as much as the records say that it came with, rolled over, or was adjusted to.
+3. A bucket is of as much as the records say that it came with, rolled over, or was adjusted to; the bonus of a top-up that was reversed is
+   of no more than was used or held of it then, and has ended.
 4. A member's own book has posted what its records posted, and holds what its open sessions hold.
 """
 
@@ -14,6 +15,7 @@ from ocs import records
 from ocs.balance.stored_book import Book
 from ocs.balance.stored_session import OpenSession
 from ocs.rating.sources import COUNTER_IDS
+from ocs.records import BONUS, ActionKind
 
 RowKey = tuple[str, int, int]
 """Whose book (an account, or behind a stroke its member), and the row's id and start."""
@@ -29,9 +31,10 @@ class OwnTail(NamedTuple):
 class RowChain:
     """Follows what records say of rows and of members' own books."""
 
-    __slots__ = ("_amounts", "_used", "own")
+    __slots__ = ("_amounts", "_bonuses", "_used", "own")
 
     def __init__(self) -> None:
+        self._bonuses: dict[tuple[str, str], set[RowKey]] = {}
         self._used: dict[RowKey, int] = {}
         self._amounts: dict[RowKey, int] = {}
         self.own: dict[str, OwnTail] = {}
@@ -40,6 +43,9 @@ class RowChain:
         """Take the next record of an account; what does not follow from the ones before, where all of them are known."""
         path = _path(record)
         if isinstance(record, records.Rows):
+            if record.cause.startswith(BONUS):
+                name = record.cause.removeprefix(BONUS)
+                self._bonuses[record.account, name] = {(path, row.id, row.start_ms) for row in record.rows}
             for row in record.rows:
                 key = (path if row.own else record.account, row.id, row.start_ms)
                 if row.id >= COUNTER_IDS:  # what a member spent on the product itself
@@ -65,8 +71,21 @@ class RowChain:
                 if from_birth and self._used.get(key, 0) != row.used:
                     yield f"{_told(key)} had used {self._used.get(key, 0)}, and the record says {row.used}"
                 self._amounts[key] = row.amount
+            if record.kind == ActionKind.REVERSAL:
+                yield from self._reversed(record)
         elif isinstance(record, records.Expire):
             yield from self._own(record, path, 0)
+
+    def _reversed(self, record: records.Moved) -> Iterator[str]:
+        """Hold a reversal to the bonus of its top-up, if it had one."""
+        name = f"{record.channel}:{record.id}"
+        ended = {
+            (record.account, row.id, row.start_ms)
+            for row in record.rows
+            if row.amount <= row.used + row.pending and row.until_ms <= max(record.now_ms, row.start_ms + 1)
+        }
+        for key in self._bonuses.pop((record.account, name), set()) - ended:
+            yield f"top-up {name} was reversed and its bonus stays: {_told(key)}"
 
     def _own(self, record: Any, path: str, posted_micros: int) -> Iterator[str]:
         if not record.member:

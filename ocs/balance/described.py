@@ -1,12 +1,12 @@
 """A subscriber, its money, its buckets and what it holds, as commands and the API show them: one description, so that both say the same."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from ocs.balance.accounts import Account
 from ocs.balance.holdings import Bought
 from ocs.balance.stored_book import UNUSED, Row
+from ocs.clock import instant
 from ocs.money import format_amount
 from ocs.rating.counters import MEMBER, counter_id
 from ocs.rating.openings import Held, bucket_id
@@ -15,11 +15,6 @@ from ocs.rating.products import UNIT_OF_ROW, Catalogue
 MONEY_UNIT = UNIT_OF_ROW["money"]
 UNITS = {1: "octets", 2: "seconds", 3: "events", MONEY_UNIT: "money"}
 """What a bucket counts, by the unit of its row."""
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def described(account: Account) -> dict[str, Any]:
@@ -41,6 +36,7 @@ def described(account: Account) -> dict[str, Any]:
         "credit_floor": format_amount(book.floor_micros),
         "sessions_open": own.sessions_open,
         "active_until": until(book.until_ms),
+        "refundable": format_amount(account.refundable_micros) if account.refundable_micros else None,
     }
 
 
@@ -82,6 +78,7 @@ def balance_of(account: Account, now_ms: int, catalogue: Catalogue) -> dict[str,
         "reserved": format_amount(book.pending_micros),
         "credit_floor": format_amount(book.floor_micros),
         **({"owed": format_amount(account.owed_micros)} if account.owed_micros else {}),
+        **({"refundable": format_amount(account.refundable_micros)} if account.refundable_micros else {}),
         "buckets": _buckets(account, now_ms, catalogue),
     }
 

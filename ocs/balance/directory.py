@@ -4,7 +4,7 @@ Laws
 1. Who is there from the first page to the last is on one of them, once or (rarely, as SCAN has it) more than once; who comes or goes
    meanwhile may be missing.
 2. A page is as long as the store's steps make it: about as long as asked for, a few more at times, empty ones too. Its ``following`` alone
-   says whether there is more.
+   says whether there is more. It takes so many steps and no more, however few of the store's keys are subscribers.
 3. A walk belongs to the masters, their slots and their processes on which it began. When one of them is another by now, the page is refused
    (WalkOver), since it could leave subscribers out without a word.
 """
@@ -18,6 +18,7 @@ from ocs.balance.accounts import Account, Accounts
 from ocs.balance.parts import Parts
 
 _STEP = 1_000
+_STEPS_MAX = 100
 _READ_AT_ONCE = 200
 _PROFILES = "{*}:profile:*"
 
@@ -55,7 +56,9 @@ class Directory:
         masters = self._parts.store.masters()
         number, cursor = await self._place(after, masters)
         places: list[Place] = []
-        while number < len(masters) and len(places) < most:
+        for _ in range(_STEPS_MAX):
+            if number == len(masters) or len(places) >= most:
+                break
             step = max(most - len(places), _STEP // 10)
             cursor, found = await self._step(masters[number], cursor, step)
             places += found

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ocs.balance.accounts import Account, Accounts
+from ocs.balance.action_steps import bonus_cause
 from ocs.balance.changes import KIND, Changes
 from ocs.balance.link import StoreFault
 from ocs.balance.lives import Lives, NewestTariff
@@ -94,8 +95,13 @@ class Holdings:
             await self._accounts.tell(account.profile.partition, account.profile.path)
         return done
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str = ""
+    ) -> Bought:
         """Give so much of a product that is given, until an instant (0: as long as it lasts), once by a name for each subscriber.
+
+        ``asked`` is what was asked for, in whatever words, and tells other content: the product that it means may have a newer version at its
+        repetition. "": this product, in any version, so much of it, until then.
 
         SUCCESS, CONFLICT (the name gave something else), LIMIT (``why``), UNKNOWN_SUBSCRIBER. Raises StoreFault; the same call again goes on.
         """
@@ -105,7 +111,7 @@ class Holdings:
             f"given {name}",
             lambda held: given_opening(product, held, amount, until_ms),
             may_crowd=True,
-            content=f"{product.key} {amount} {until_ms}",
+            content=asked or f"{product.name} {amount} {until_ms}",
         )
         if done.code == Code.SUCCESS and not done.replayed:
             await self._accounts.tell(account.profile.partition, account.profile.path)
@@ -315,7 +321,7 @@ class Holdings:
             given = await self._open_new(
                 found,
                 bonus.product,
-                f"bonus {name}",
+                bonus_cause(name),
                 lambda held: bonus_opening(bonus, held, amount_micros),
                 may_crowd=True,
             )

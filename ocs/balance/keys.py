@@ -139,6 +139,14 @@ class Keys(NamedTuple):
         """Return the key of what an account owes for emergency credit."""
         return f"{self.prefix}owed:{account}"
 
+    def lives(self, account: str) -> str:
+        """Return the key of what an account's top-ups have lengthened its balance's life by (functions/lives.lua)."""
+        return f"{self.prefix}lives:{account}"
+
+    def brought(self, path: str, cause: str) -> str:
+        """Return the key of what opening rows has left: a cause counts once for each subscriber."""
+        return self.credit("rows", f"{path} {cause}")
+
     def acted(self, account: str, kind: int) -> str:
         """Return the key of the index of the actions of a kind that moved an account's money, by time."""
         return f"{self.prefix}acted:{kind}:{account}"
@@ -150,6 +158,10 @@ class Keys(NamedTuple):
     def day(self, channel: str, kind: int, day: str) -> str:
         """Return the key of what a channel did on one day, of one kind (in the partition of the channel)."""
         return f"{self.prefix}day:{kind}:{day}:{channel}"
+
+    def days(self, account: str, kind: int, day: str) -> str:
+        """Return the key of what was done for an account on one day, of one kind (in the account's partition)."""
+        return f"{self.prefix}days:{kind}:{day}:{account}"
 
     @property
     def orders(self) -> str:

@@ -9,7 +9,7 @@ Laws
 
 from collections.abc import Iterable
 
-from ocs.balance.model_books import Account, Member, Session, Terms
+from ocs.balance.model_books import Account, Lives, Member, Session, Terms
 from ocs.balance.model_prices import Offer, Versions
 from ocs.balance.model_request import Request
 from ocs.balance.model_rows import Row
@@ -138,8 +138,7 @@ class Model:
         if account.status is Status.TERMINATED:
             return Code.UNKNOWN_SUBSCRIBER, False
         self._claims[name] = content
-        if account.until_ms > 0 and extend_ms > 0:
-            account.until_ms = max(account.until_ms, now_ms + extend_ms)
+        lengthened(account, f"{channel}:{topup_id}", now_ms, extend_ms)
         credited(account, channel, topup_id, amount_micros, now_ms)
         return Code.SUCCESS, False
 
@@ -219,6 +218,22 @@ class Model:
         if ask.kind == TERMINATION and session.state is SessionState.CLOSED:
             return _refusal(Code.UNKNOWN_SESSION)
         return None
+
+
+def lengthened(account: Account, name: str, now_ms: int, extend_ms: int) -> None:
+    """Let a life that has an end last so long from now on at least, by a top-up's name."""
+    if account.until_ms <= 0 or extend_ms <= 0:
+        return
+    if account.lives.ends_ms != account.until_ms:  # another has set it
+        account.lives = Lives(account.until_ms)
+    account.lives.by_name[name] = now_ms + extend_ms
+    account.until_ms = account.lives.again()
+
+
+def shortened(account: Account, name: str) -> None:
+    """Let a life end where it would without a top-up, unless another has set its end since."""
+    if account.lives.ends_ms == account.until_ms and account.lives.by_name.pop(name, 0):
+        account.until_ms = account.lives.again()
 
 
 def credited(account: Account, channel: str, topup_id: str, amount_micros: int, now_ms: int) -> None:

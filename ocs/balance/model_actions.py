@@ -8,7 +8,7 @@ Laws
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from ocs.balance.model import credited, owing_record
+from ocs.balance.model import Model, credited, lengthened, owing_record, shortened
 from ocs.balance.model_books import Account, Service, Session
 from ocs.balance.model_prices import Offer
 from ocs.balance.model_rows import Row, RowKey
@@ -21,7 +21,10 @@ _NOBODYS = Offer("", {})
 
 
 class Deed(NamedTuple):
-    """One action: whose, by which member, and what it moves; ``bucket`` is a row's id and start, ``receiver`` whose a transfer is."""
+    """One action: whose, by which member, and what it moves; ``bucket`` is a row's id and start, ``receiver`` whose a transfer is.
+
+    A top-up makes the balance last ``extend_ms``, and brings ``bonus``: id, unit, start, end, amount of a row; no id: none.
+    """
 
     kind: ActionKind
     channel: str
@@ -36,6 +39,8 @@ class Deed(NamedTuple):
     lasts_ms: int = 0
     place: str = ""
     receivers_place: str = ""
+    extend_ms: int = 0
+    bonus: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -47,12 +52,13 @@ class Reserved(Session):
 
 @dataclass(slots=True)
 class Known:
-    """What became of an action; ``settled`` as in ocs/balance/asked.py."""
+    """What became of an action; ``settled``, and what was taken back and used of its bonus, as in ocs/balance/asked.py."""
 
     deed: Deed
     code: Code
     state: str
     settled: int = 0
+    bonus: tuple[int, int] = (0, 0)
 
 
 class Deeds:
@@ -75,10 +81,13 @@ class Deeds:
 
     def _done(self, known: Known, account: Account, now_ms: int) -> Code:
         deed = known.deed
-        if account.status is Status.TERMINATED:
+        if account.status is Status.TERMINATED and deed.kind is not ActionKind.REFUND:
             return Code.UNKNOWN_SUBSCRIBER
         if deed.kind is ActionKind.TOPUP:
+            lengthened(account, f"{deed.channel}:{deed.id}", now_ms, deed.extend_ms)
             credited(account, deed.channel, deed.id, deed.amount, now_ms)
+            if deed.bonus[0]:
+                Model.open_rows(account, (deed.bonus,), 0, f"bonus {deed.channel}:{deed.id}", now_ms)
             return Code.SUCCESS
         if deed.kind is ActionKind.REFUND:
             return _closed(known, account, now_ms)
@@ -136,6 +145,8 @@ class Deeds:
             code = _bucket(deed, account, -deed.amount, ActionKind.REVERSAL, now_ms)
         elif deed.amount > account.credits_micros - account.posted_micros - account.pending_micros:
             code = Code.CREDIT_LIMIT
+        elif deed.kind is ActionKind.TOPUP:
+            code = _taken_back(known, account, now_ms)
         else:
             code = Code.SUCCESS
             _moved(deed, account, now_ms, came_in=-deed.amount, kind=ActionKind.REVERSAL)
@@ -175,22 +186,44 @@ def _gave(deed: Deed, account: Account, now_ms: int) -> Code:
     return Code.SUCCESS
 
 
+def _taken_back(known: Known, account: Account, now_ms: int) -> Code:
+    """Take a top-up back: its money, what is left of its bonus, which ends, and the time it gave."""
+    deed = known.deed
+    rows: tuple[Opened, ...] = ()
+    row = account.rows.get((deed.bonus[0], deed.bonus[2]))
+    if row is not None:
+        held = account.pending("", 0, row.key)
+        kept = min(row.amount, row.used + held)
+        known.bonus = row.amount - kept, kept
+        row.amount = kept
+        if row.until_ms > now_ms:
+            row.until_ms = max(now_ms, row.start_ms + 1)
+        rows = (_told(row, 0, held),)
+    shortened(account, f"{deed.channel}:{deed.id}")
+    _moved(deed, account, now_ms, came_in=-deed.amount, kind=ActionKind.REVERSAL, rows=rows)
+    return Code.SUCCESS
+
+
 def _closed(known: Known, account: Account, now_ms: int) -> Code:
-    """Refund and terminate; a member has nothing to be refunded."""
+    """Refund and terminate; a member has nothing to be refunded. Who was terminated before is refunded what there is."""
     deed, own = known.deed, account.own(known.deed.member)
-    if own.status is Status.TERMINATED:
-        return Code.UNKNOWN_SUBSCRIBER
+    gone = Status.TERMINATED in {account.status, own.status}
     left = repaid = 0
     if not deed.member:
         left = max(0, account.credits_micros - account.posted_micros - account.pending_micros)
         repaid = min(account.owed_micros, left)
         left -= repaid
+    if gone and not left + repaid:
+        return Code.UNKNOWN_SUBSCRIBER
     if deed.amount not in {0, left}:
         return Code.LIMIT
     if repaid:
         account.owed_micros -= repaid
         _moved(deed, account, now_ms, taken=repaid, kind=ActionKind.REPAYMENT, member=deed.member)
     _moved(deed, account, now_ms, taken=left, member=deed.member)
+    known.settled = left
+    if gone:
+        return Code.SUCCESS
     own.status = Status.TERMINATED
     account.version += 1
     account.records.append(
@@ -199,7 +232,6 @@ def _closed(known: Known, account: Account, now_ms: int) -> Code:
             deed.member, account.until_ms, *account.money,
         )
     )  # fmt: skip
-    known.settled = left
     return Code.SUCCESS
 
 

@@ -125,6 +125,20 @@ class Member:
 
 
 @dataclass(slots=True)
+class Lives:
+    """What top-ups have lengthened the life of a balance by: where it ended before them, where they let it end, and where each lets it."""
+
+    base_ms: int = 0
+    ends_ms: int = 0
+    by_name: dict[str, int] = field(default_factory=dict)
+
+    def again(self) -> int:
+        """Return where the life ends by what is known."""
+        self.ends_ms = max(self.base_ms, *self.by_name.values(), 0)
+        return self.ends_ms
+
+
+@dataclass(slots=True)
 class Account:
     """A book and its sessions; ``until_ms`` is the end of its life (0: none, -1: not used yet), ``owed_micros`` what is to be repaid."""
 
@@ -139,6 +153,7 @@ class Account:
     status: Status = Status.ACTIVE
     until_ms: int = 0
     owed_micros: int = 0
+    lives: Lives = field(default_factory=Lives)
     rows: dict[RowKey, Row] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)

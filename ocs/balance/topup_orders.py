@@ -7,6 +7,9 @@ Laws
 3. Each execution is a top-up of its own (``execution``), under an id made of the order's and its due time, or of the order's and a number that only
    a finished execution raises: it is credited once, whoever dies.
 4. The index of a partition says when to look at an order, never what to do.
+5. An order that is resumed makes nothing up: periods that were due while it was suspended are passed over, and count. Only an execution of which
+   it is not known whether it was paid goes on, under its own id.
+6. An id is an order's or an action's of its channel, never both: one key says which, and who writes it first has it (``takes``).
 """
 
 import calendar
@@ -30,6 +33,8 @@ FAR_MS: Final = 2**52
 """A time at which nobody looks."""
 ID_CHARS_MAX: Final = 40
 """Of an order's id: that of an execution has the time behind it, and is as long as an action's may be."""
+_ACTION: Final = b"action"
+"""Says in the place of an order that the id is an action's; that of an order begins with a number."""
 _EVER_MS: Final = 100 * 366 * 86_400_000
 _TRIES: Final = 16
 _DAYS: Final = {"weekly": 7, "fortnightly": 14}
@@ -49,10 +54,11 @@ class Order(NamedTuple):
     """A standing order.
 
     ``path`` is whose money it is for, as in Asked; ``period`` "" for an automatic one, which tops up where less than ``below_micros`` is available;
-    ``periods`` how many executions there are to be (0: no end). ``content`` is what else the client said, ``method`` its reference to how it
+    ``periods`` how many periods there are (0: no end). ``content`` is what else the client said, ``method`` its reference to how it
     pays. ``start_ms`` is the first due time. ``done`` counts finished executions; ``run`` is the number of the one under way (0: none), ``tries`` its
     failed tries, ``asking`` whether who pays was asked and what came of it is not known. ``look_ms`` is when to look at it next. ``today`` counts what
-    finished on ``day`` (days since 1970, UTC). ``why`` says why it was suspended or ended, or what its last try failed with.
+    finished on ``day`` (days since 1970, UTC). ``why`` says why it was suspended or ended, or what its last try failed with. ``resumed_ms`` is when it
+    was resumed last (0: never), ``skipped`` how many periods were passed over.
     """
 
     channel: str
@@ -76,6 +82,8 @@ class Order(NamedTuple):
     day: int = 0
     today: int = 0
     why: str = ""
+    resumed_ms: int = 0
+    skipped: int = 0
 
     @property
     def name(self) -> str:
@@ -96,7 +104,7 @@ class Kept(NamedTuple):
 
 
 class Ordered(NamedTuple):
-    """Answer to an order: SUCCESS, or CONFLICT: the id has other content."""
+    """Answer to an order: SUCCESS, or CONFLICT: the id has other content, or the order has ended."""
 
     code: Code
     order: Order
@@ -122,10 +130,22 @@ def repeated_ms(start_ms: int, period: str, number: int, zone: ZoneInfo) -> int:
     return int(then.replace(tzinfo=zone).timestamp()) * 1000 + rest_ms
 
 
+def scheduled(order: Order, zone: ZoneInfo) -> Order:
+    """Return a recurring order of which nothing is under way as it waits: for its next due time that is not passed over, or at its end."""
+    skipped = order.skipped
+    while not order.periods or order.done + skipped < order.periods:
+        due_ms = repeated_ms(order.start_ms, order.period, order.done + skipped, zone)
+        if due_ms >= order.resumed_ms:
+            return order._replace(skipped=skipped, look_ms=due_ms)
+        skipped += 1
+    ended = OrderState.COMPLETED if order.state is OrderState.ACTIVE else order.state
+    return order._replace(skipped=skipped, look_ms=FAR_MS, state=ended)
+
+
 def execution(order: Order, zone: ZoneInfo) -> Asked:
     """Return the top-up that the execution under way is."""
     if order.period:
-        due_ms = repeated_ms(order.start_ms, order.period, order.run - 1, zone)
+        due_ms = repeated_ms(order.start_ms, order.period, order.run - 1 + order.skipped, zone)
         mark = datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
         said: dict[str, object] = {"recurringPeriod": order.period}
     else:
@@ -208,11 +228,20 @@ class Orders:
         known = await self.find(order.channel, order.id)
         return Ordered(Code.CONFLICT, known.order if known is not None else order)
 
+    async def takes(self, channel: str, action_id: str) -> bool:
+        """Take an id for an action, again too, as long as an action is kept; False: it is an order's."""
+        keys = self._parts.keys[home(f"{channel}:{action_id}", len(self._parts.keys))]
+        place = keys.ordered(channel, action_id)
+        found = await self._parts.store.execute(
+            keys.slot, "SET", place, _ACTION, "NX", "GET", "PX", TOPUP_KEPT_MS
+        )
+        return found is None or found == _ACTION
+
     async def find(self, channel: str, order_id: str) -> Kept | None:
         """Return an order by its id."""
         keys = self._parts.keys[home(f"{channel}:{order_id}", len(self._parts.keys))]
         place = await self._parts.store.execute(keys.slot, "GET", keys.ordered(channel, order_id))
-        if place is None:
+        if place is None or place == _ACTION:
             return None
         return await self.at(int(place.partition(b" ")[0]), f"{channel}:{order_id}")
 
@@ -265,6 +294,26 @@ class Orders:
                 after = after._replace(run=0, tries=0, asking=False)
             if (done := await self.replace(kept, after)) is not None:
                 return done.order
+        raise StoreFault("the order changes faster than it can be read; try again")
+
+    async def resume(self, channel: str, order_id: str) -> Ordered | None:
+        """Let a suspended order go on (law 5), again too; CONFLICT: it has ended. None: there is none."""
+        for _ in range(_TRIES):
+            kept = await self.find(channel, order_id)
+            if kept is None:
+                return None
+            order = kept.order
+            if order.state is not OrderState.SUSPENDED:
+                goes_on = order.state is OrderState.ACTIVE
+                return Ordered(Code.SUCCESS if goes_on else Code.CONFLICT, order, goes_on)
+            now_ms = await self.now_ms(order.partition)
+            after = order._replace(
+                state=OrderState.ACTIVE, why="", tries=0, look_ms=now_ms, resumed_ms=now_ms
+            )
+            if not order.asking:
+                after = after._replace(run=0)
+            if (done := await self.replace(kept, after)) is not None:
+                return Ordered(Code.SUCCESS, done.order)
         raise StoreFault("the order changes faster than it can be read; try again")
 
     async def due(self, partition: int, now_ms: int, count: int) -> list[str]:

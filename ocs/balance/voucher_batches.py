@@ -346,6 +346,8 @@ def _judge(new: NewBatch, now_ms: int) -> None:
         raise BatchRefused(f"a code has {VOUCHER_DIGITS_MIN} to {VOUCHER_DIGITS_MAX} digits")
     if len(new.currency) != 3 or not (new.currency.isascii() and new.currency.isupper()):
         raise BatchRefused("a currency is three capital letters, such as EUR")
+    if new.from_ms < 0:
+        raise BatchRefused("a batch is valid from 1970 on at the earliest; leave it out for at once")
     if not max(now_ms, new.from_ms) < new.until_ms <= now_ms + VOUCHER_LIFE_MS_MAX:
         raise BatchRefused(
             "a batch is valid until an instant to come, after its first, and at most 20 years ahead"

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from ocs.api_limits import VOUCHER_CLAIM_MS, VOUCHER_CLAIM_MS_MAX
 from ocs.balance.accounts import Account, Accounts
-from ocs.balance.actions import ActionKind, Asked
+from ocs.balance.actions import ActionKind, Asked, check_name
 from ocs.balance.keys import Keys, home
 from ocs.balance.link import StoreFault
 from ocs.balance.parts import Parts, ScriptFault, unpacked
@@ -95,8 +95,8 @@ class Lock(NamedTuple):
 class Redeemed(NamedTuple):
     """What became of a redemption.
 
-    SUCCESS with the amount, the id that the top-up has, the voucher's serial, and the book's money after it (of a repetition that is asked for
-    after 30 days: the book's of now). Else ``why``; ``until_ms`` where codes are locked from now on, and until when.
+    SUCCESS with the amount, the channel and id that the top-up has, the voucher's serial, and the book's money after it (of a repetition that
+    is asked for after 30 days: the book's of now). Else ``why``; ``until_ms`` where codes are locked from now on, and until when.
     """
 
     code: Code
@@ -108,6 +108,7 @@ class Redeemed(NamedTuple):
     until_ms: int = 0
     id: str = ""
     serial: str = ""
+    channel: str = ""
 
 
 class Voucher(NamedTuple):
@@ -176,8 +177,10 @@ class Vouchers:
     async def redeem(self, account: Account, code: str, channel: str, topup_id: str = "") -> Redeemed:
         """Redeem a voucher once: the same id, voucher and subscriber get the same answer again. Raises SecretFault, StoreFault.
 
-        Without an id the voucher is the identity, for the same subscriber on any channel. A member's is its payer's money.
+        Without an id the voucher is the identity, for the same subscriber on any channel. A member's is its payer's money. Raises ValueError
+        for a channel that can have no action, before anything is looked at.
         """
+        check_name(channel, topup_id or "its own")
         where = account.profile
         if account.ended:
             return _refused(Why.SUBSCRIBER)
@@ -232,7 +235,7 @@ class Vouchers:
             await self._end(claim, used=True)
             return Redeemed(
                 done.code, done.replayed, claim.amount_micros, done.action.balance, done.action.available,
-                id=claim.id, serial=claim.serial,
+                id=claim.id, serial=claim.serial, channel=claim.channel,
             )  # fmt: skip
         await self._end(claim, used=False)  # law 2: what has failed once is never done
         return _refused(_REFUSED.get(done.code, Why.CONFLICT))
@@ -255,7 +258,7 @@ class Vouchers:
         elif (found := await self._accounts.read(claim.partition, claim.account)) is not None:
             money = found.book.balance_micros, found.book.available_micros
         return Redeemed(
-            Code.SUCCESS, True, claim.amount_micros, *money, id=claim.id, serial=claim.serial
+            Code.SUCCESS, True, claim.amount_micros, *money, id=claim.id, serial=claim.serial, channel=claim.channel
         )  # fmt: skip
 
     # -- wrong codes

@@ -11,17 +11,20 @@ Laws
 import asyncio
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ocs.api_limits import API_BURST_MAX, API_KEY_NAME_CHARS_MAX, API_RATE_MAX, AUDIT_PER_PAGE_MAX
 from ocs.http.access import ANY, Access, Caller, Doorkeeper
+from ocs.http.asked import Instant, at_ms
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.audit_reading import AuditPage, Wanted, read_page
+from ocs.http.events import left_of
 from ocs.http.keys import ROLES, SCOPES, ApiKey, ApiKeys, KeyOver, KeysFull
 from ocs.http.problems import faults_of
+from ocs.notices.subscriptions import Subscriptions
 
 BASE: Final = "/admin/v1"
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -65,9 +68,9 @@ class NewKey(BaseModel):
             pattern="^([a-z0-9-]{1,32})?$", description="Left out: the key's id, or the caller's own channel."
         ),
     ] = ""
-    rate: Annotated[int, Field(ge=0, le=API_RATE_MAX)] = 0
-    burst: Annotated[int, Field(ge=0, le=API_BURST_MAX)] = 0
-    valid_until: AwareDatetime | None = None
+    rate: Annotated[int, Field(strict=True, ge=0, le=API_RATE_MAX)] = 0
+    burst: Annotated[int, Field(strict=True, ge=0, le=API_BURST_MAX)] = 0
+    valid_until: Instant | None = None
 
 
 class Key(BaseModel):
@@ -89,6 +92,20 @@ class MadeKey(Key):
     """A key that was made; ``key`` is shown this once."""
 
     key: str
+
+
+class Left(BaseModel):
+    """Subscriptions to events that one key of a channel has made; they are stopped where that key was revoked."""
+
+    made_by: str
+    state: Literal["active", "stopped"]
+    subscriptions: int
+
+
+class RevokedKey(Key):
+    """A key that was revoked, and the subscriptions to events that its channel still has."""
+
+    subscriptions: list[Left]
 
 
 class Keys(BaseModel):
@@ -155,17 +172,18 @@ async def _offered(keys: ApiKeys, caller: Caller, wanted: NewKey, door: Doorkeep
 
 
 def _until_ms(wanted: NewKey) -> int:
-    return int(wanted.valid_until.timestamp() * 1000) if wanted.valid_until is not None else 0
+    return at_ms(wanted.valid_until) if wanted.valid_until is not None else 0
 
 
 def _is_seen(caller: Caller, key: ApiKey | None) -> bool:
     return key is not None and (caller.sees_all or key.channel == caller.channel)
 
 
-def router(keys: ApiKeys, access: Access, audit: AuditLog) -> APIRouter:
+def router(keys: ApiKeys, access: Access, audit: AuditLog, subscriptions: Subscriptions) -> APIRouter:
     """Build the routes."""
     routes = APIRouter(prefix=BASE, tags=["admin"], responses=_FAULTS)
     _keys_routes(routes, keys, access)
+    _end_of_keys(routes, keys, access, subscriptions)
     reads = access.route("audit:read")
 
     @routes.get("/audit", response_model=Attempts)
@@ -225,9 +243,13 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
         """List keys, revoked ones too, without what makes them keys."""
         return {"keys": [each.described() for each in await keys.all() if _is_seen(caller, each)]}
 
-    @routes.delete("/keys/{key_id}", response_model=Key)
+
+def _end_of_keys(routes: APIRouter, keys: ApiKeys, access: Access, subscriptions: Subscriptions) -> None:
+    writes = access.change("keys:write")
+
+    @routes.delete("/keys/{key_id}", response_model=RevokedKey)
     async def revoke(key_id: _KEY_ID, change: Change = writes) -> dict[str, Any]:
-        """Revoke a key: it and its tokens open nothing from the next call on."""
+        """Revoke a key: it and its tokens open nothing from the next call on, and what it has subscribed to is delivered no more."""
         key = await keys.get(key_id)
         if key is None or not _is_seen(change.caller, key):
             raise HTTPException(404, "no key has this id")
@@ -236,4 +258,5 @@ def _keys_routes(routes: APIRouter, keys: ApiKeys, access: Access) -> None:
         if revoked is None:
             raise HTTPException(404, "no key has this id")
         change.made(after={"revoked": True})
-        return revoked.described()
+        left = await left_of(revoked.channel, keys, subscriptions, sees_all=change.caller.sees_all)
+        return revoked.described() | {"subscriptions": left}

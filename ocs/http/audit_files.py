@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from ocs.api_limits import AUDIT_FIELDS_MAX, AUDIT_TEXT_CHARS_MAX
+from ocs.clock import instant
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -198,15 +199,10 @@ class Attempt:
         who = {"client": "", "channel": ""}
         if self.caller is not None:
             who = {"client": self.caller.id, "channel": self.caller.channel}
-        times = {"at": instant(self._at_ms)}
+        times = {"at": instant(self._at_ms, "milliseconds")}
         if kind == OUTCOME:
-            times["ended"] = instant(self._clock.now_ms())
+            times["ended"] = instant(self._clock.now_ms(), "milliseconds")
         return {"line": kind, "id": self.id, "n": self._lines, **times, **who, **self._facts}
-
-
-def instant(at_ms: int) -> str:
-    """Write a time as lines have it: in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cut(text: str) -> str:

@@ -6,23 +6,27 @@ Laws
    without it sees that.
 2. The secret of a subscription is in the answer that makes it, and nowhere else.
 3. Every attempted change is in the audit log (audit_log.py), without the callback: it may hold a token.
+4. What a key that was revoked has subscribed is stopped: nothing is delivered, and what happens waits, until a key of its channel takes it
+   over, or takes it back.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ocs.api_limits import CALLBACK_CHARS_MAX, CALLBACK_JUDGED_MS, DEAD_LETTERS_PER_PAGE_MAX
 from ocs.balance.parts import Parts
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
+from ocs.http.keys import ApiKeys
 from ocs.http.problems import faults_of
 from ocs.notices.callbacks import CallbackRefused, Callbacks
 from ocs.notices.following import GROUP
-from ocs.notices.notice import instant
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import WEBHOOK, Subscription, Subscriptions, SubscriptionsFull
 from ocs.stream import register
@@ -41,6 +45,7 @@ class Desk:
         callbacks: Callbacks,
         now_ms: Callable[[], int],
     ) -> None:
+        self.keys = ApiKeys(parts.store)
         self._parts, self.subscriptions, self.queue = parts, subscriptions, queue
         self._callbacks, self.now_ms = callbacks, now_ms
 
@@ -93,6 +98,24 @@ class Desk:
             raise HTTPException(404, "no subscription has this id")
         return found
 
+    async def take_over(self, change: Change, subscription_id: str, *, new_secret: bool) -> Subscription:
+        """Let one be the caller's; 404 where there is none, 409 where the caller has too many."""
+        found = await self.one(change.caller, subscription_id)
+        await change.begins("subscription.take_over", resource=found.id, before={"made_by": found.owner})
+        try:
+            taken = await self.subscriptions.take_over(found, change.caller.id, new_secret=new_secret)
+        except SubscriptionsFull as fault:
+            raise HTTPException(409, str(fault)) from None
+        if taken is None:
+            raise HTTPException(409, "the subscription has just changed; look at it and ask again")
+        change.made(after={"made_by": taken.owner, "new_secret": new_secret})
+        return taken
+
+    async def shown(self, *found: Subscription) -> list[dict[str, Any]]:
+        """Describe subscriptions, without their secrets."""
+        revoked = await self.keys.revoked(each.owner for each in found)
+        return [shown(each, stopped=each.owner in revoked) for each in found]
+
     async def end(self, change: Change, subscription_id: str, form: str | None = None) -> None:
         """Take one back; 404 where there is none."""
         found = await self.one(change.caller, subscription_id, form)
@@ -107,6 +130,23 @@ def _is_seen(caller: Caller, subscription: Subscription) -> bool:
     if caller.sees_all or subscription.owner == caller.id:
         return True
     return subscription.channel == caller.channel and not subscription.any_channel
+
+
+async def left_of(
+    channel: str, keys: ApiKeys, subscriptions: Subscriptions, *, sees_all: bool
+) -> list[dict[str, Any]]:
+    """Say how many subscriptions of a channel there are, by the key that made them and whether they are stopped; for who revokes a key."""
+    found = [
+        each
+        for each in await subscriptions.all()
+        if not each.ended and each.channel == channel and (sees_all or not each.any_channel)
+    ]
+    counted = Counter(each.owner for each in found)
+    revoked = await keys.revoked(counted)
+    return [
+        {"made_by": owner, "state": "stopped" if owner in revoked else "active", "subscriptions": count}
+        for owner, count in sorted(counted.items())
+    ]
 
 
 class Wanted(BaseModel):
@@ -140,6 +180,16 @@ class Shown(BaseModel):
     query: str
     form: str
     made: str
+    made_by: str = Field(description="The key that made it, or took it over last.")
+    state: Literal["active", "stopped"] = Field(
+        description="Stopped: its key was revoked; what happens waits until another key takes it over."
+    )
+
+
+class TakenOver(Shown):
+    """A subscription that was taken over, with its secret where it has a new one, this once."""
+
+    secret: str | None = None
 
 
 class Made(Shown):
@@ -194,7 +244,7 @@ _ID = Annotated[str, Path(min_length=1, max_length=64, description="The subscrip
 _OF = Annotated[str, Query(min_length=1, max_length=64, description="Of this subscription.")]
 
 
-def shown(subscription: Subscription) -> dict[str, Any]:
+def shown(subscription: Subscription, *, stopped: bool = False) -> dict[str, Any]:
     """Describe a subscription, without its secret."""
     return {
         "id": subscription.id,
@@ -202,7 +252,9 @@ def shown(subscription: Subscription) -> dict[str, Any]:
         "types": list(subscription.types),
         "query": "&".join(f"{name}={','.join(values)}" for name, values in subscription.query),
         "form": subscription.form,
-        "made": instant(subscription.made_ms),
+        "made": instant(subscription.made_ms, "milliseconds"),
+        "made_by": subscription.owner,
+        "state": "stopped" if stopped else "active",
     }
 
 
@@ -214,8 +266,8 @@ def letter(subscription: str, dead: DeadLetter) -> dict[str, Any]:
         "notice": delivery.notice.described(),
         "tries": delivery.tries,
         "why": delivery.why,
-        "since": instant(delivery.since_ms),
-        "died": instant(dead.died_ms),
+        "since": instant(delivery.since_ms, "milliseconds"),
+        "died": instant(dead.died_ms, "milliseconds"),
     }
 
 
@@ -239,12 +291,30 @@ def _subscriptions(routes: APIRouter, desk: Desk, access: Access) -> None:
     @routes.get("/subscriptions", response_model=list[Shown])
     async def listing(caller: Caller = reads) -> list[dict[str, Any]]:
         """List subscriptions."""
-        return [shown(each) for each in await desk.of(caller)]
+        return await desk.shown(*await desk.of(caller))
 
     @routes.get("/subscriptions/{subscription_id}", response_model=Shown)
     async def show(subscription_id: _ID, caller: Caller = reads) -> dict[str, Any]:
         """Show one subscription."""
-        return shown(await desk.one(caller, subscription_id))
+        (found,) = await desk.shown(await desk.one(caller, subscription_id))
+        return found
+
+    @routes.post(
+        "/subscriptions/{subscription_id}/take-over",
+        response_model=TakenOver,
+        response_model_exclude_unset=True,
+    )
+    async def take_over(
+        subscription_id: _ID,
+        *,
+        new_secret: Annotated[
+            bool, Query(description="Sign with a new secret from now on; it is shown this once.")
+        ] = False,
+        change: Change = writes,
+    ) -> dict[str, Any]:
+        """Let a subscription be this key's, such as one whose key was revoked: it is delivered, and what has waited too."""
+        taken = await desk.take_over(change, subscription_id, new_secret=new_secret)
+        return shown(taken) | ({"secret": taken.secret} if new_secret else {})
 
     @routes.delete("/subscriptions/{subscription_id}", status_code=204)
     async def end(subscription_id: _ID, change: Change = writes) -> None:

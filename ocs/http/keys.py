@@ -14,13 +14,13 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ocs.api_limits import API_BURST_MAX, API_KEY_NAME_CHARS_MAX, API_KEYS_MAX, API_RATE_MAX
-from ocs.balance.described import instant
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
+from ocs.clock import instant
 
 SCOPES: Final = {
     "sessions:read": "see open sessions",
@@ -173,6 +173,13 @@ class ApiKeys:
         """Return a key by its id, valid or not; None where there is none. Raises StoreFault."""
         text = await self._call("HGET", KEYS, key_id) if _ID.fullmatch(key_id) else None
         return None if text is None else _read(key_id, text)[0]
+
+    async def revoked(self, key_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some ids whose keys were revoked; what is no key's id was not. Raises StoreFault."""
+        asked = sorted({each for each in key_ids if _ID.fullmatch(each)})
+        texts = await self._call("HMGET", KEYS, *asked) if asked else []
+        known = [_read(each, text)[0] for each, text in zip(asked, texts, strict=True) if text is not None]
+        return frozenset(each.id for each in known if each.revoked_ms)
 
     async def revoke(self, key_id: str, now_ms: int) -> ApiKey | None:
         """Let a key be valid no more, nor its tokens, from the next call on; None where there is none. Raises StoreFault."""

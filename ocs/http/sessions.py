@@ -2,7 +2,7 @@
 
 Laws
 1. The same words and figures as `ocs sessions` (ocs/sessions/described.py).
-2. Every change is in the audit log and one line of the log: who, what, which session, what it released; never a number of a subscriber.
+2. Every change is in the audit log: who, what, which session, what it released; never a number of a subscriber.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,9 +51,8 @@ class Keepers:
         find: Callable[[SubscriberId], Awaitable[Place | None]],
         end: Callable[[Sequence[OpenSession]], Awaitable[list[EndedSession]]],
         ask_anew: Callable[[Sequence[OpenSession], int], Awaitable[Said]],
-        log: Any,
     ) -> None:
-        self.parts, self.find, self.end, self.ask_anew, self.log = parts, find, end, ask_anew, log
+        self.parts, self.find, self.end, self.ask_anew = parts, find, end, ask_anew
 
     async def of_number(self, msisdn: str) -> tuple[str, list[OpenSession]]:
         """Return a number's account, and the open sessions of it and of who shares its account; 404 where nobody has it."""
@@ -122,7 +121,7 @@ class Reauthorisation(BaseModel):
 
     session_id: Annotated[str, Field(min_length=1, max_length=SESSION_ID_OCTETS_MAX)] | None = None
     msisdn: str | None = None
-    rating_group: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] | None = None
+    rating_group: Annotated[int, Field(strict=True, ge=0, le=0xFFFFFFFF)] | None = None
 
     @model_validator(mode="after")
     def _of_one(self) -> "Reauthorisation":
@@ -143,16 +142,14 @@ _ID = Annotated[str, Path(min_length=1, max_length=SESSION_ID_OCTETS_MAX, descri
 _FAULTS = faults_of(401, 403, 404, 415, 422, 429, 503)
 
 
-def _told(keepers: Keepers, caller: Caller, each: EndedSession) -> dict[str, Any]:
-    """Log that a session was ended, and describe it."""
-    content = {
+def _told(each: EndedSession) -> dict[str, Any]:
+    """Describe a session that was ended."""
+    return {
         "session_id": shown_id(each.session),
         "account": each.session.account,
         "released": format_amount(each.released_micros),
         "client_told": each.told,
     }
-    keepers.log.info("session ended by the API", caller=caller.id, **content)
-    return content
 
 
 def router(keepers: Keepers, access: Access) -> APIRouter:
@@ -191,7 +188,7 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
         if not ended:
             raise HTTPException(404, "the session has ended already; it holds nothing")
         change.made(after=released_facts(ended))
-        return _told(keepers, change.caller, ended[0])
+        return _told(ended[0])
 
     @routes.delete("/sessions", response_model=list[Ended])
     async def end_all(msisdn: Annotated[str, _MSISDN], change: Change = writes) -> list[dict[str, Any]]:
@@ -200,7 +197,7 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
         await change.begins("session.end", **held_facts(found, whose))
         ended = await keepers.end(found)
         change.made(after=released_facts(ended))
-        return [_told(keepers, change.caller, each) for each in ended]
+        return [_told(each) for each in ended]
 
     @routes.post("/reauthorisations", status_code=202, response_model=Asked)
     async def ask_anew(wanted: Reauthorisation, change: Change = writes) -> Said:
@@ -213,9 +210,6 @@ def router(keepers: Keepers, access: Access) -> APIRouter:
         await change.begins("session.ask_anew", **held_facts(sessions, whose))
         said = await keepers.ask_anew(sessions, group)
         change.made(after={"sessions": said.sessions, "told": said.told})
-        keepers.log.info(
-            "re-authorisation by the API", caller=change.caller.id, sessions=said.sessions, told=said.told
-        )
         return said
 
     return routes

@@ -300,7 +300,9 @@ class Desk:
         if done.code == Code.CONFLICT:
             raise HTTPException(409, "id: it was used for something else; nothing was changed")
         if done.code != Code.SUCCESS or done.action is None:
-            raise HTTPException(409, "the subscriber was terminated before; nothing was refunded")
+            raise HTTPException(
+                409, "the subscriber was terminated before, and nothing is left to be refunded"
+            )
         said = format_amount(done.action.settled)
         change.made(after={"refunded": said, "replayed": done.replayed, "sessions": done.sessions})
         return await self.again(account), done

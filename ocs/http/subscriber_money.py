@@ -5,11 +5,13 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, HTTPException, Path
 from pydantic import BaseModel, Field
 
+from ocs.balance.accounts import Account
 from ocs.balance.actions import Actions
 from ocs.balance.lending import LendingTerms, Lent, lend
+from ocs.balance.topup_orders import Order
 from ocs.http.access import Access, Caller
 from ocs.http.audit_log import Change
-from ocs.http.order_desk import OrderDesk, described_order
+from ocs.http.order_desk import TAKEN, OrderDesk, described_order
 from ocs.http.subscriber_desk import ENDED, Desk
 from ocs.http.subscribers import BASE, FAULTS, NAME, STRICT, purchase_id
 from ocs.money import format_amount
@@ -36,8 +38,19 @@ class LentCredit(BaseModel):
     available: str
 
 
+class OrderChange(BaseModel):
+    """The state that an order is to have: a suspended one goes on."""
+
+    model_config = STRICT | {"json_schema_extra": {"examples": [{"state": "active"}]}}
+
+    state: Literal["active"]
+
+
 class TopupOrder(BaseModel):
-    """A recurring or an automatic top-up; ``id`` is its channel and the channel's own id, ``next`` when a recurring one is due, or is tried again."""
+    """A recurring or an automatic top-up; ``id`` is its channel and the channel's own id, ``next`` when a recurring one is due, or is tried again.
+
+    ``skipped`` counts periods that were passed over while it was suspended.
+    """
 
     id: str
     kind: Literal["recurring", "automatic"]
@@ -49,8 +62,12 @@ class TopupOrder(BaseModel):
     state: Literal["active", "suspended", "cancelled", "completed"]
     why: str | None
     done: int
+    skipped: int
     next: str | None
     created: str
+
+
+_ORDER = Annotated[str, Path(max_length=97, description="Its id, as it is listed.")]
 
 
 def router(
@@ -75,6 +92,8 @@ def router(
         """Lend a subscriber what the operator has set, once by its id; the next top-up repays it with the fee."""
         once, channel = purchase_id(wanted.id, idempotency_key), change.caller.channel
         account = await desk.find(subscriber)
+        if orders is not None and not await orders.takes(channel, once):
+            raise HTTPException(409, f"id: {TAKEN}")
         before = {
             "balance": format_amount(account.book.balance_micros),
             "owed": format_amount(account.owed_micros),
@@ -101,27 +120,51 @@ def _orders(routes: APIRouter, desk: Desk, orders: OrderDesk, access: Access) ->
         found = await orders.of(account, caller)
         return [described_order(each.order, account.profile.currency) for each in found]
 
-    @routes.delete(
-        f"/subscribers/{{subscriber}}/{path}/{{order}}", tags=["subscribers"], response_model=TopupOrder
-    )
-    async def end(
-        subscriber: NAME,
-        order: Annotated[str, Path(max_length=97, description="Its id, as it is listed.")],
-        change: Change = ends,
+    one = f"/subscribers/{{subscriber}}/{path}/{{order}}"
+
+    @routes.patch(one, tags=["subscribers"], response_model=TopupOrder)
+    async def resume(
+        subscriber: NAME, order: _ORDER, _wanted: OrderChange, change: Change = ends
     ) -> dict[str, Any]:
-        """End one; again too. What who pays was asked for already may still come."""
-        account = await desk.find(subscriber)
-        kept = next(
-            (each for each in await orders.of(account, change.caller) if each.order.name == order), None
+        """Resume one that was suspended; again too. What was due meanwhile is passed over, what may have been paid is asked about first."""
+        account, found = await _found(desk, orders, subscriber, order, change.caller)
+        if why := await orders.hinders(found, account):
+            raise HTTPException(409, f"{why}; nothing was changed")
+        await change.begins(
+            "topup.order.resume", resource=found.name, account=found.path, before=_state_of(found)
         )
-        if kept is None:
-            raise HTTPException(404, "the subscriber has no such order")
-        found = kept.order
-        before = {"state": str(found.state), "done": found.done}
-        await change.begins("topup.order.cancel", resource=found.name, account=found.path, before=before)
+        done = await orders.orders.resume(found.channel, found.id)
+        told = done.order if done is not None else found
+        change.made(after=_state_of(told))
+        if done is None or done.code != Code.SUCCESS:
+            raise HTTPException(409, f"state: it is {told.state}, and does not go on")
+        return described_order(told, account.profile.currency)
+
+    @routes.delete(one, tags=["subscribers"], response_model=TopupOrder)
+    async def end(subscriber: NAME, order: _ORDER, change: Change = ends) -> dict[str, Any]:
+        """End one; again too. What who pays was asked for already may still come."""
+        account, found = await _found(desk, orders, subscriber, order, change.caller)
+        await change.begins(
+            "topup.order.cancel", resource=found.name, account=found.path, before=_state_of(found)
+        )
         ended = await orders.orders.end(found.channel, found.id) or found
-        change.made(after={"state": str(ended.state), "done": ended.done})
+        change.made(after=_state_of(ended))
         return described_order(ended, account.profile.currency)
+
+
+async def _found(
+    desk: Desk, orders: OrderDesk, subscriber: str, name: str, caller: Caller
+) -> tuple[Account, Order]:
+    """Return a subscriber and one of its orders that a caller may see; 404."""
+    account = await desk.find(subscriber)
+    for each in await orders.of(account, caller):
+        if each.order.name == name:
+            return account, each.order
+    raise HTTPException(404, "the subscriber has no such order")
+
+
+def _state_of(order: Order) -> dict[str, object]:
+    return {"state": str(order.state), "done": order.done}
 
 
 _REFUSED: Final = {

@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ocs.api_limits import SUBSCRIBERS_PER_PAGE_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import balance_of, described, holdings_of, instant, purchase_facts
+from ocs.balance.described import balance_of, described, holdings_of, purchase_facts
 from ocs.balance.directory import Page, Place, WalkOver
 from ocs.balance.holdings import Bought
 from ocs.balance.link import StoreFault
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
 from ocs.http.asked import own_id, read_number
 from ocs.http.audit_log import Change
@@ -129,6 +130,9 @@ class Subscriber(BaseModel):
     cap: str | None
     sessions_open: int
     active_until: str | None
+    refundable: str | None = Field(
+        description="Of one that has ended: what its account has left, which a refund pays; null: nothing."
+    )
 
 
 class Refund(BaseModel):
@@ -206,6 +210,9 @@ class Balance(BaseModel):
     reserved: str
     credit_floor: str
     owed: str | None = Field(None, description="Emergency credit that is owed; where there is some.")
+    refundable: str | None = Field(
+        None, description="Of one that has ended: what a refund pays; where there is something."
+    )
     buckets: list[Bucket]
 
 
@@ -306,7 +313,7 @@ def _ends(routes: APIRouter, desk: Desk, access: Access) -> None:
         """Terminate a subscriber, and its members with it. Its number rests for the quarantine of its tariff, then it is free.
 
         With `refund=true` its open sessions are ended, and what the account has left then is refunded, once by the id (none given: one that is
-        made of the account).
+        made of the account). One that has ended without is refunded in the same way, by its id where its number is free; `refundable` says what there is.
         """
         if not refund:
             return shown(await desk.end(await desk.find(subscriber), change))

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ocs.balance.accounts import Account
-from ocs.balance.described import instant
 from ocs.balance.voucher_batches import Batch, BatchState
 from ocs.balance.voucher_making import Made
 from ocs.balance.vouchers import Redeemed, Voucher, Why
+from ocs.clock import instant
 from ocs.money import format_amount
 
 HEAD: Final = "serial,code,value,currency,valid_until\n"

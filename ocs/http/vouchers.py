@@ -9,23 +9,22 @@ Laws
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from ocs.api_limits import VOUCHER_DESCRIPTION_CHARS_MAX, VOUCHERS_PER_BATCH_MAX
 from ocs.balance.accounts import Account
-from ocs.balance.described import instant
 from ocs.balance.parts import Parts
 from ocs.balance.voucher_batches import Batches, BatchRefused, BatchState, NewBatch, NoBatch
 from ocs.balance.voucher_codes import SecretFault
 from ocs.balance.voucher_making import Making, begin
 from ocs.balance.vouchers import TEXTS, Redeemed, Vouchers, Why
+from ocs.clock import instant
 from ocs.http.access import Access, Caller
-from ocs.http.asked import own_id, read_number
+from ocs.http.asked import Instant, at_ms, own_id, read_number
 from ocs.http.audit_log import Change
 from ocs.http.problems import Problem, faults_of
 from ocs.http.voucher_texts import (
@@ -78,8 +77,8 @@ class NewVouchers(_Wanted):
 
     value: Annotated[str, Field(max_length=20)]
     size: Annotated[int, Field(strict=True, ge=1, le=VOUCHERS_PER_BATCH_MAX)]
-    valid_until: AwareDatetime
-    valid_from: AwareDatetime | None = None
+    valid_until: Instant
+    valid_from: Instant | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
     description: Annotated[str, Field(max_length=VOUCHER_DESCRIPTION_CHARS_MAX)] = ""
 
@@ -90,7 +89,7 @@ class BatchChange(_Wanted):
     model_config = ConfigDict(json_schema_extra={"example": {"state": "active"}})
 
     state: Literal["active", "suspended", "cancelled"] | None = None
-    valid_until: AwareDatetime | None = None
+    valid_until: Instant | None = None
 
 
 class VoucherChange(_Wanted):
@@ -221,18 +220,14 @@ def _told(log: Any) -> Iterator[None]:
         raise HTTPException(503, "vouchers cannot be served: their secret is not in order") from None
 
 
-def _ms(time: datetime) -> int:
-    return int(time.timestamp() * 1_000)
-
-
 def _new_batch(keepers: Keepers, wanted: NewVouchers, caller: Caller) -> NewBatch:
     try:
         amount_micros = parse_amount(wanted.value)
     except AmountError as fault:
         raise HTTPException(422, f"value: {fault}") from None
     return NewBatch(
-        amount_micros, wanted.currency or keepers.currency, wanted.size, _ms(wanted.valid_from) if wanted.valid_from else 0,
-        _ms(wanted.valid_until), wanted.description, caller.id, keepers.digits,
+        amount_micros, wanted.currency or keepers.currency, wanted.size, at_ms(wanted.valid_from) if wanted.valid_from else 0,
+        at_ms(wanted.valid_until), wanted.description, caller.id, keepers.digits,
     )  # fmt: skip
 
 
@@ -301,7 +296,7 @@ def _batch_routes(routes: APIRouter, keepers: Keepers, access: Access) -> None:
             before = batch_facts(await keepers.batches.find(batch_id))
             await change.begins("voucher_batch.change", resource=str(batch_id), before=before)
             if wanted.valid_until is not None:
-                batch = await keepers.batches.extend(batch_id, _ms(wanted.valid_until))
+                batch = await keepers.batches.extend(batch_id, at_ms(wanted.valid_until))
             else:
                 batch = await keepers.batches.change(batch_id, BatchState[str(wanted.state).upper()])
         change.made(after=batch_facts(batch))

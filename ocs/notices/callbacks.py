@@ -13,7 +13,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -25,9 +25,14 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Looks a host up: its addresses as text; raises OSError."""
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
-_NO_PUBLIC: Final = tuple(map(IPv6Network, ("::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
-"""Not public, whatever the standard library of this Python says: IPv4-compatible (RFC 4291 section 2.5.5.1), NAT64 of a network's own
-(RFC 8215), documentation (RFC 9637), segment identifiers (RFC 9602)."""
+_NO_PUBLIC: Final[tuple[Network, ...]] = tuple(
+    map(
+        ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10"),
+    )
+)
+"""Not public, whatever the standard library of this Python says: protocol assignments (RFC 6890), relays of 6to4 (RFC 7526), IPv4-compatible
+(RFC 4291 section 2.5.5.1), NAT64 of a network's own (RFC 8215), documentation (RFC 9637), segment identifiers (RFC 9602), site-local (RFC 3879)."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 

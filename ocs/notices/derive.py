@@ -14,8 +14,9 @@ from typing import NamedTuple
 from ocs import records
 from ocs.balance.entries import order
 from ocs.balance.profiles import read_profile
+from ocs.clock import instant
 from ocs.money import format_amount
-from ocs.notices.notice import Fact, Notice, instant
+from ocs.notices.notice import Fact, Notice
 from ocs.rating.openings import Held
 from ocs.rating.sources import COUNTER_IDS, SourceKind
 from ocs.records import ACCOUNTING, RESERVATION, ActionKind, SessionState, Status
@@ -162,7 +163,7 @@ def _used(of: _Telling, path: str, part: records.Taken, allowance: Allowance) ->
         amount=of.money(allowance.amount) if money else allowance.amount,
         unit=of.currency if money else UNITS.get(allowance.unit, "units"),
         product=allowance.product,
-        until=instant(allowance.until_ms),
+        until=instant(allowance.until_ms, "milliseconds"),
     )
 
 
@@ -249,7 +250,7 @@ def _rows(of: _Telling, record: records.Rows, _known: Known) -> Iterator[Notice]
         yield from _new(of, record, rest, held.get(record.version - 1), verb)  # openings.py, law 1
     elif verb == "renewed":
         key, number, _begun = rest.rsplit(" ", 2)
-        until = {"until": instant(held[int(number)].until_ms)} if int(number) in held else {}
+        until = {"until": instant(held[int(number)].until_ms, "milliseconds")} if int(number) in held else {}
         price = {"price": of.money(record.price_micros), "currency": of.currency}
         yield of("product.renewed", product=key, number=int(number), **price, **until)
     elif verb in {"lapsed", "cancelled"}:
@@ -266,12 +267,17 @@ def _rows(of: _Telling, record: records.Rows, _known: Known) -> Iterator[Notice]
 def _new(of: _Telling, record: records.Rows, name: str, held: Held | None, verb: str) -> Iterator[Notice]:
     facts: dict[str, Fact] = {}
     if held is not None:
-        facts = {"product": held.product_key, "number": held.number, "until": instant(held.until_ms)}
+        facts = {
+            "product": held.product_key,
+            "number": held.number,
+            "until": instant(held.until_ms, "milliseconds"),
+        }
     if verb == "bonus":
         yield of("bonus.given")._replace(facts=facts)
     else:
+        channel, blank, own_id = name.partition(" ")
         paid: dict[str, Fact] = {
-            "name": name,
+            **({"channel": channel, "id": own_id} if blank else {"name": name}),
             "price": of.money(record.price_micros),
             "currency": of.currency,
         }

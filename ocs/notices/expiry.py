@@ -16,7 +16,8 @@ from ocs.balance.accounts import Account
 from ocs.balance.holdings import Holdings
 from ocs.balance.keys import Keys, slot_of
 from ocs.balance.parts import Parts
-from ocs.notices.notice import Notice, instant
+from ocs.clock import instant
+from ocs.notices.notice import Notice
 from ocs.notices.subscriptions import SLOT_TAG
 from ocs.rating.products import Catalogue
 
@@ -35,7 +36,7 @@ def ending(
     if not profile.member and book.until_ms > now_ms:
         for ahead in days:
             if since_ms < book.until_ms - ahead * DAY_MS <= now_ms:
-                facts: dict[str, str | int] = {"ends": instant(book.until_ms), "days": ahead}
+                facts: dict[str, str | int] = {"ends": instant(book.until_ms, "milliseconds"), "days": ahead}
                 name = f"balance.ending.{profile.path}.{book.until_ms}.{ahead}"
                 yield Notice(
                     name,
@@ -54,7 +55,7 @@ def ending(
                 facts = {
                     "product": held.product_key,
                     "number": held.number,
-                    "ends": instant(held.until_ms),
+                    "ends": instant(held.until_ms, "milliseconds"),
                     "days": ahead,
                 }
                 name = f"product.ending.{profile.path}.{held.number}.{held.until_ms}.{ahead}"

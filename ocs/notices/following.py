@@ -46,12 +46,13 @@ class Followed:
 class Targets:
     """Who is to be told: the subscriptions of the store, read again when they change, and the rules of the settings."""
 
-    __slots__ = ("_known", "_revision", "_rules", "_subscriptions")
+    __slots__ = ("_ending", "_known", "_revision", "_rules", "_subscriptions")
 
     def __init__(self, subscriptions: Subscriptions, rules: Iterable[Subscription]) -> None:
         self._subscriptions = subscriptions
         self._rules = tuple(rules)
         self._known: list[Subscription] = []
+        self._ending: frozenset[str] = frozenset()
         self._revision = -1
 
     async def read(self) -> list[Subscription]:
@@ -63,10 +64,17 @@ class Targets:
         return [*self._rules, *(each for each in self._known if not each.ended)]
 
     async def tidy(self, queue: Queue) -> None:
-        """Forget what waits for subscriptions that were taken back, and then them. Raises StoreFault."""
-        for each in [each for each in self._known if each.ended]:
-            await queue.purge(each.id)
-            await self._subscriptions.forget(each)
+        """Forget what waits for subscriptions that were taken back, and then them. Raises StoreFault.
+
+        Of those that the call before has met: what was under way for them then, a batch or a delivery, is over by now, and puts nothing
+        behind that nobody would ever forget.
+        """
+        ended = [each for each in self._known if each.ended]
+        for each in ended:
+            if each.id in self._ending:
+                await queue.purge(each.id)
+                await self._subscriptions.forget(each)
+        self._ending = frozenset(each.id for each in ended)
 
 
 class Follower:

@@ -1,6 +1,7 @@
 """A lease in the store: of several servers on one store, one has a job at a time."""
 
 from ocs.api_limits import EVENTS_LEASE_MS
+from ocs.balance.functions import function
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
 
@@ -24,10 +25,12 @@ class Lease:
             return True
         if holder.decode() != self._name:
             return False
-        return bool(await call(slot, "PEXPIRE", self._key, EVENTS_LEASE_MS))
+        if not await call(slot, "PEXPIRE", self._key, EVENTS_LEASE_MS):
+            return False
+        # it may have run out, and been taken, between the two: then it is the other's life that was renewed
+        holder = await call(slot, "GET", self._key)
+        return bool(holder == self._name.encode())
 
     async def give_back(self) -> None:
         """Leave it to the next at once. Raises StoreFault."""
-        slot = slot_of(self._key)
-        if await self._store.execute(slot, "GET", self._key) == self._name.encode():
-            await self._store.execute(slot, "DEL", self._key)
+        await self._store.execute(slot_of(self._key), "FCALL", function("swap"), 1, self._key, self._name, "")

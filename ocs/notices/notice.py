@@ -5,19 +5,22 @@ Law: a notice is known by its id, and has the same id, type and facts however of
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+
+from ocs.clock import instant
 
 Fact = str | int
 
 TYPES: Final = {
     "topup.done": "money came in: channel, id, amount, balance",
+    "topup.failed": "a top-up that a channel had asked for was refused: channel, id, amount, reason",
     "topup.suspended": "a recurring or automatic top-up failed again and again, its order is suspended: channel, id (the order's), amount, reason",
     "balance.adjusted": "an operator gave or took: channel, id, amount, balance",
     "balance.transferred": "money went to another subscriber, or came from one: channel, id, amount, balance",
     "balance.reserved": "a system outside holds money: channel, id, amount, balance",
     "balance.settled": "a reservation was posted, void or over: channel, id, amount (what was posted), balance",
     "balance.reversed": "a top-up or an adjustment was taken back: channel, id, amount, balance",
+    "balance.failed": "an adjustment, a transfer or a reservation was refused: channel, id, amount, reason",
     "balance.refunded": "what was left was paid out: channel, id, amount, balance",
     "balance.lent": "emergency credit was given: channel, id, amount, balance",
     "balance.repaid": "emergency credit was paid back: channel, id, amount, balance",
@@ -25,7 +28,7 @@ TYPES: Final = {
     "allowance.used": "so many per cent of an allowance are used: percent, used, amount, unit, product, until",
     "balance.ending": "the balance's life ends in so many days: ends, days",
     "product.ending": "a product ends in so many days, and does not renew: product, number, ends, days",
-    "product.bought": "a product was bought: product, number, name, price, until",
+    "product.bought": "a product was bought: channel, id, product, number, price, until",
     "product.renewed": "a product's next period has begun: product, number, price, until",
     "product.cancelled": "a product will end with its period: product, number",
     "product.lapsed": "a product ended for want of credit: product, number",
@@ -64,15 +67,9 @@ class Notice(NamedTuple):
         return {
             "id": self.id,
             "type": self.type,
-            "timestamp": instant(self.time_ms),
+            "timestamp": instant(self.time_ms, "milliseconds"),
             "data": {"account": self.account, **self.facts},
         }
-
-
-def instant(milliseconds: int) -> str:
-    """Write a time as ISO 8601 in UTC, to the millisecond."""
-    text = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def write_notice(notice: Notice) -> str:

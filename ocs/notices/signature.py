@@ -5,9 +5,17 @@ import hashlib
 import hmac
 
 
+def key_of(secret: str) -> bytes:
+    """Return the octets that a secret is written for; raises ValueError for what is no base64, or none."""
+    key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    if not key:
+        raise ValueError("the secret is empty")
+    return key
+
+
 def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     """Return the value of webhook-signature; ``secret`` is "whsec_" and base64, as its owner was shown it."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
+    key = key_of(secret)
     signed = f"{message_id}.{timestamp_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 

@@ -5,8 +5,11 @@ Laws
 2. A subscription that is taken back is marked first; whoever delivers forgets what waits for it, and then the mark.
 3. What a channel did is told to that channel, and to who may see every channel; alarms only to the latter.
 4. What is written on the streams after `create` has returned is told to the new subscription.
+5. A subscription is its owner's, the key that made it or took it over; who does so puts it in the place of what was read, so that one that
+   was taken back meanwhile does not come back.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -16,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from ocs.api_limits import SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_OWNER_MAX
+from ocs.balance.functions import function
 from ocs.balance.keys import slot_of
 from ocs.balance.store import Store
 from ocs.notices.notice import ALARMS, FACTS, TYPES, Notice
@@ -102,10 +106,11 @@ def read_query(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 class Subscriptions:
     """The subscriptions of a store."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_making", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._making = asyncio.Lock()
 
     async def create(
         self,
@@ -126,19 +131,17 @@ class Subscriptions:
         types or a query that are none, SubscriptionsFull, StoreFault.
         """
         judged, filtered = read_types(types), read_query(query)
-        standing = await self.all()
-        if len(standing) >= SUBSCRIPTIONS_MAX:
-            raise SubscriptionsFull(f"there are {SUBSCRIPTIONS_MAX} subscriptions already")
-        if sum(each.owner == owner for each in standing) >= SUBSCRIPTIONS_PER_OWNER_MAX:
-            raise SubscriptionsFull(
-                f"you have {SUBSCRIPTIONS_PER_OWNER_MAX} subscriptions; take one back first"
-            )
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        secret = _new_secret()
         made = Subscription(
             secrets.token_hex(8), owner, channel or owner, any_channel, callback, judged, filtered, form, secret, now_ms,
             wants=wants,
         )  # fmt: skip
-        await self._write(made)
+        async with self._making:  # else many who ask at once would all find room
+            standing = await self.all()
+            if len(standing) >= SUBSCRIPTIONS_MAX:
+                raise SubscriptionsFull(f"there are {SUBSCRIPTIONS_MAX} subscriptions already")
+            _refuse_many(owner, standing)
+            await self._write(made)
         return made
 
     async def all(self) -> list[Subscription]:
@@ -152,6 +155,25 @@ class Subscriptions:
         text = await self._call("HGET", _ALL, subscription_id)
         found = _read(text) if text is not None else None
         return None if found is None or found.ended else found
+
+    async def take_over(self, found: Subscription, owner: str, *, new_secret: bool) -> Subscription | None:
+        """Let a subscription be another key's from now on, signed with a new secret where that is asked for (law 5); None: it has just changed.
+
+        Raises SubscriptionsFull, StoreFault.
+        """
+        if found.owner != owner:
+            _refuse_many(owner, await self.all())
+        taken = found._replace(owner=owner, secret=_new_secret() if new_secret else found.secret)
+        known = await self._call("HGET", _ALL, found.id)
+        # the function puts a field of any hash in the place of what was read
+        if (
+            known is None
+            or _read(known) != found
+            or not await self._swapped(found.id, known, _written(taken))
+        ):
+            return None
+        await self._call("INCR", _REVISION)
+        return taken
 
     async def end(self, subscription: Subscription) -> None:
         """Take a subscription back: nothing is sent to it from now on (law 2). Raises StoreFault."""
@@ -167,11 +189,27 @@ class Subscriptions:
         return int(await self._call("GET", _REVISION) or 0)
 
     async def _write(self, subscription: Subscription) -> None:
-        await self._call("HSET", _ALL, subscription.id, json.dumps(subscription, separators=(",", ":")))
+        await self._call("HSET", _ALL, subscription.id, _written(subscription))
         await self._call("INCR", _REVISION)
 
-    async def _call(self, *words: str) -> Any:
+    async def _call(self, *words: str | bytes) -> Any:
         return await self._store.execute(slot_of(_ALL), *words)
+
+    async def _swapped(self, name: str, known: bytes, after: str) -> bool:
+        return bool(await self._call("FCALL", function("voucher_head"), "1", _ALL, name, known, after))
+
+
+def _refuse_many(owner: str, standing: Iterable[Subscription]) -> None:
+    if sum(each.owner == owner for each in standing) >= SUBSCRIPTIONS_PER_OWNER_MAX:
+        raise SubscriptionsFull(f"you have {SUBSCRIPTIONS_PER_OWNER_MAX} subscriptions; take one back first")
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _written(subscription: Subscription) -> str:
+    return json.dumps(subscription, separators=(",", ":"))
 
 
 def _read(text: bytes) -> Subscription:

@@ -19,6 +19,8 @@ ANY: Final = "any"
 _KEYS: Final = frozenset({"subject", "body", "short"})
 _AMOUNT: Final = re.compile(r"-?[0-9]+\.[0-9]{2,6}")
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
+_FORMED: Final = frozenset({"amount", "balance", "ends", "price", "threshold", "until", "used"})
+"""Facts that are amounts or instants, as a language writes them."""
 _POINTS: Final = {"de": ",", "en": "."}
 _DAYS: Final = {"de": "%d.%m.%Y %H:%M", "en": "%d %b %Y %H:%M"}
 _OCTETS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -65,9 +67,13 @@ class Texts:
         if name in {"used", "amount"} and notice.facts.get("unit") == "octets":
             return octets(int(value), language)
         text = str(value)
-        if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        if name not in _FORMED or not isinstance(
+            value, str
+        ):  # ids and names are others' words, whatever they look like
+            return text
+        if _AMOUNT.fullmatch(value):
             return text.replace(".", _POINTS.get(language, "."))
-        if isinstance(value, str) and _INSTANT.fullmatch(value):
+        if _INSTANT.fullmatch(value):
             return self._time(int(datetime.fromisoformat(value).timestamp() * 1000), language)
         return text
 

@@ -48,6 +48,19 @@ class ChannelBounds(Section):
     reserve: Bounds = Bounds()
 
 
+class DayBounds(Section):
+    """How much may come in for one subscriber in a day (UTC), over all channels, and how often; zero: no bound."""
+
+    day: AmountText = "0.00"
+    number: Annotated[int, Field(ge=0, le=10**9)] = 0
+
+
+class SubscriberBounds(Section):
+    """The bounds of each subscriber, by kind of action."""
+
+    topup: DayBounds = DayBounds()
+
+
 ChannelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 
 
@@ -58,6 +71,7 @@ class Actions(ChannelBounds):
     emergency_amount: Annotated[str, AfterValidator(_fee)] = "0.00"
     emergency_fee: Annotated[str, AfterValidator(_fee)] = "0.00"
     emergency_below: Annotated[str, AfterValidator(_fee)] = "0.00"
+    subscriber: SubscriberBounds = SubscriberBounds()
     channels: Annotated[dict[ChannelName, ChannelBounds], Field(max_length=1_000)] = {}  # noqa: RUF012 - pydantic copies it
 
     @model_validator(mode="after")

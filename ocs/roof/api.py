@@ -22,7 +22,7 @@ from ocs.notices.queue import Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
 from ocs.roof.ending import closing_of, sweeper_of
-from ocs.roof.events import callbacks_of
+from ocs.roof.events import callbacks_of, teller_of
 from ocs.roof.prepay import prepay_of
 from ocs.roof.topup_orders import order_desk_of
 from ocs.roof.vouchers import batches_of, vouchers_of
@@ -86,7 +86,7 @@ def routers_of(
 
     listeners = event_desk(keepers) if keepers.settings.events.enabled else None
     orders = order_desk_of(keepers, holdings)
-    prepaid = prepay_of(keepers, holdings, listeners, orders)
+    prepaid = prepay_of(keepers, holdings, listeners, orders, teller_of(keepers))
     desk = Desk(
         keepers.parts, keepers.accounts, holdings, keepers.clock, tariffs, tariffs.look, keepers.settings.charging.currency,
         closing_of(keepers),
@@ -94,8 +94,8 @@ def routers_of(
     routers = [  # looked through in this order for each request: what top-up channels ask for stands first
         prepay.router(prepaid, access),
         oauth.router(ground.keys, ground.tokens, access.door, ground.audit),
-        admin.router(ground.keys, access, ground.audit),
-        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew, log), access),
+        admin.router(ground.keys, access, ground.audit, Subscriptions(keepers.store)),
+        sessions.router(sessions.Keepers(keepers.parts, find, end, ask_anew), access),
         vouchers.router(voucher_routes_of(keepers, log), access),
         subscribers.router(desk, access),
         subscriber_money.router(

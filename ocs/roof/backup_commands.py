@@ -6,16 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ocs.roof.options import JsonOption, at_place
+from ocs.roof.options import JsonOption, at_place, group
 from ocs.roof.place import Place
 
-backup_app = typer.Typer(
-    help="Backups of the embedded store.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+backup_app = group("Backups of the embedded store.")
 
 BackupArgument = Annotated[
     str,

@@ -22,23 +22,17 @@ from ocs.roof.options import (
     TariffFileArgument,
     TariffOption,
     at_place,
+    group,
 )
 from ocs.roof.place import Place
 from ocs.roof.voucher_commands import voucher_app, vouchers_app
 
-_PLAIN = {
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-}
-
-app = typer.Typer(help="A prepaid real-time charging server (OCS).", **_PLAIN)  # type: ignore[arg-type]
-subscriber_app = typer.Typer(help="Subscribers and their accounts.", **_PLAIN)  # type: ignore[arg-type]
-product_app = typer.Typer(help="Products that subscribers buy.", **_PLAIN)  # type: ignore[arg-type]
-session_app = typer.Typer(help="One session.", **_PLAIN)  # type: ignore[arg-type]
-tariff_app = typer.Typer(help="Tariffs.", **_PLAIN)  # type: ignore[arg-type]
-functions_app = typer.Typer(help="The Redis functions.", **_PLAIN)  # type: ignore[arg-type]
+app = group("A prepaid real-time charging server (OCS).")
+subscriber_app = group("Subscribers and their accounts.")
+product_app = group("Products that subscribers buy.")
+session_app = group("One session.")
+tariff_app = group("Tariffs.")
+functions_app = group("The Redis functions.")
 app.add_typer(subscriber_app, name="subscriber")
 app.add_typer(product_app, name="product")
 app.add_typer(session_app, name="session")
@@ -208,6 +202,29 @@ def subscriber_lend(
     from ocs.roof.money import lend
 
     lend(place, msisdn, id, as_json=json)
+
+
+@subscriber_app.command("orders")
+@at_place
+def subscriber_orders(
+    msisdn: MsisdnArgument,
+    *,
+    resume: Annotated[str, typer.Option(metavar="ORDER", help="Resume a suspended one: CHANNEL:ID.")] = "",
+    end: Annotated[str, typer.Option(metavar="ORDER", help="End one: CHANNEL:ID.")] = "",
+    json: JsonOption = False,
+    place: Place,
+) -> None:
+    """List recurring and automatic top-ups, resume or end one."""
+    from ocs.roof import subscriber_orders as orders
+
+    if resume and end:
+        raise Ended(Exit.USAGE, "--resume, --end: write one of them")
+    if resume:
+        orders.resume(place, msisdn, resume, as_json=json)
+    elif end:
+        orders.end(place, msisdn, end, as_json=json)
+    else:
+        orders.listing(place, msisdn, as_json=json)
 
 
 @app.command()

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ocs.roof.options import JsonOption, at_place
+from ocs.roof.options import JsonOption, at_place, group
 from ocs.roof.place import Place
 
-_PLAIN = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
-events_app = typer.Typer(help="Events out: who is told, and what could not be delivered.", **_PLAIN)  # type: ignore[arg-type]
-dead_app = typer.Typer(help="Deliveries that were given up.", **_PLAIN)  # type: ignore[arg-type]
+events_app = group("Events out: who is told, and what could not be delivered.")
+dead_app = group("Deliveries that were given up.")
 events_app.add_typer(dead_app, name="dead")
 
 _Of = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="The subscription's id, or a message's.")]

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ocs.api_limits import DEAD_LETTERS_MAX
-from ocs.notices.notice import instant
+from ocs.clock import instant
+from ocs.http.keys import ApiKeys
 from ocs.notices.queue import DeadLetter, Queue
 from ocs.notices.subscriptions import Subscription, Subscriptions
 from ocs.roof import say
@@ -25,18 +26,20 @@ def listing(place: Place, *, as_json: bool) -> None:
     """List subscriptions, without their secrets, with how much waits for each and is dead."""
 
     async def work(keepers: Keepers) -> list[dict[str, Any]]:
-        queue = Queue(keepers.store)
+        queue, known = Queue(keepers.store), await _known(keepers)
+        revoked = await ApiKeys(keepers.store).revoked(each.owner for each in known)
         return [
             {
                 "id": each.id,
                 "owner": each.owner,
+                "state": "stopped" if each.owner in revoked else "active",
                 "form": each.form,
                 "types": " ".join(each.types),
-                "made": instant(each.made_ms) if each.made_ms else "-",
+                "made": instant(each.made_ms, "milliseconds") if each.made_ms else "-",
                 "waiting": await queue.waiting(each.id),
                 "dead": await queue.dead_count(each.id),
             }
-            for each in await _known(keepers)
+            for each in known
         ]
 
     found = run(place, work)
@@ -147,13 +150,13 @@ def _described(dead_letter: DeadLetter) -> dict[str, Any]:
         "notice": delivery.notice.described(),
         "tries": delivery.tries,
         "why": delivery.why,
-        "since": instant(delivery.since_ms),
-        "died": instant(dead_letter.died_ms),
+        "since": instant(delivery.since_ms, "milliseconds"),
+        "died": instant(dead_letter.died_ms, "milliseconds"),
     }
 
 
 def _row(dead_letter: DeadLetter) -> tuple[str, ...]:
     delivery = dead_letter.delivery
     return (
-        delivery.notice.id, delivery.notice.type, str(delivery.tries), instant(dead_letter.died_ms), delivery.why
+        delivery.notice.id, delivery.notice.type, str(delivery.tries), instant(dead_letter.died_ms, "milliseconds"), delivery.why
     )  # fmt: skip

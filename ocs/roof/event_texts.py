@@ -3,6 +3,7 @@
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from ocs.notices.signature import key_of
 from ocs.notices.texts import TextFault, Texts, read_texts
 from ocs.roof.event_sections import secret_of
 from ocs.settings import Settings
@@ -32,7 +33,18 @@ def read_messages(settings: Settings) -> None:
             (events.sms.secret, events.sms.secret_file),
         ):
             secret_of(secret, file)
+        if events.sms.url:
+            _signs(secret_of(events.sms.secret, events.sms.secret_file))
     _readable(events.callback_ca)
+
+
+def _signs(secret: str) -> None:
+    try:
+        key_of(secret)
+    except ValueError:
+        raise TextFault(
+            'events.sms: the secret signs nothing; write "whsec_" and base64, such as of: openssl rand -base64 32'
+        ) from None
 
 
 def _readable(file: Path | None) -> None:

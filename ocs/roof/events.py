@@ -2,7 +2,8 @@
 
 Laws
 1. One process of all that share a store has the job; another takes over where it died, from what the store has.
-2. Where nobody wants to know anything, nothing is read: the group leaves the streams, and comes back where it left.
+2. What a key that was revoked has subscribed waits; nothing is delivered for it (ocs/http/events.py, law 4).
+3. Where nobody wants to know anything, nothing is read: the group leaves the streams, and comes back where it left.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.archive_files import ArchiveFault
 from ocs.balance.holdings import Holdings
 from ocs.balance.link import StoreFault
+from ocs.http.keys import ApiKeys
 from ocs.notices.callbacks import Callbacks
 from ocs.notices.deliverer import Deliverer, Retries
 from ocs.notices.derive import Rules
@@ -67,6 +69,22 @@ def message_rules(events: Events) -> dict[str, tuple[Subscription, str]]:
         )  # fmt: skip
         found[rule.id] = rule, each.language
     return found
+
+
+def teller_of(keepers: Keepers) -> Callable[[Notice], Awaitable[None]] | None:
+    """Build what puts a notice that no record tells of into the queues of those who want it; None where there are no events. It raises StoreFault."""
+    events, store, clock = keepers.settings.events, keepers.store, keepers.clock
+    if not events.enabled:
+        return None
+    rules = [rule for rule, _language in message_rules(events).values()]
+    queue, subscriptions = Queue(store), Subscriptions(store)
+
+    async def tell(notice: Notice) -> None:
+        for each in (*rules, *await subscriptions.all()):
+            if not each.ended and each.takes(notice):
+                await queue.add(each.id, [notice], clock.now_ms())
+
+    return tell
 
 
 def language_of(events: Events, chosen: str, number: str) -> str:
@@ -147,7 +165,7 @@ class _Owner:
         events = settings.events
         log = structlog.get_logger()
         self._parts, self._lease, self._senders = keepers.parts, lease, senders
-        self._queue = Queue(keepers.store)
+        self._queue, self._keys = Queue(keepers.store), ApiKeys(keepers.store)
         rules = [rule for rule, _language in message_rules(events).values()]
         self._targets = Targets(Subscriptions(keepers.store), rules)
         self._reader = Reader(keepers.parts, settings.archive_folder, GROUP, keepers.clock)
@@ -172,8 +190,9 @@ class _Owner:
         try:
             while await self._lease.held():
                 targets = await self._targets.read()
+                revoked = await self._keys.revoked(each.owner for each in targets)
+                self._deliverer.set(each for each in targets if each.owner not in revoked)
                 await self._targets.tidy(self._queue)
-                self._deliverer.set(targets)
                 await self._counts.write([each.id for each in targets])
                 done, _ = await asyncio.wait(tasks, timeout=_RENEW_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -205,7 +224,7 @@ class _Owner:
                 await asyncio.sleep(_DAMAGED_S)
 
     async def _left(self) -> dict[int, str]:
-        """Leave the streams, and return where; who subscribes in this very moment is told from there on (law 2)."""
+        """Leave the streams, and return where; who subscribes in this very moment is told from there on (law 3)."""
         places = (await groups(self._parts)).get(GROUP, {})
         if places:
             await leave(self._parts, GROUP)

@@ -5,16 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ocs.roof.options import JsonOption, at_place
+from ocs.roof.options import JsonOption, at_place, group
 from ocs.roof.place import Place
 
-keys_app = typer.Typer(
-    help="API keys.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+keys_app = group("API keys.")
 
 
 @keys_app.command("create")

@@ -1,9 +1,11 @@
 """API keys at the command line: the first key is made here, and nowhere is one by default."""
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ocs.http.events import left_of
 from ocs.http.keys import ApiKey, ApiKeys, KeysFull
+from ocs.notices.subscriptions import Subscriptions
 from ocs.roof import say
 from ocs.roof.audited import Deed, run_change
 from ocs.roof.build import Keepers, run
@@ -106,9 +108,9 @@ def _row(key: ApiKey) -> tuple[str, ...]:
 
 
 def revoke(place: Place, key_id: str, *, as_json: bool) -> None:
-    """Let a key be valid no more."""
+    """Let a key be valid no more, and say what its channel is still told of."""
 
-    async def work(keepers: Keepers, deed: Deed) -> ApiKey:
+    async def work(keepers: Keepers, deed: Deed) -> tuple[ApiKey, list[dict[str, Any]]]:
         keys, unknown = ApiKeys(keepers.store), f"no key {key_id[:40]!r}; ocs keys list shows them"
         known = await keys.get(key_id)
         if known is None:
@@ -118,7 +120,19 @@ def revoke(place: Place, key_id: str, *, as_json: bool) -> None:
         if key is None:
             raise Ended(Exit.NOT_FOUND, unknown)
         deed.made(after={"revoked": True})
-        return key
+        return key, await left_of(key.channel, keys, Subscriptions(keepers.store), sees_all=True)
 
-    key = run_change(place, "key.revoke", work)
-    say.as_json(key.described()) if as_json else say.line(f"key {key.id} is valid no more")
+    key, left = run_change(place, "key.revoke", work)
+    if as_json:
+        say.as_json(key.described() | {"subscriptions": left})
+        return
+    say.line(f"key {key.id} is valid no more")
+    for each in left:
+        count, channel = each["subscriptions"], key.channel
+        say.line(
+            f"channel {channel}: subscriptions to events: {count}, made by {each['made_by']}, {each['state']}"
+        )
+    if any(each["state"] == "stopped" for each in left):
+        say.remark(
+            "what is stopped waits: another key of the channel takes it over, or takes it back (EVENTS.md)"
+        )

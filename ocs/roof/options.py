@@ -62,6 +62,17 @@ SessionArgument = Annotated[
 _OF_PLACE = {"store": StoreOption, "data_dir": DataDirOption, "config": ConfigOption}
 
 
+def group(about: str) -> typer.Typer:
+    """Make a group of commands: it speaks plain text, and helps where nothing is named."""
+    return typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+
 def at_place(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where its store is; it gets what they say as its ``place``."""
 

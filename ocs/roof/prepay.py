@@ -1,16 +1,17 @@
 """What the routes of TMF654 work with, built on the keepers of the process that serves them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import NO_LIMITS, ActionKind, Asked, DayLimits
 from ocs.balance.archive_files import history
-from ocs.balance.described import instant
 from ocs.balance.directory import Directory
 from ocs.balance.holdings import Bought, Holdings
 from ocs.balance.keys import home
 from ocs.balance.parts import Parts
+from ocs.clock import instant
 from ocs.http.order_desk import OrderDesk
 from ocs.http.prepay import hub
 from ocs.http.prepay.desk import Listeners, Prepay
@@ -18,9 +19,10 @@ from ocs.http.prepay.places import Places
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import parse_amount
 from ocs.notices.forms import Forms
+from ocs.notices.notice import Notice
 from ocs.rating.products import Product
 from ocs.records import Record
-from ocs.roof.action_sections import Actions, ChannelBounds
+from ocs.roof.action_sections import Actions, ChannelBounds, DayBounds
 from ocs.roof.build import Keepers
 from ocs.roof.vouchers import batches_of, vouchers_of
 
@@ -40,9 +42,11 @@ class Gifts:
         )
         return standing is None or standing == content.encode()
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str
+    ) -> Bought:
         """Give so much of a product, once by a name (holdings.py)."""
-        return await self._holdings.give(account, product, amount, until_ms, name)
+        return await self._holdings.give(account, product, amount, until_ms, name, asked)
 
 
 class Archive:
@@ -68,16 +72,21 @@ class Archive:
 
 
 class Terms:
-    """What the settings say of actions."""
+    """What the settings say of actions; ``of_subscribers``: their bounds count beside those of channels."""
 
-    def __init__(self, actions: Actions) -> None:
+    def __init__(self, actions: Actions, *, of_subscribers: bool = False) -> None:
+        bounds = actions.subscriber.topup if of_subscribers else DayBounds()
+        self._day = parse_amount(bounds.day), bounds.number
         self._fee_micros = parse_amount(actions.transfer_fee)
         self._usual = _limits(actions)
         self._channels = {name: _limits(bounds) for name, bounds in actions.channels.items()}
 
     def limits(self, asked: Asked) -> DayLimits:
-        """Return what the channel of an action may do of its kind; of allowances, which have other units, how often alone."""
+        """Return what the channel of an action may do of its kind, and its subscriber; of allowances, which have other units, how often alone."""
         found = self._channels.get(asked.channel, self._usual).get(asked.kind, NO_LIMITS)
+        if asked.kind is ActionKind.TOPUP:
+            amount, number = self._day
+            return found._replace(account_amount=amount, account_number=number)
         return NO_LIMITS._replace(number=found.number) if asked.bucket else found
 
     def fee_micros(self, _amount_micros: int, _currency: str) -> int:
@@ -99,7 +108,11 @@ def _limits(bounds: ChannelBounds) -> dict[ActionKind, DayLimits]:
 
 
 def prepay_of(
-    keepers: Keepers, holdings: Holdings, listeners: Listeners | None, orders: OrderDesk | None
+    keepers: Keepers,
+    holdings: Holdings,
+    listeners: Listeners | None,
+    orders: OrderDesk | None,
+    tell: Callable[[Notice], Awaitable[None]] | None = None,
 ) -> Prepay:
     """Build it."""
     accounts, parts = keepers.accounts, keepers.parts
@@ -107,7 +120,7 @@ def prepay_of(
         Places(parts, accounts),
         Directory(parts, accounts),
         accounts.actions,
-        Terms(keepers.settings.actions),
+        Terms(keepers.settings.actions, of_subscribers=True),
         Gifts(parts, holdings),
         holdings.catalogue,
         holdings.now_ms,
@@ -115,6 +128,7 @@ def prepay_of(
         Archive(keepers.settings.archive_folder),
         vouchers_of(keepers, batches_of(keepers)),
         orders,
+        tell,
     )
 
 

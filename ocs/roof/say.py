@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ocs.balance import described
+from ocs import clock
 from ocs.money import format_amount
 from ocs.units import Unit
 
-instant = described.instant
+instant = clock.instant
 
 
 def as_json(content: Any) -> None:

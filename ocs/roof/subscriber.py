@@ -174,7 +174,7 @@ def set_status(place: Place, msisdn: str, status: Status, *, as_json: bool) -> N
 
 
 def refund(place: Place, msisdn: str, refund_id: str, *, as_json: bool) -> None:
-    """Terminate a subscriber and refund what its account has left, once by the id ("": one that is made of the account)."""
+    """Terminate a subscriber, or take one that has ended, and refund what its account has left, once by the id ("": one that is made of the account)."""
     identity = read_msisdn(msisdn)
     given = read_topup_id(refund_id) if refund_id else ""
 
@@ -207,7 +207,7 @@ def _refuse_refund(done: Closed, name: str) -> None:
     if done.code == Code.CONFLICT:
         raise Ended(Exit.CONFLICT, f"the id {name} was used for something else; nothing was changed")
     if done.code != Code.SUCCESS or done.action is None:
-        raise Ended(Exit.CONFLICT, "the subscriber was terminated before; nothing was refunded")
+        raise Ended(Exit.CONFLICT, "the subscriber was terminated before, and nothing is left to be refunded")
 
 
 # -- many at once

@@ -18,11 +18,9 @@ from ocs.http.order_desk import OrderDesk
 from ocs.money import parse_amount
 from ocs.notices.lease import Lease
 from ocs.notices.notice import Notice
-from ocs.notices.queue import Queue
-from ocs.notices.subscriptions import Subscriptions
 from ocs.roof.build import Keepers
 from ocs.roof.event_sections import secret_of
-from ocs.roof.events import callbacks_of, message_rules
+from ocs.roof.events import callbacks_of, teller_of
 from ocs.roof.jobs import Advance, Job
 from ocs.roof.prepay import Terms
 from ocs.server.counters import Counters
@@ -37,13 +35,16 @@ _PAUSE_S: Final = 0.05
 _FAULT_S: Final = 5.0
 
 
-def order_desk_of(keepers: Keepers, holdings: Holdings) -> OrderDesk | None:
-    """Build what orders are made with; None where no channel may."""
+def orders_of(keepers: Keepers, holdings: Holdings) -> OrderDesk:
+    """Build what orders are made with."""
     settings = keepers.settings.topup_orders
-    if not settings.channels:
-        return None
     orders = Orders(keepers.parts, holdings.now_ms)
     return OrderDesk(orders, frozenset(settings.channels), parse_amount(settings.below))
+
+
+def order_desk_of(keepers: Keepers, holdings: Holdings) -> OrderDesk | None:
+    """Build what the API makes orders with; None where no channel may have some."""
+    return orders_of(keepers, holdings) if keepers.settings.topup_orders.channels else None
 
 
 def topup_job(keepers: Keepers, counters: Counters, holdings: Holdings) -> Job:
@@ -76,7 +77,7 @@ class _Owner:
         rules = Rules(ZoneInfo(mine.zone), mine.per_day, mine.retry_s)
         limits = Terms(settings.actions).limits
         self._executor = Executor(
-            orders, accounts.read, accounts.actions, limits, self._collectors, rules, self._tell, structlog.get_logger()
+            orders, accounts.read, accounts.actions, limits, self._collectors, rules, teller_of(keepers) or _untold, structlog.get_logger()
         )  # fmt: skip
         self._reader = Reader(keepers.parts, settings.archive_folder, GROUP, keepers.clock)
         self._watcher = Watcher(self._reader, orders, accounts.read, self._executor)
@@ -120,16 +121,10 @@ class _Owner:
                 structlog.get_logger().error("the stream cannot be followed for orders", why=str(fault))
             await asyncio.sleep(_FAULT_S)
 
-    async def _tell(self, notice: Notice) -> None:
-        """Put a notice into the queues of those who want it."""
-        settings, store = self._keepers.settings, self._keepers.store
-        if not settings.events.enabled:
-            return
-        rules = [rule for rule, _language in message_rules(settings.events).values()]
-        now_ms, queue = self._keepers.clock.now_ms(), Queue(store)
-        for each in (*rules, *await Subscriptions(store).all()):
-            if not each.ended and each.takes(notice):
-                await queue.add(each.id, [notice], now_ms)
+
+async def _untold(notice: Notice) -> None:
+    """Tell nobody: there are no events."""
+    del notice
 
 
 def _collectors(keepers: Keepers) -> dict[str, Collects]:

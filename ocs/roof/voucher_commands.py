@@ -6,18 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ocs.roof.options import JsonOption, MsisdnArgument, at_place
+from ocs.roof.options import JsonOption, MsisdnArgument, at_place, group
 from ocs.roof.place import Place
 
-_PLAIN = {
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-}
-
-vouchers_app = typer.Typer(help="Batches of vouchers, and single vouchers by their serial.", **_PLAIN)  # type: ignore[arg-type]
-voucher_app = typer.Typer(help="A voucher that is redeemed.", **_PLAIN)  # type: ignore[arg-type]
+vouchers_app = group("Batches of vouchers, and single vouchers by their serial.")
+voucher_app = group("A voucher that is redeemed.")
 
 BatchArgument = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's number.")]
 SerialArgument = Annotated[str, typer.Argument(metavar="SERIAL", help="The voucher's serial number.")]
@@ -28,7 +21,7 @@ SerialArgument = Annotated[str, typer.Argument(metavar="SERIAL", help="The vouch
 def vouchers_make(
     value: Annotated[str, typer.Option(metavar="AMOUNT", help="What each is worth.")],
     size: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many.")],
-    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until.")],
+    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until; a day: its end.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="New file for the codes (CSV), for you alone.")],
     begins: Annotated[
         str, typer.Option("--from", metavar="ISO8601", help="Valid from; default at once.")
@@ -101,7 +94,9 @@ def vouchers_cancel(batch: BatchArgument, *, json: JsonOption = False, place: Pl
 @at_place
 def vouchers_extend(
     batch: BatchArgument,
-    until: Annotated[str, typer.Option(metavar="ISO8601", help="Valid until; later than now.")],
+    until: Annotated[
+        str, typer.Option(metavar="ISO8601", help="Valid until; later than now; a day: its end.")
+    ],
     *,
     json: JsonOption = False,
     place: Place,

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,14 @@ def vouchers_of(keepers: Keepers, batches: Batches) -> Vouchers:
     )
 
 
-def _instant_ms(text: str, name: str) -> int:
+def _instant_ms(text: str, name: str, *, ends: bool = False) -> int:
+    """Read an instant, or a day of this machine's calendar: its beginning, or its end where something ``ends`` with it."""
     try:
-        return int(datetime.fromisoformat(text).astimezone().timestamp() * 1_000)
-    except ValueError:
+        read = datetime.fromisoformat(text)
+        if ends and len(text) == len("2026-12-31"):
+            read += timedelta(days=1)
+        return int(read.astimezone().timestamp() * 1_000)
+    except (ValueError, OverflowError):
         raise Ended(
             Exit.USAGE,
             f"{name}: not an instant: {text[:40]!r}; write 2026-12-31 or 2026-12-31T23:00:00+01:00",
@@ -124,7 +128,10 @@ def make(
 ) -> None:
     """Make a batch and write its codes, this once, into a file of its own."""
     amount_micros = read_amount(value, "--value")
-    until_ms, from_ms = _instant_ms(until, "--until"), _instant_ms(begins, "--from") if begins else 0
+    until_ms, from_ms = (
+        _instant_ms(until, "--until", ends=True),
+        _instant_ms(begins, "--from") if begins else 0,
+    )
     if out.exists():
         raise Ended(Exit.USAGE, f"{out} is there already; name a new file")
 
@@ -245,7 +252,7 @@ def change(place: Place, name: str, state: BatchState, *, as_json: bool) -> None
 
 def extend(place: Place, name: str, until: str, *, as_json: bool) -> None:
     """Let a batch be valid for longer."""
-    until_ms = _instant_ms(until, "--until")
+    until_ms = _instant_ms(until, "--until", ends=True)
     _changed(place, name, lambda batches, batch_id: batches.extend(batch_id, until_ms), as_json=as_json)
 
 

@@ -5,6 +5,7 @@ Laws
    open is ended. A reservation of a system outside is that one's money: it is not ended but refuses the end.
 2. Dying in between leaves an account that is barred, or an action that the sweeper finishes; the same again goes on.
 3. What a session's client reports after its end is posted, as ever: it may leave the closed account below zero.
+4. Credit of who was terminated before without a refund is the customer's still: it is refunded in the same way, whenever it is asked for.
 """
 
 from typing import Final, NamedTuple
@@ -28,7 +29,7 @@ class Closed(NamedTuple):
     """What an end with a refund came to.
 
     SUCCESS (``action.settled`` is what was refunded, ``action.owed_micros`` what is owed still); CONFLICT: the id belongs to something else; BARRED:
-    a reservation stands; LIMIT: a member has no money; UNKNOWN_SUBSCRIBER: it had ended before. ``sessions``: how many were ended.
+    a reservation stands; LIMIT: a member has no money; UNKNOWN_SUBSCRIBER: it had ended before, and has nothing left. ``sessions``: how many were ended.
     """
 
     code: Code
@@ -51,13 +52,13 @@ class Closing:
         self._reauthorisation = reauthorisation
 
     async def close(self, account: Account, channel: str, name: str, reason: str = "") -> Closed:
-        """End a subscriber that pays for itself, once by (channel, name). Raises StoreFault; the same call again goes on."""
+        """End a subscriber that pays for itself, or refund what one that has ended has left, once by (channel, name). Raises StoreFault; the same call again goes on."""
         profile = account.profile
         if profile.member:
             return Closed(Code.LIMIT)
         actions, ended = self._accounts.actions, 0
         if await actions.find(channel, name) is None:
-            if account.ended:
+            if account.ended and not account.book.balance_micros > 0:
                 return Closed(Code.UNKNOWN_SUBSCRIBER)
             emptied = await self._emptied(account)
             if emptied is None:

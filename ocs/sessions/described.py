@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ocs.balance.described import instant
 from ocs.balance.stored_session import OpenSession
+from ocs.clock import instant
 from ocs.money import format_amount
 from ocs.records import ACCOUNTING, RESERVATION
 from ocs.sessions.ending import EndedSession

@@ -6,17 +6,19 @@ Laws
 2. Before anybody is asked to pay, it is looked whether the top-up was made; that somebody is being asked stands in the order before it is done.
 3. What is not paid, or not credited, is tried again by a schedule; then the order is suspended, and a notice tells, before that stands in the order.
 4. Of an order that was cancelled an execution goes on only where it is not known whether it was paid.
+5. An order that cannot be read or carried out, whatever is wrong with it, is told and put off; the others have their turn.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionState, Asked, DayLimits, Done
 from ocs.balance.link import StoreFault
-from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState, execution, repeated_ms
+from ocs.balance.topup_orders import FAR_MS, Kept, Order, Orders, OrderState, execution, scheduled
 from ocs.money import format_amount
 from ocs.notices.notice import Notice
 from ocs.outcomes import Code
@@ -93,10 +95,11 @@ class Executor:
                     await self.tend(kept)
         except StoreFault:
             self.faults += 1
-        except ValueError:  # it cannot be read, or not be asked: the others have their turn
+        except Exception as fault:  # noqa: BLE001 - law 5
             self.faults += 1
-            self._log.error("an order cannot be carried out", order=name)
-            await self._orders.put_off(partition, name, now_ms + _RETRY_MS)
+            self._log.error("an order cannot be carried out", order=name, fault=type(fault).__name__)
+            with suppress(StoreFault):
+                await self._orders.put_off(partition, name, now_ms + _RETRY_MS)
 
     async def tend(self, kept: Kept) -> None:
         """Do what is due of an order. Raises StoreFault; the same again goes on."""
@@ -138,7 +141,8 @@ class Executor:
             await self._orders.replace(kept, order._replace(look_ms=FAR_MS))
             return None
         if order.period:
-            look_ms = repeated_ms(order.start_ms, order.period, order.done, self._rules.zone)
+            order = scheduled(order, self._rules.zone)
+            look_ms = order.look_ms
             is_due = look_ms <= now_ms
         else:
             is_due = self.wants(order, account.book.available_micros, now_ms)
@@ -161,7 +165,8 @@ class Executor:
             return
         collector = self._collectors.get(order.channel)
         if collector is None:
-            await self._suspend(kept, "the channel collects nothing any more", now_ms, account)
+            why = "the channel collects nothing any more"
+            await self._suspend(kept, why, now_ms, account, asking=order.asking)
             return
         if not order.asking:
             asking = await self._orders.replace(kept, order._replace(asking=True))
@@ -189,11 +194,7 @@ class Executor:
                 run=0, tries=0, asking=False, done=run, day=day, today=today, look_ms=now_ms, why=""
             )
             if order.period:
-                after = after._replace(
-                    look_ms=repeated_ms(order.start_ms, order.period, run, self._rules.zone)
-                )
-                if order.periods and run >= order.periods and order.state is OrderState.ACTIVE:
-                    after = after._replace(state=OrderState.COMPLETED)
+                after = scheduled(after, self._rules.zone)
             if await self._orders.replace(standing, after) is not None:
                 return
             found = await self._orders.at(order.partition, order.name)
@@ -210,17 +211,19 @@ class Executor:
             await self._orders.replace(kept, order._replace(run=0, tries=0, asking=False))
             return
         if tries > len(self._rules.retry_s):
-            await self._suspend(kept, why, now_ms, account)
+            await self._suspend(kept, why, now_ms, account, asking=unknown)
             return
         look_ms = now_ms + self._rules.retry_s[tries - 1] * 1000
         after = order._replace(tries=tries, asking=unknown, look_ms=look_ms, why=why)
         await self._orders.replace(kept, after)
 
-    async def _suspend(self, kept: Kept, why: str, now_ms: int, account: Account | None) -> None:
+    async def _suspend(
+        self, kept: Kept, why: str, now_ms: int, account: Account | None, *, asking: bool
+    ) -> None:
         order = kept.order
         await self._notify(order, now_ms, why, account)
         state = OrderState.SUSPENDED if order.state is OrderState.ACTIVE else order.state
-        after = order._replace(state=state, why=why, look_ms=FAR_MS)
+        after = order._replace(state=state, why=why, look_ms=FAR_MS, asking=asking)
         if state is not OrderState.SUSPENDED:
             after = after._replace(run=0, asking=False)
         if await self._orders.replace(kept, after) is not None:
@@ -236,6 +239,8 @@ class Executor:
             "reason": why,
         }
         name = f"topup.suspended.{order.channel}.{order.id}.{order.run}"
+        if order.resumed_ms:  # it is another time
+            name = f"{name}.{order.resumed_ms}"
         await self._tell(Notice(name, "topup.suspended", now_ms, order.path, facts, order.partition))
 
 

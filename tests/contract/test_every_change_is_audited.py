@@ -86,6 +86,7 @@ RIGHT = [
     Right("POST", "/events/v1/subscriptions", {"callback": HOOK}),
     *(Right(method, f"/events/v1/dead-letters{rest}", rest and {"subscription": "@"}, query=lambda made: {"subscription": made["POST /events/v1/subscriptions"]["id"]})
       for method, rest in (("POST", "/retry"), ("DELETE", ""))),
+    Right("POST", "/events/v1/subscriptions/{subscription_id}/take-over", None, lambda made: {"subscription_id": made["POST /events/v1/subscriptions"]["id"]}),
     Right("DELETE", "/events/v1/subscriptions/{subscription_id}", None, lambda made: {"subscription_id": made["POST /events/v1/subscriptions"]["id"]}),
     Right("POST", "/vouchers/v1/batches", {"value": "10.00", "size": 2, "valid_until": "2040-01-01T00:00:00Z"}),
     Right("PATCH", "/vouchers/v1/batches/{batch_id}", {"state": "active"}, lambda _made: {"batch_id": "1"}),
@@ -98,6 +99,9 @@ RIGHT = [
     Right("POST", "/admin/v1/keys", {"role": "channel"}),
     Right("DELETE", "/admin/v1/keys/{key_id}", None, lambda made: {"key_id": made["POST /admin/v1/keys"]["id"]}),
     Right("POST", "/subscribers/v1/subscribers/{subscriber}/emergency-credit", {"id": "lend"}, lambda _made: _FIRST),
+    Right("POST", f"{TMF654}/topupBalance", examples.TOPUP | {"id": "rent", "recurringPeriod": "monthly"}),
+    *(Right(method, "/subscribers/v1/subscribers/{subscriber}/top-up-orders/{order}", body, lambda _made: _FIRST | {"order": "open:rent"})
+      for method, body in (("PATCH", {"state": "active"}), ("DELETE", None))),
     Right("DELETE", "/subscribers/v1/subscribers/{subscriber}", None, lambda _made: _FIRST),
 ]  # fmt: skip
 
@@ -116,6 +120,7 @@ class World:
             {
                 "events": {"callback_networks": ["127.0.0.0/8"]},
                 "actions": {"emergency_amount": "1.00", "emergency_below": "1000.00"},
+                "topup_orders": {"channels": {"open": {"collect": "trusted"}}},
             },
         )
         self.audit = self.settings.audit_folder

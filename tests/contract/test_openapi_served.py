@@ -86,6 +86,7 @@ OTHERS = [
         f"{SERVICE}/monitor/{{id}}": ("GET",),
         "/events/v1/subscriptions": ("GET", "POST"),
         "/events/v1/subscriptions/{subscription_id}": ("GET", "DELETE"),
+        "/events/v1/subscriptions/{subscription_id}/take-over": ("POST",),
         "/events/v1/dead-letters": ("GET", "DELETE"),
         "/events/v1/dead-letters/retry": ("POST",),
     }.items()

@@ -65,7 +65,14 @@ def test_200_repetitions_of_one_redemption_at_once_add_once_and_are_answered_ali
             )
             assert {each._replace(replayed=False) for each in done} == {
                 Redeemed(
-                    Code.SUCCESS, False, VALUE_MICROS, VALUE_MICROS, VALUE_MICROS, id="r1", serial=one.serial
+                    Code.SUCCESS,
+                    False,
+                    VALUE_MICROS,
+                    VALUE_MICROS,
+                    VALUE_MICROS,
+                    id="r1",
+                    serial=one.serial,
+                    channel="till",
                 )
             }
             assert (await one_link.again(account)).book.credits_micros == VALUE_MICROS

@@ -310,3 +310,15 @@ def test_who_has_no_session_has_none_to_end_or_to_ask(ocs: Command, number: Numb
     assert ocs.json("session", "end", "--all-of", msisdn) == []
     assert ocs.json("session", "reauthorise", "--msisdn", msisdn) == {"sessions": 0, "told": 0}
     assert ocs("session", "end", "--all-of", msisdn).out == "no open session\n"
+
+
+def test_orders_for_top_ups_are_listed_and_one_that_is_not_there_is_not_resumed(
+    ocs: Command, number: Number
+) -> None:
+    one = number()
+    ocs.json("subscriber", "create", one, "--tariff", "flat-data")
+    assert ocs.json("subscriber", "orders", one) == []
+    assert ocs("subscriber", "orders", one, "--resume", "till:rent").code == 4
+    assert ocs("subscriber", "orders", one, "--end", "till:rent").code == 4
+    assert ocs("subscriber", "orders", one, "--end", "a:b", "--resume", "a:b").code == 2
+    assert ocs("subscriber", "orders", number()).code == 4

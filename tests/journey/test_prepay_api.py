@@ -162,7 +162,7 @@ def test_the_page_of_the_api_works_when_it_is_pasted(served: RealOcs) -> None:
 
 
 def test_a_listener_is_told_in_the_definitions_own_bodies(tmp_path: Path) -> None:
-    """Top-up, reversal, adjustment, transfer, reservation: each once, of the channel that did it; types that were not asked for stay out."""
+    """Top-up, reversal, adjustment, transfer, reservation, and what was refused: each once, of the channel that did it; types that were not asked for stay out."""
     settings = {
         "OCS_HTTP__RATE": "0",
         "OCS_EVENTS__CALLBACK_NETWORKS": '["127.0.0.0/8"]',
@@ -198,7 +198,15 @@ def test_a_listener_is_told_in_the_definitions_own_bodies(tmp_path: Path) -> Non
                 assert said.status_code == 201, said.text
             for path in ("topupBalance", "reserveBalance"):
                 assert (await api.delete(f"{at}/{path}/{path}")).status_code == 204
-            await everything.until(lambda: len(everything.posted) >= 6, 90)
+            failing: Any = (
+                ("adjustBalance", -999, {}),
+                ("transferBalance", 999, one),
+                ("reserveBalance", 999, {}),
+            )
+            for path, amount, more in failing:
+                said = await api.post(f"{at}/{path}", json=topup(amount, f"{path}-2") | more)
+                assert (said.status_code, said.json()["code"]) == (409, "creditLimit")
+            await everything.until(lambda: len(everything.posted) >= 9, 90)
             await some.until(lambda: len(some.posted) >= 1, 90)
             for name in ids:
                 assert (await api.delete(f"{at}/hub/{name}")).status_code == 204
@@ -218,7 +226,7 @@ def test_a_listener_is_told_in_the_definitions_own_bodies(tmp_path: Path) -> Non
     assert sorted(each["eventId"] for each in told) == sorted(
         f"till:{name}" for name in (
             "topupBalance:create", "topupBalance:cancel", "adjustBalance:create", "transferBalance:create", "reserveBalance:create",
-            "reserveBalance:cancel",
+            "reserveBalance:cancel", "adjustBalance-2:failure", "transferBalance-2:failure", "reserveBalance-2:failure",
         )
     )  # fmt: skip
     assert [each["eventId"] for each in some] == ["till:topupBalance:cancel"]

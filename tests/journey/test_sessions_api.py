@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +56,11 @@ def test_whoever_has_a_key_sees_a_session_and_ends_it(served: RealOcs) -> None:
         assert desk.get(f"/sessions/{seen['session_id']}").status_code == 404
         served.ocs("keys", "revoke", made["id"])
         assert desk.get("/sessions").status_code == 401
-    lines = [json.loads(line) for line in served.log.read_text(encoding="utf-8").splitlines()]
-    (line,) = (each for each in lines if each["event"] == "session ended by the API")
-    assert (line["caller"], line["released"]) == (made["id"], "0.10")
+    (change,) = (
+        each
+        for each in served.ocs("audit-log")["changes"]
+        if each["action"] == "session.end" and each["status"] == 200
+    )
+    assert (change["client"], change["after"]["released"]) == (made["id"], "0.10")
     assert made["key"] not in served.log.read_text(encoding="utf-8")
     assert served.ocs("audit")["clean"] is True

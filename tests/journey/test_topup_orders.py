@@ -150,3 +150,20 @@ def test_orders_are_paid_and_credited_and_emergency_credit_is_repaid(tmp_path: P
             shown = app.get(f"{BASE}/topupBalance/auto@1").json()
             assert (shown["status"], shown["isAutoTopup"]) == ("completed", True)
             assert app.delete(f"{BASE}/topupBalance/auto").status_code == 204
+
+            collector.first = [503] * 3
+            assert (
+                app.post(f"{BASE}/topupBalance", json=order("card", recurringPeriod="weekly")).status_code
+                == 201
+            )
+            for _ in range(300):
+                if app.get(f"{BASE}/topupBalance/card").json()["status"] == "failed":
+                    break
+                time.sleep(0.1)
+            stuck = server.ocs("subscriber", "orders", MSISDN)[0]
+            assert (stuck["id"], stuck["state"], stuck["why"]) == ("bank:card", "suspended", "answered 503")
+            before = float(server.balance(MSISDN)[0])
+            resume = "--resume", "bank:card", "--config", str(tmp_path / "orders.toml")
+            assert server.ocs("subscriber", "orders", MSISDN, *resume)["state"] == "active"
+            until(server, f"{before + 15:.2f}")  # it was not known whether it was paid
+            assert server.ocs("subscriber", "orders", MSISDN, "--end", "bank:card")["state"] == "cancelled"

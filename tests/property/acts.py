@@ -21,6 +21,7 @@ from ocs.charging.ask import (
 )
 from ocs.charging.outcome import Outcome
 from ocs.outcomes import Code
+from ocs.rating.openings import OpenedRow
 from tests.accounting_records import EVENT, INTERIM, START, STOP, container, traffic
 from tests.charged_store import StoreRoom
 from tests.property.offers import OFFERS
@@ -207,7 +208,7 @@ def on_account(name: str, *arguments: Any) -> "Act":
         behind = {
             "expire": (keys.open,),
             "open": (keys.credit("created", "new"),),
-            "credit": (keys.acted(account, 1), keys.owed(account)),
+            "credit": (keys.acted(account, 1), keys.owed(account), keys.lives(account)),
         }.get(name, ())
         return await pair.charged.parts.call(
             0, name, (keys.part, book, *middle, keys.stream, *behind), told, *arguments
@@ -300,6 +301,8 @@ def step(name: str, *arguments: Any, amount: int = 0, owes: int = 0, bucket: int
             names += [keys.session("rf  test:second"), keys.due, keys.open]
         if name == "hold":
             more = [50, now_ms + 10_000, "rf  test:second", "test reserved"]
+        if name == "reversing":
+            names += [keys.lives(account), keys.brought(account, "bonus test:second"), keys.agenda]
         if name == "closing":
             names.append(keys.profile(account))
         if bucket and len(pair.homes) > 1:
@@ -312,6 +315,18 @@ def step(name: str, *arguments: Any, amount: int = 0, owes: int = 0, bucket: int
 async def held(room: StoreRoom) -> Pair:
     pair = await opened(room)
     await step("hold")(pair, WHOLE)
+    return pair
+
+
+async def bringing(room: StoreRoom) -> Pair:
+    """A top-up that has lengthened a life and brought a bonus."""
+    pair = await Pair.made(room, partitions=1)
+    await pair.open(OFFERS[0], life_ms=1_000)
+    await on_account("credit", "test", "second", 7, 100, 1_000, 50_000, 1, 1, "test:second")(pair, WHOLE)
+    account = await pair.stored(0)
+    row, cause = OpenedRow(32, 4, 0, 2**41, 50), "bonus test:second"
+    done = await pair.accounts.open_rows(account, [row], 0, cause, content="bonus", told=(1, 2**41))
+    assert done.code == Code.SUCCESS
     return pair
 
 
@@ -428,6 +443,9 @@ ACTS: dict[str, tuple[Callable[[StoreRoom], Coroutine[Any, Any, Pair]], Act]] = 
     "moving: lent": (opened, step("moving", amount=5, owes=7)),
     "moving: a bucket": (with_bucket(member=False), step("moving", bucket=5)),
     "moving: a member's bucket": (with_bucket(member=True), step("moving", bucket=5)),
+    "reversing": (opened, step("reversing", amount=-5)),
+    "reversing: with bonus and time": (bringing, step("reversing", amount=-5)),
+    "reversing: refused": (opened, step("reversing", amount=-5_000)),
     "closing": (opened, step("closing", -1)),
     "closing: refused": (opened, step("closing", 3)),
     "closing: what is owed is repaid": (owing, step("closing", -1)),

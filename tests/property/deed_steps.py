@@ -4,17 +4,23 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from ocs.balance.action_steps import bonus_cause
 from ocs.balance.actions import Asked
 from ocs.balance.model_actions import Deed, Known
+from ocs.balance.model_rows import MONEY_UNIT
 from ocs.balance.profiles import write_place
+from ocs.outcomes import Code
+from ocs.rating.openings import OpenedRow
 from ocs.records import ActionKind, SessionState, reservation
 from tests.property.pair import Pair
 from tests.property.script_words import accounts
-from tests.property.wallets import BUCKETS, period
+from tests.property.wallets import BONUSES, BUCKETS, LONG_MS, period
 
 CHANNELS = ("shop", "care")
 NAMES = 12
 LASTS_MS = (1, 10_000, 60_000)
+EXTENDS_MS = {300: 40_000, 700: 60_000, 3_000: 90_000, 20_000: 200_000}
+"""How long a top-up of so much makes a balance last."""
 
 
 class Act(NamedTuple):
@@ -80,6 +86,33 @@ again_steps = st.builds(Again, _backs)
 void_steps = st.builds(Void, _backs, st.booleans())
 
 
+class _Brings:
+    """What a top-up brings besides its money: time, and a bonus (holdings.py gives real ones)."""
+
+    def __init__(self, pair: Pair, deed: Deed) -> None:
+        self._accounts = pair.accounts
+        self._deed = deed
+
+    async def extends_ms(self, _partition: int, _account: str, _amount_micros: int) -> int:
+        return self._deed.extend_ms
+
+    async def follow(self, partition: int, account: str, _amount_micros: int, name: str) -> None:
+        if not self._deed.bonus[0]:
+            return
+        found = await self._accounts.read(partition, account)
+        told = self._deed.bonus[0] // 32, self._deed.bonus[3]
+        row = OpenedRow(*self._deed.bonus)
+        cause = bonus_cause(name)
+        done = await self._accounts.open_rows(found, [row], 0, cause, content="bonus", told=told)
+        assert done.code is Code.SUCCESS
+
+    async def ending(self, _partition: int, _path: str) -> None:
+        """Nothing is prepared."""
+
+    async def ended(self, _partition: int, _path: str) -> None:
+        """Nothing follows."""
+
+
 async def act(pair: Pair, index: int, deed: Deed, receiver: int = -1) -> None:
     """Do an action of a subscriber on both sides; ``deed`` lacks whose it is."""
     pair.charged.clock.keep_up()
@@ -96,7 +129,7 @@ async def act(pair: Pair, index: int, deed: Deed, receiver: int = -1) -> None:
         asked = asked._replace(receiver_partition=other.partition, receiver=other.account.name)
         place = write_place(other.partition, other.account.name)
         deed = deed._replace(receiver=other.account.name, receivers_place=place)
-    pair.accounts.brings = None
+    pair.accounts.brings = _Brings(pair, deed)
     done = await pair.accounts.actions.do(asked)
     assert (done.code, done.replayed) == pair.deeds.do(deed, pair.charged.now_ms)
     await same(pair, deed.channel, deed.id)
@@ -128,6 +161,7 @@ async def same(pair: Pair, channel: str, name: str) -> None:
         over = session.state is not SessionState.OPEN or session.due_ms <= pair.charged.now_ms
         state = "expired" if over else state
     assert (found.state.name.lower(), found.code, found.settled) == (state, known.code, known.settled)
+    assert (found.bonus_back, found.bonus_used) == known.bonus
 
 
 async def play_act(pair: Pair, step: Act) -> None:
@@ -135,6 +169,13 @@ async def play_act(pair: Pair, step: Act) -> None:
     kind, index, amount = step.kind, step.account, abs(step.amount)
     deed = Deed(kind, CHANNELS[step.channel], f"a{step.name}", "", amount=amount)
     receiver = -1
+    if kind is ActionKind.TOPUP:
+        deed = deed._replace(extend_ms=EXTENDS_MS.get(amount, 0))
+        if step.channel == 0 and step.name < len(BONUSES):
+            known = pair.deeds.known.get((deed.channel, deed.id))
+            start_ms, end_ms = period(pair.charged.now_ms, LONG_MS)
+            bonus = (BONUSES[step.name], MONEY_UNIT, start_ms, end_ms, amount // 10)
+            deed = deed._replace(bonus=known.deed.bonus if known is not None else bonus)
     if kind is ActionKind.ADJUST:
         deed = deed._replace(amount=step.amount)
         if step.bucket:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocs.balance.actions import ActionKind, Page
@@ -23,6 +23,7 @@ from tests.property.deed_steps import (
     undo_steps,
     void_steps,
 )
+from tests.property.fixed_scripts import TAKES_WHAT_IS_HELD
 from tests.property.pair import Pair
 from tests.property.scripts import STEPS, Opening, Player, Wait, drawn, opened, openings
 
@@ -81,6 +82,7 @@ async def judge(pair: Pair) -> None:
 
 
 @settings(max_examples=130)
+@example(*TAKES_WHAT_IS_HELD)
 @given(openings, st.lists(drawn(ACTION_STEPS), min_size=20, max_size=45))
 def test_the_store_does_what_the_model_says_of_actions(
     room: StoreRoom, opening: Opening, script: list[Any]

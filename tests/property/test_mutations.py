@@ -1,11 +1,12 @@
 """The properties can fail: a library without its replay check, without a void or with another wound is caught by them."""
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 
 import ocs.balance.events
 from ocs.balance.model_prices import Price
 from tests.charged_store import StoreRoom
+from tests.property.fixed_scripts import JOINS_AT_ANOTHER_PRICE
 from tests.property.lua_text import mutated
 from tests.property.pair import ADAPTING, POOLING
 from tests.property.scripts import (
@@ -291,7 +292,10 @@ def test_a_library_with_wounded_quota_is_caught(room: StoreRoom, wound: str) -> 
 def test_a_library_with_wounded_pools_is_caught(room: StoreRoom, wound: str) -> None:
     room.run(room.load(mutated(WOUNDED, *POOL_WOUNDS[wound])))
 
-    @settings(max_examples=1_000, phases=[Phase.generate])
+    @settings(max_examples=1_000, phases=[Phase.explicit, Phase.generate])
+    @example(
+        *JOINS_AT_ANOTHER_PRICE
+    )  # random scripts seldom let a session's tariff change while it is in a pool
     @given(pool_openings, scripts(20, 40))
     def property_holds(opening: Opening, script: list[object]) -> None:
         chosen = where_the_server_chooses(script)

@@ -132,7 +132,7 @@ def test_random_lives_of_orders_credit_what_was_paid_and_nothing_else(room: Stor
     desk.create(period="weekly", amount_micros=3 * EURO)
     desk.create(id="o2", below_micros=5_000 * EURO, amount_micros=7 * EURO)
     for _ in range(40):
-        act = chance.randrange(8)
+        act = chance.randrange(9)
         if act < 3:
             die(desk, chance.randint(1, 14), after=chance.random() < 0.5)
         elif act == 3:
@@ -140,11 +140,14 @@ def test_random_lives_of_orders_credit_what_was_paid_and_nothing_else(room: Stor
         elif act == 4:
             desk.later(chance.choice([61, 601, 86_400, 4 * 86_400]))
         elif act == 5:
-            two = [desk.executor() for _ in range(2)]
+            two = [desk.executor().once() for _ in range(2)]
             desk.scene.charged.clock.keep_up()
             desk.room.run(both(two))
         elif act == 6 and chance.random() < 0.1:
             desk.room.run(Orders.end(desk.orders, "bank", chance.choice(["o1", "o2"])))
+        elif act == 7:
+            name = chance.choice(["o1", "o2"])
+            desk.room.run(both([desk.orders.resume("bank", name), desk.executor().once()]))
         else:
             desk.run(1)
     desk.bank.answers.clear()
@@ -158,5 +161,5 @@ def test_random_lives_of_orders_credit_what_was_paid_and_nothing_else(room: Stor
     desk.clean()
 
 
-async def both(executors: list[Executor]) -> None:
-    await asyncio.gather(*(each.once() for each in executors))
+async def both(two: list[Any]) -> None:
+    await asyncio.gather(*two)

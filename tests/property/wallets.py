@@ -39,6 +39,9 @@ BUCKETS = {
     6: Bucket(Unit.EVENTS, LONG_MS, own=1),
 }
 
+BONUSES = (32, 64, 96, 128)
+"""Ids of rows of money that top-ups bring, each the first of an instance of its own (openings.py, law 1)."""
+
 At = Callable[[int], Source]
 
 
@@ -61,6 +64,9 @@ def _money(id_: int) -> At:
     return _row(SourceKind.MONEY, id_, BUCKETS[id_].own, BUCKETS[id_].length_ms)
 
 
+BONUS_MONEY = tuple(_row(SourceKind.MONEY, id_, 0, LONG_MS) for id_ in BONUSES)
+
+
 def _counter(kind: SourceKind, id_: int, length_ms: int, cap_micros: int = 0, own: int = 0) -> At:
     return _row(kind, COUNTER_IDS + id_, own, length_ms, cap_micros=cap_micros)
 
@@ -71,7 +77,7 @@ def _blocker(_at_ms: int) -> Source:
 
 SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
     "buckets": {
-        ("data", "eager"): (_units(2, 7, 7), _money(5)),
+        ("data", "eager"): (_units(2, 7, 7), *BONUS_MONEY, _money(5)),
         ("data", "abroad"): (_units(3, 10, 7), _blocker, _units(1, 100, 30)),
         ("data", "world"): (_counter(SourceKind.STOP, 1, LONG_MS, 300), _money(5)),
         ("data", "home"): (_units(1, 100, 30), _units(2, 7, 7)),
@@ -85,6 +91,7 @@ SOURCES: dict[str, dict[tuple[str, str], tuple[At, ...]]] = {
             _counter(SourceKind.STOP, 4, LONG_MS, 500, own=1),
             _counter(SourceKind.FREE, 5, LONG_MS, 350),
             _units(2, 64, 50),
+            *BONUS_MONEY,
             _money(5),
         ),
         ("voice", ""): (_counter(SourceKind.TIER, 2, LONG_MS, own=1), _units(4, 6, 6)),

@@ -25,7 +25,12 @@ _PARTS = (
     "event.lua",
     "refund.lua",
 )
-_BLOCKS = (("accounting.lua",), ("account.lua",), ("moves.lua", "holds.lua"), ("vouchers.lua",))
+_BLOCKS = (
+    ("accounting.lua",),
+    ("account.lua",),
+    ("lives.lua", "moves.lua", "holds.lua", "reversals.lua"),
+    ("vouchers.lua",),
+)
 """Parts that no other needs, in blocks of their own: Lua 5.1 knows at most 200 local names at a time."""
 
 

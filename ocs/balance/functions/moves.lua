@@ -95,7 +95,7 @@ local function turn(keys, args)
   return { SUCCESS, args[3] }
 end
 
--- count: what a channel did on one day, of one kind: an action is counted once for each attempt, or refused once; with `back` it is given back.
+-- count: what a channel did on one day, or what was done for an account, of one kind: an action is counted once for each attempt, or refused once; with `back` it is given back.
 local function count(keys, args)
   if not call then fetch() end
   local field, attempt, amount, most, number_most, kept_ms, back = unpack(cmsgpack.unpack(args[1]))
@@ -123,7 +123,7 @@ end
 
 -- credit: money comes in, once per (channel, id) in this account's partition, and makes the balance last `extend` from now on at least; what
 -- is owed for emergency credit is repaid of it. The record names the voucher that it comes from, if any. The result is the book's money. KEYS: part,
--- book, marker, stream, index, owed.
+-- book, marker, stream, index, owed, lives.
 local function credit(keys, args)
   if not call then fetch() end
   local part = args[1]
@@ -134,6 +134,7 @@ local function credit(keys, args)
   local known = known_step(call('GET', keys[3]), digest, attempt)
   if known then return known end
   local book_text, life, owed = call('GET', keys[2]), life_of(kept_ms), tonumber(call('GET', keys[6]) or '0')
+  local lives_text = call('GET', keys[7])
   local book, code = book_text and read_book(book_text), nil
   if not book or book[B_STATUS] == TERMINATED then
     code = UNKNOWN_SUBSCRIBER
@@ -148,7 +149,7 @@ local function credit(keys, args)
   end
   book[B_CREDITS] = exact(book[B_CREDITS] + amount)
   book[B_SEQUENCE] = book[B_SEQUENCE] + 1
-  if book[B_UNTIL] > 0 and exact(extend) > 0 and now + extend > book[B_UNTIL] then book[B_UNTIL] = now + extend end
+  local lives_after = lengthened(book, lives_text, name, now, extend)
   local record = pack({ RECORD_VERSION, K_TOPUP, account, book[B_SEQUENCE], now, channel, id, amount, book[B_UNTIL],
     book[B_CREDITS], book[B_POSTED], book[B_PENDING], voucher })
   local repaid, second = least(owed, amount), nil
@@ -167,6 +168,7 @@ local function credit(keys, args)
     if owes == '' then call('DEL', keys[6]) else call('SET', keys[6], owes) end
   end
   call('SET', keys[3], kept, 'PX', life)
+  if lives_after then call('SET', keys[7], lives_after, 'PX', life) end
   call('ZADD', keys[5], at, name)
   call('ZREMRANGEBYSCORE', keys[5], '0', old)
   call('PEXPIRE', keys[5], life)
@@ -264,7 +266,7 @@ local function moving(keys, args)
   return reply
 end
 
--- Repay, refund and terminate in memory: the packed records, in their order, and the result.
+-- Repay, refund and terminate in memory (who was terminated before stays so): the packed records, in their order, and the result.
 local function closed_by(book, own, now, told, repaid, left, owed, profile)
   local records = {}
   if repaid > 0 then
@@ -273,17 +275,20 @@ local function closed_by(book, own, now, told, repaid, left, owed, profile)
   end
   book[B_POSTED], book[B_SEQUENCE] = book[B_POSTED] + left, book[B_SEQUENCE] + 1
   records[#records + 1] = pack(moved_record(book, now, MOVED_REFUND, told, 0, left, 0, owed))
-  own[B_STATUS] = TERMINATED
-  book[B_VERSION], book[B_SEQUENCE] = book[B_VERSION] + 1, book[B_SEQUENCE] + 1
+  if own[B_STATUS] ~= TERMINATED then
+    own[B_STATUS] = TERMINATED
+    book[B_VERSION], book[B_SEQUENCE] = book[B_VERSION] + 1, book[B_SEQUENCE] + 1
+    records[#records + 1] = pack({ RECORD_VERSION, K_ACCOUNT, told[M_ACCOUNT], book[B_SEQUENCE], now, book[B_VERSION], TERMINATED,
+      book[B_FLOOR], profile, told[M_MEMBER], book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
+  end
   check(book)
-  records[#records + 1] = pack({ RECORD_VERSION, K_ACCOUNT, told[M_ACCOUNT], book[B_SEQUENCE], now, book[B_VERSION], TERMINATED,
-    book[B_FLOOR], profile, told[M_MEMBER], book[B_UNTIL], book[B_CREDITS], book[B_POSTED], book[B_PENDING] })
   local result = money_of(book)
   result[6] = left
   return records, pack(result)
 end
 
 -- closing: what is left of an account is repaid and refunded, and the subscriber is terminated, in one call. A member has no money of its own.
+-- Of who was terminated before, what is left is refunded too, where there is something.
 -- KEYS: part, book, marker, stream, index, owed, profile, the member's own book (if any). `asked` is how much is to be refunded, -1: all.
 local function closing(keys, args)
   if not call then fetch() end
@@ -304,7 +309,8 @@ local function closing(keys, args)
     repaid = least(owed, left)
     left = left - repaid
   end
-  if not book or not own or not profile or book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED then
+  local gone = book and own and (book[B_STATUS] == TERMINATED or own[B_STATUS] == TERMINATED)
+  if not book or not own or not profile or (gone and left + repaid == 0) then
     code, left = UNKNOWN_SUBSCRIBER, 0
   elseif asked >= 0 and asked ~= left then
     code = LIMIT
@@ -322,7 +328,7 @@ local function closing(keys, args)
   local reply, at, old = { SUCCESS, result, 0, owed - repaid, 0 }, index_times(told[M_CREATED], told[M_KEPT])
 
   call('XADD', keys[4], stream, 'r', first)
-  call('XADD', keys[4], stream, 'r', second)
+  if second then call('XADD', keys[4], stream, 'r', second) end
   if third then call('XADD', keys[4], stream, 'r', third) end
   call('SET', keys[3], kept, 'PX', life)
   if owes == '' then call('DEL', keys[6]) else call('SET', keys[6], owes) end

@@ -1,40 +1,31 @@
 """Adjustments: an operator gives to, or takes from, an account's money or one of its buckets (AdjustBalance)."""
 
-from ocs.balance.actions import ActionKind, Asked
+from ocs.balance.actions import ActionKind
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
-from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.desk import Prepay, perform
+from ocs.http.prepay.errors import bad
 from ocs.http.prepay.places import Target
+from ocs.http.prepay.posting import found_or_done, named, target_of, unplaced, whose_of, within
 from ocs.http.prepay.quantities import MONEY_ROW, UsageType, count_of, micros_of
-from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import AdjustBalanceCreate, AdjustType, Quantity
-from ocs.http.prepay.topups import within
 
 
 async def adjust(
     prepay: Prepay, change: Change, asked: AdjustBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Adjust once by (channel, id)."""
-    channel, name = (
-        channel_of(change.caller, asked.channel.id if asked.channel else None),
-        own_id(asked.id, header),
-    )
+    channel, name = named(change, asked, header)
     if asked.adjust_type is AdjustType.RECURRING:
         raise bad("notServed", "adjustType: what recurs is a product; write oneTime, or leave it out")
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: a bucket lasts as long as it does; leave it out")
-    content = content_of(asked, asked.usage_type)
-    begun = Asked(ActionKind.ADJUST, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
-    try:
-        target = await prepay.places.target(
-            named_by(asked.bucket, asked.logical_resource, asked.party_account)
-        )
-    except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
-        if known is not None:
-            return known
-        raise
+    begun = unplaced(ActionKind.ADJUST, channel, name, asked)
+    target = await found_or_done(
+        prepay, begun, asked.amount, asked, target_of(prepay, asked), whose_of(asked)
+    )
+    if isinstance(target, ExactAnswer):
+        return target
     profile = target.account.profile
     amount = _amount(asked.amount, asked.usage_type, target)
     placed = begun._replace(

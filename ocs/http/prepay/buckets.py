@@ -12,10 +12,10 @@ from urllib.parse import quote
 from ocs.balance.accounts import Account
 from ocs.balance.described import bucket_name
 from ocs.balance.stored_book import Row
+from ocs.clock import instant
 from ocs.http.prepay import quantities
 from ocs.http.prepay.places import BucketId, Family
 from ocs.http.prepay.quantities import MONEY_ROW, UsageType
-from ocs.http.prepay.times import instant
 from ocs.rating.openings import Held, bucket_id
 from ocs.rating.products import UNIT_OF_ROW, Allowance, Catalogue
 from ocs.records import Status
@@ -86,7 +86,7 @@ def _money(family: Family, now_ms: int) -> dict[str, Any]:
         "partyAccount": account_ref(payer),
     }
     if book.until_ms > 0:
-        made["validFor"] = {"endDateTime": instant(book.until_ms)}
+        made["validFor"] = {"endDateTime": instant(book.until_ms, "auto")}
     return made
 
 
@@ -118,8 +118,11 @@ def _rows(
             "reservedValue": quantities.units(row.pending, row.unit, profile.currency),
             "remainingValueName": quantities.text(row.amount - row.used, row.unit, profile.currency),
             "status": _status(owner, row.until_ms, now_ms),
-            "validFor": {"startDateTime": instant(row.start_ms), "endDateTime": instant(row.until_ms)},
-            "confirmationDate": instant(row.start_ms),
+            "validFor": {
+                "startDateTime": instant(row.start_ms, "auto"),
+                "endDateTime": instant(row.until_ms, "auto"),
+            },
+            "confirmationDate": instant(row.start_ms, "auto"),
             "logicalResource": [number_ref(each) for each in (family.everybody if shared else (owner,))],
             "partyAccount": account_ref(family.payer),
         }

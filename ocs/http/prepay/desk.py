@@ -2,7 +2,10 @@
 
 Laws
 1. An action is its channel's. Who has ``channel:any`` may name another one; everybody else is told 403 for doing so, and 404 for reading.
-2. An action that was asked before is answered as it is, also where whom it was about has gone since.
+2. An action that was asked before is answered as it is, also where whom it was about has gone since: what was refused is refused, and only
+   who asks for the same account's is told.
+3. An action that failed leaves no record on the streams: that it did waits for its listeners before it is answered, and again, under the same id, before
+   it is answered again.
 """
 
 import re
@@ -19,16 +22,17 @@ from ocs.balance.vouchers import Redeemed
 from ocs.http.access import ANY, Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.order_desk import OrderDesk
+from ocs.http.order_desk import TAKEN, OrderDesk
 from ocs.http.prepay.archived import actions_in
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
-from ocs.http.prepay.places import Named, Places, bucket_id
+from ocs.http.prepay.places import Named, Places, bucket_id, names
 from ocs.http.prepay.quantities import UsageType, count_of, micros_of
 from ocs.http.prepay.resources import resource_of
 from ocs.http.prepay.shapes import ID_FORM, Quantity, Ref
 from ocs.limits import TOPUP_KEPT_MS
 from ocs.money import format_amount
+from ocs.notices.notice import Fact, Notice
 from ocs.notices.subscriptions import Subscription
 from ocs.outcomes import Code
 from ocs.rating.products import Catalogue, Product
@@ -76,8 +80,10 @@ class Gifts(Protocol):
     async def claim(self, channel: str, name: str, content: str) -> bool:
         """Note what an id is for; False where it is for something else."""
 
-    async def give(self, account: Account, product: Product, amount: int, until_ms: int, name: str) -> Bought:
-        """Give so much of a product, once by a name."""
+    async def give(
+        self, account: Account, product: Product, amount: int, until_ms: int, name: str, asked: str
+    ) -> Bought:
+        """Give so much of a product, once by a name; ``asked`` tells other content."""
 
 
 class Listeners(Protocol):
@@ -126,6 +132,8 @@ class Prepay(NamedTuple):
     archive: Archive | None = None
     vouchers: Vouchers | None = None
     orders: OrderDesk | None = None
+    tell: Callable[[Notice], Awaitable[None]] | None = None
+    """Who tells of what leaves no record; None: nobody is told."""
 
 
 def channel_of(caller: Caller, named: str | None, where: str = "channel.id") -> str:
@@ -194,6 +202,7 @@ async def all_shown(
 
 async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account) -> ExactAnswer:
     """Do an action and answer: 201 with the resource, or what it was refused with."""
+    await take(prepay, asked.channel, asked.id)
     await change.begins(
         f"{asked.kind.name.lower()}.create",
         resource=name_of(asked),
@@ -210,8 +219,33 @@ async def perform(prepay: Prepay, change: Change, asked: Asked, account: Account
         raise bad("badRequest", str(fault)) from None
     change.made(after=facts_of(done))
     if done.code != Code.SUCCESS or done.action is None:
+        await _tell_of_failure(prepay, done, account)
         raise refusal(done)
     return await created(prepay, done.action)
+
+
+async def _tell_of_failure(prepay: Prepay, done: Done, account: Account) -> None:
+    """Let listeners hear of an action that failed, before who asked does (law 3)."""
+    action = done.action
+    if prepay.tell is None or action is None or action.state is not ActionState.FAILED:
+        return
+    asked = action.asked
+    kind = "topup.failed" if asked.kind is ActionKind.TOPUP else "balance.failed"
+    facts: dict[str, Fact] = {
+        "channel": asked.channel,
+        "id": asked.id,
+        "amount": asked.amount if asked.bucket else format_amount(asked.amount),
+        "currency": "" if asked.bucket else account.profile.currency,
+        "reason": action.code.name.lower(),
+    }
+    at_ms, name = action.done_ms or action.created_ms, f"{kind}.{asked.channel}.{asked.id}"
+    await prepay.tell(Notice(name, kind, at_ms, asked.account, facts, asked.partition))
+
+
+async def take(prepay: Prepay, channel: str, name: str) -> None:
+    """Take an id for an action; 409 where it is an order's."""
+    if prepay.orders is not None and not await prepay.orders.takes(channel, name):
+        raise Told(409, "conflict", TAKEN)
 
 
 def name_of(asked: Asked) -> str:
@@ -236,22 +270,46 @@ async def created(prepay: Prepay, action: Action) -> ExactAnswer:
 
 
 async def done_before(
-    prepay: Prepay, asked: Asked, quantity: Quantity, usage: UsageType
+    prepay: Prepay,
+    asked: Asked,
+    quantity: Quantity,
+    usage: UsageType,
+    whose: Named,
+    receiver: Named | None = None,
 ) -> ExactAnswer | None:
-    """Answer with an action that was asked before in the same words (law 2); None where there is none. ``asked`` is without its place."""
+    """Answer with an action that was asked before in the same words for whom it was (law 2); None where there is none.
+
+    ``asked`` is without its place. Raises what it was refused with.
+    """
     found = await prepay.actions.find(asked.channel, asked.id)
     if found is None or (found.asked.kind, found.asked.content) != (asked.kind, asked.content):
         return None
+    places = (
+        (found.asked.partition, found.asked.account),
+        (found.asked.receiver_partition, found.asked.receiver),
+    )
+    known = await prepay.places.many(places if receiver is not None else places[:1])
+    account, other = map(known.get, places)
+    if account is None or not names(whose, account, found.asked.bucket):
+        return None
+    if receiver is not None and (other is None or not names(receiver, other)):
+        return None
     if usage is UsageType.MONETARY:
-        amount = micros_of(quantity.amount, quantity.units, quantity.units)
+        amount = micros_of(quantity.amount, quantity.units, account.profile.currency)
     else:
         amount = count_of(quantity.amount, quantity.units, usage)
-    return await created(prepay, found) if found.asked.amount == amount else None
+    if found.asked.amount != amount:
+        return None
+    if found.state is ActionState.FAILED:
+        done = Done(found.code, replayed=True, action=found)
+        await _tell_of_failure(prepay, done, account)
+        raise refusal(done)
+    return await created(prepay, found)
 
 
 _REFUSALS: Final[Mapping[Code, tuple[int, str, str]]] = {
     Code.CONFLICT: (409, "conflict", "the id was used with other content; nothing was done. Use another id, or repeat what was sent first"),
-    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, or the account can hold; nothing was done"),
+    Code.LIMIT: (409, "limit", "it is beyond what the channel may do, may come in for the subscriber, or the account can hold; nothing was done"),
     Code.CREDIT_LIMIT: (409, "creditLimit", "less than that is available; nothing was done"),
     Code.UNKNOWN_SUBSCRIBER: (409, "unknownSubscriber", "the account has ended, or the receiver's; nothing was done"),
     Code.BARRED: (409, "barred", "the account is barred, or its balance's time is over; nothing was done"),
@@ -324,8 +382,11 @@ _NARROWS: Final = ("channel.id", "logicalResource.id", "partyAccount.id")
 
 
 async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
-    """Fetch every action; 400 for more than one list looks through."""
-    found: list[Action] = []
+    """Fetch every action, each once; 400 for more than one list looks through.
+
+    What comes meanwhile, at the head of the newest, moves the others on: then the next part begins with what the one before ended with.
+    """
+    found: dict[str, Action] = {}
     while True:
         more = await fetch(len(found), TMF_PAGE_MAX)
         if more.total > TMF_LISTED_MAX:
@@ -333,9 +394,10 @@ async def _all(fetch: Callable[[int, int], Awaitable[Listed]]) -> list[Action]:
                 "limit",
                 f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
             )
-        found += more.actions
-        if not more.actions or len(found) >= more.total:
-            return found
+        known = len(found)
+        found |= {name_of(each.asked): each for each in more.actions}
+        if len(found) == known or len(found) >= more.total:
+            return list(found.values())
 
 
 async def _older(
@@ -348,14 +410,14 @@ async def _older(
         return []
     last_ms = edge_ms if until_ms is None else min(until_ms, edge_ms)
     records = await prepay.archive.records(profile.partition, profile.account, since_ms, last_ms)
-    names = {name_of(each.asked) for each in known}
+    kept = {name_of(each.asked) for each in known}
     found = actions_in(profile.partition, profile.account, records)
     if len(found) > TMF_LISTED_MAX:
         raise bad(
             "limit",
             f"query: more than {TMF_LISTED_MAX} to look through; name days: requestedDate.gt and requestedDate.lt",
         )
-    return [each for each in found if name_of(each.asked) not in names]
+    return [each for each in found if name_of(each.asked) not in kept]
 
 
 async def _account(prepay: Prepay, query: Query) -> tuple[bool, Account | None]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ocs.balance.actions import Action, ActionKind, ActionState
+from ocs.clock import instant
 from ocs.http.prepay.resources import PATHS, TYPES
-from ocs.http.prepay.times import instant
 
 _HAPPENED: Final = {
     ActionState.COMPLETED: "Create",
@@ -42,7 +42,7 @@ def event_of(action: Action, resource: Mapping[str, Any]) -> dict[str, Any] | No
         return None
     what = _HAPPENED[action.state]
     path = PATHS[asked.kind]
-    at = instant(action.done_ms or action.created_ms)
+    at = instant(action.done_ms or action.created_ms, "auto")
     return {
         "eventId": f"{asked.channel}:{asked.id}:{what.lower()}",
         "eventTime": at,

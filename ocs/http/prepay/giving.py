@@ -7,6 +7,7 @@ Laws
 """
 
 import hashlib
+import json
 from typing import Any
 
 from ocs.balance.accounts import Account
@@ -44,24 +45,31 @@ async def give(prepay: Prepay, change: Change, asked: BucketCreate, header: str 
     until_ms = (
         at_ms(asked.valid_for.end_date_time) if asked.valid_for and asked.valid_for.end_date_time else 0
     )
-    content = f"{profile.path} {product.key} {amount} {until_ms} {asked.name or ''} {asked.description or ''}"
+    content = _content(asked, profile.path, amount, until_ms)
     await change.begins(
         "bucket.give",
         resource=f"{change.caller.channel}:{name}",
         account=profile.path,
         before={"product": product.key, "amount": amount},
     )
-    if not await prepay.gifts.claim(
-        change.caller.channel, name, hashlib.sha256(content.encode()).hexdigest()
-    ):
+    if not await prepay.gifts.claim(change.caller.channel, name, content):
         raise Told(
             409,
             "conflict",
             "the id was used with other content; nothing was given. Use another id, or repeat what was sent first",
         )
-    done = await prepay.gifts.give(account, product, amount, until_ms, f"{change.caller.channel}:{name}")
+    done = await prepay.gifts.give(
+        account, product, amount, until_ms, f"{change.caller.channel}:{name}", content
+    )
     change.made(after={"outcome": done.code.name, "replayed": done.replayed})
     return await _answered(prepay, account, done)
+
+
+def _content(asked: BucketCreate, path: str, amount: int, until_ms: int) -> str:
+    """Return what tells other content: what was asked for, not the version of a product that it means today."""
+    named = asked.product[0].id if asked.product else ""
+    said = (path, asked.usage_type, named, amount, until_ms, asked.name or "", asked.description or "")
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 async def _answered(prepay: Prepay, account: Account, done: Bought) -> ExactAnswer:

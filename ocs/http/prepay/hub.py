@@ -27,8 +27,9 @@ from ocs.notices.subscriptions import Subscription
 FORM: Final = "tmf654"
 SECRET_HEADER: Final = "Webhook-Secret"  # noqa: S105 - a name
 """Of the answer that registers a listener: what its events are signed with, this once; the definition's body has no place for it."""
-_TYPES: Final = ["topup.done", "balance.*"]
+_TYPES: Final = ["topup.done", "topup.failed", "balance.*"]
 _CREATED: Final = frozenset({"topup.done", "balance.adjusted", "balance.transferred", "balance.reserved"})
+_FAILED: Final = frozenset({"topup.failed", "balance.failed"})
 
 
 async def listen(listeners: Listeners | None, change: Change, asked: EventSubscriptionInput) -> ExactAnswer:
@@ -98,11 +99,13 @@ def _is_for(action: Action, notice: Notice) -> bool:
         return payer(action.asked.account) == payer(notice.account)
     if notice.type == "balance.settled":
         return action.state in {ActionState.CANCELLED, ActionState.EXPIRED}
-    return notice.type in _CREATED or notice.type == "balance.reversed"
+    return notice.type in _CREATED | _FAILED or notice.type == "balance.reversed"
 
 
 def as_told(action: Action, notice: Notice) -> Action:
     """Return an action in the state that a notice tells of, whatever became of it later."""
+    if notice.type in _FAILED:
+        return action._replace(state=ActionState.FAILED)
     if notice.type not in _CREATED:
         return action._replace(state=ActionState.CANCELLED)
     held = action.asked.kind is ActionKind.RESERVE

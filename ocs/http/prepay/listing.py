@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from pydantic import BaseModel
 
-from ocs.api_limits import TMF_FILTERS_MAX, TMF_PAGE, TMF_PAGE_MAX
+from ocs.api_limits import TMF_FILTERS_MAX, TMF_PAGE, TMF_PAGE_MAX, TMF_VALUES_MAX
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.errors import bad
 
@@ -85,10 +85,15 @@ class Query(NamedTuple):
 
     def shown(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Return what was asked for of a resource."""
-        if self.fields is None:
-            return dict(resource)
-        kept = self.fields | {"id", "href"}
-        return {name: each for name, each in resource.items() if name in kept}
+        return part(resource, self.fields)
+
+
+def part(resource: Mapping[str, Any], fields: frozenset[str] | None) -> dict[str, Any]:
+    """Return the attributes of a resource that are asked for (None: all); id and href always are."""
+    if fields is None:
+        return dict(resource)
+    kept = fields | {"id", "href"}
+    return {name: each for name, each in resource.items() if name in kept}
 
 
 def fields_of(text: str | None, shape: type[BaseModel]) -> frozenset[str] | None:
@@ -142,6 +147,8 @@ def _filter(name: str, text: str, shape: type[BaseModel]) -> Filter:
     if kind not in _READ:
         raise bad("unknownAttribute", f"query: {shape.__name__} has no attribute of that path to filter by")
     values = text.split(",") if compare in {"eq", "ne"} else [text]
+    if len(values) > TMF_VALUES_MAX:
+        raise bad("limit", f"{path}: more than {TMF_VALUES_MAX} values; ask for some at a time")
     try:
         return Filter(path, compare, tuple(_READ[kind](value) for value in values), kind)
     except (ValueError, InvalidOperation, OverflowError):

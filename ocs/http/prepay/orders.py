@@ -1,27 +1,28 @@
 """Recurring and automatic top-ups: a topupBalance that says recurringPeriod or isAutoTopup is a standing order (ocs/balance/topup_orders.py).
 
 Laws
-1. An order is a resource of its own: ``created`` as long as it stands, ``failed`` where it was suspended. Its executions are top-ups of their own.
+1. An order is a resource of its own: ``created`` as long as it stands, ``failed`` where it was suspended, and ``created`` again once it is resumed. Its executions are top-ups of their own.
 2. An id is an order's or a top-up's, never both.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from ocs.balance.accounts import Account
 from ocs.balance.topup_orders import ID_CHARS_MAX, Kept, Order, OrderState
+from ocs.clock import instant
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.order_desk import OrderDesk
+from ocs.http.order_desk import CROWDED, OrderDesk
 from ocs.http.prepay import quantities
 from ocs.http.prepay.buckets import bucket_ref, href, number_ref
-from ocs.http.prepay.desk import Prepay, named_by
+from ocs.http.prepay.desk import Prepay
 from ocs.http.prepay.errors import Told, bad
 from ocs.http.prepay.places import BucketId
+from ocs.http.prepay.posting import payer_of, positive_micros
 from ocs.http.prepay.quantities import UsageType
 from ocs.http.prepay.resources import content_of, said_of
-from ocs.http.prepay.shapes import ActionStatus, Quantity, TopupBalanceCreate, Update
-from ocs.http.prepay.times import at_ms, instant
+from ocs.http.prepay.shapes import ActionStatus, TopupBalanceCreate, Update
+from ocs.http.prepay.times import at_ms
 from ocs.outcomes import Code
 
 _STATES: Final = {
@@ -45,9 +46,8 @@ async def order(
     asked: TopupBalanceCreate,
     channel: str,
     name: str,
-    read: Callable[[Quantity, str], int],
 ) -> ExactAnswer:
-    """Keep an order once by (channel, id): 201 with it as it stands. ``read`` reads an amount in a currency, as of every top-up."""
+    """Keep an order once by (channel, id): 201 with it as it stands."""
     desk = prepay.orders
     if desk is None or channel not in desk.channels:
         raise bad(
@@ -55,12 +55,10 @@ async def order(
             "isAutoTopup, recurringPeriod, numberOfPeriods: the channel has no such orders here; leave them out, or write isAutoTopup false",
         )
     _refuse(asked, name)
-    target = await prepay.places.target(named_by(asked.bucket, asked.logical_resource, asked.party_account))
-    if target.row:
-        raise bad("badBucket", "bucket.id: a top-up goes to an account's money; write the account's name")
-    account, profile = target.account, target.account.profile
+    account = await payer_of(prepay, asked)
+    profile = account.profile
     assert asked.amount is not None
-    micros = read(asked.amount, profile.currency)
+    micros = positive_micros(asked.amount, profile.currency)
     wanted = Order(
         channel,
         name,
@@ -93,7 +91,7 @@ async def _created(prepay: Prepay, desk: OrderDesk, wanted: Order, account: Acco
         if account.ended:
             raise Told(409, "unknownSubscriber", "the account has ended; nothing was done")
         if await desk.crowded(account):
-            raise Told(409, "limit", "the account has as many orders as it may; end one first")
+            raise Told(409, "limit", CROWDED)
     made = await desk.orders.create(wanted)
     if made.code != Code.SUCCESS:
         raise _taken()
@@ -154,7 +152,7 @@ def shown_order(made: Order, account: Account | None) -> dict[str, Any]:
         "isAutoTopup": not made.period,
         "status": _STATES[made.state],
         "usageType": UsageType.MONETARY,
-        "requestedDate": instant(made.created_ms),
+        "requestedDate": instant(made.created_ms, "auto"),
         "amount": quantities.money(made.amount_micros, currency),
         "bucket": bucket_ref(bucket),
         "channel": {"id": made.channel, "@referredType": "Channel"},
@@ -191,9 +189,31 @@ async def end(prepay: Prepay, change: Change, kept: Kept) -> dict[str, Any]:
     return shown_order(ended, await prepay.places.by_path(ended.path))
 
 
+async def resume(prepay: Prepay, change: Change, kept: Kept) -> dict[str, Any]:
+    """Let a suspended order go on; describe it."""
+    desk, found = prepay.orders, kept.order
+    assert desk is not None
+    account = await prepay.places.by_path(found.path)
+    if account is None:
+        raise Told(409, "unknownSubscriber", "the account has ended; nothing was done")
+    if why := await desk.hinders(found, account):
+        raise Told(409, "limit" if why == CROWDED else "conflict", f"status: {why}; nothing was done")
+    before = {"state": str(found.state), "done": found.done}
+    await change.begins("topup.order.resume", resource=found.name, account=found.path, before=before)
+    done = await desk.orders.resume(found.channel, found.id)
+    if done is None:
+        raise Told(404, "notFound", "there is none of this id")
+    change.made(after={"state": str(done.order.state), "done": done.order.done})
+    if done.code != Code.SUCCESS:
+        raise Told(409, "conflict", f"status: it is {_STATES[done.order.state]} already")
+    return shown_order(done.order, account)
+
+
 async def change_order(prepay: Prepay, change: Change, kept: Kept, wanted: Update) -> ExactAnswer:
-    """Bring an order to the state that is wanted, where there is a way: it can be cancelled."""
+    """Bring an order to the state that is wanted, where there is a way: it can be cancelled, and one that was suspended resumed (``created``)."""
     state = _STATES[kept.order.state]
+    if wanted.status is ActionStatus.CREATED and kept.order.state is OrderState.SUSPENDED:
+        return ExactAnswer(await resume(prepay, change, kept))
     if wanted.status is ActionStatus.CANCELLED and state is not ActionStatus.COMPLETED:
         return ExactAnswer(await end(prepay, change, kept))
     if wanted.status is not state:

@@ -87,6 +87,20 @@ class Named(NamedTuple):
     account: str | None = None
 
 
+def names(named: Named, account: Account, row: str = "") -> bool:
+    """Tell whether all that a client has named is this subscriber's, as it is now, and this bucket of it ("" money)."""
+    profile = account.profile
+    if named.bucket is not None:
+        bucket = bucket_id(named.bucket)
+        if bucket is None or (bucket.account, bucket.row) != (profile.account, row):
+            return False
+    if named.number is not None:
+        identity = e164(named.number)
+        if identity is None or identity.value != profile.msisdn:
+            return False
+    return named.account is None or named.account in {profile.account, profile.path}
+
+
 class Target(NamedTuple):
     """Whose balance it is: the subscriber that was named, and the row ("" money)."""
 

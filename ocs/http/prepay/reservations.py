@@ -1,15 +1,14 @@
 """Reservations of money by systems outside (ReserveBalance): held till posted (PATCH completed), void (PATCH cancelled, DELETE) or over."""
 
-from ocs.balance.actions import ActionKind, Asked
+from ocs.balance.actions import ActionKind
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
-from ocs.http.prepay.desk import Prepay, channel_of, done_before, named_by, own_id, perform
-from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.desk import Prepay, perform
+from ocs.http.prepay.errors import bad
+from ocs.http.prepay.posting import found_or_done, named, payer_of, positive_micros, unplaced, whose_of
 from ocs.http.prepay.quantities import UsageType
-from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import ReserveBalanceCreate, TimePeriod
 from ocs.http.prepay.times import at_ms
-from ocs.http.prepay.topups import positive_micros
 from ocs.limits import RESERVED_MS_MAX
 
 _USUAL_MS = 3_600_000
@@ -20,26 +19,16 @@ async def reserve(
     prepay: Prepay, change: Change, asked: ReserveBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Hold money once by (channel, id)."""
-    channel, name = (
-        channel_of(change.caller, asked.channel.id if asked.channel else None),
-        own_id(asked.id, header),
-    )
+    channel, name = named(change, asked, header)
     if asked.usage_type is not UsageType.MONETARY:
         raise bad("badUsageType", "usageType: money alone is reserved; write monetary")
-    content = content_of(asked, asked.usage_type)
-    begun = Asked(ActionKind.RESERVE, channel, name, -1, "", 0, content=content, reason=asked.reason or "")
-    try:
-        target = await prepay.places.target(
-            named_by(asked.bucket, asked.logical_resource, asked.party_account)
-        )
-        if target.row:
-            raise bad("badBucket", "bucket.id: money alone is reserved; write the account's name")
-    except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
-        if known is not None:
-            return known
-        raise
-    profile = target.account.profile
+    begun = unplaced(ActionKind.RESERVE, channel, name, asked)
+    account = await found_or_done(
+        prepay, begun, asked.amount, asked, payer_of(prepay, asked), whose_of(asked)
+    )
+    if isinstance(account, ExactAnswer):
+        return account
+    profile = account.profile
     micros = positive_micros(asked.amount, profile.currency)
     before = await prepay.actions.find(channel, name)  # a repetition may come when its end has passed
     until_ms = _end(asked.valid_for, await prepay.now_ms(profile.partition), may_be_past=before is not None)
@@ -50,7 +39,7 @@ async def reserve(
         until_ms=until_ms,
         lasts_ms=0 if until_ms else _USUAL_MS,
     )
-    return await perform(prepay, change, placed, target.account)
+    return await perform(prepay, change, placed, account)
 
 
 def _end(period: TimePeriod | None, now_ms: int, *, may_be_past: bool) -> int:

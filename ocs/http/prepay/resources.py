@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from ocs.balance.accounts import Account
 from ocs.balance.actions import Action, ActionKind, ActionState
+from ocs.clock import instant
 from ocs.http.exact import read_json
 from ocs.http.exact_answer import write_json
 from ocs.http.prepay import quantities
@@ -20,7 +21,6 @@ from ocs.http.prepay.buckets import bucket_ref, href, number_ref
 from ocs.http.prepay.errors import bad
 from ocs.http.prepay.places import BucketId
 from ocs.http.prepay.quantities import UsageType
-from ocs.http.prepay.times import instant
 from ocs.limits import ACTION_CONTENT_CHARS_MAX
 
 PATHS: Final = {
@@ -84,14 +84,14 @@ def resource_of(action: Action, account: Account | None, receiver: Account | Non
         **said,
         "status": STATES[action.state],
         "usageType": usage,
-        "requestedDate": instant(action.created_ms),
+        "requestedDate": instant(action.created_ms, "auto"),
         "amount": _amount(asked.amount, usage if asked.bucket else UsageType.MONETARY, account),
         "bucket": bucket_ref(bucket),
         "channel": {"id": asked.channel, "@referredType": "Channel"},
         "partyAccount": {"id": bucket.account, "@referredType": "PrepayAccount"},
     }
     if action.done_ms:
-        made["confirmationDate"] = instant(action.done_ms)
+        made["confirmationDate"] = instant(action.done_ms, "auto")
     if account is not None:
         made["logicalResource"] = [number_ref(account)]
     if asked.reason:
@@ -99,7 +99,7 @@ def resource_of(action: Action, account: Account | None, receiver: Account | Non
     if asked.kind is ActionKind.TRANSFER:
         made |= _transfer(action, account, receiver, made)
     if asked.kind is ActionKind.RESERVE and action.until_ms:
-        made["validFor"] = {"endDateTime": instant(action.until_ms)}
+        made["validFor"] = {"endDateTime": instant(action.until_ms, "auto")}
     if asked.mark:
         made["voucher"] = asked.mark
     if why := _why(action):
@@ -139,6 +139,9 @@ def _why(action: Action) -> str:
         )
     if action.state is ActionState.EXPIRED:
         return "released: its time came first"
+    if action.bonus_back or action.bonus_used:
+        back, used = quantities.decimal_of(action.bonus_back), quantities.decimal_of(action.bonus_used)
+        return f"taken back, and of its bonus {back:f}; used of that before: {used:f}"
     if action.asked.kind is ActionKind.RESERVE and action.state is ActionState.COMPLETED:
         return f"posted: {quantities.decimal_of(action.settled):f}"
     return ""

@@ -5,7 +5,8 @@ Laws
 2. Beyond the definition there is POST bucket, for operators.
 """
 
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel
@@ -25,12 +26,13 @@ from ocs.http.prepay.families import buckets_listed, families_of, family_of
 from ocs.http.prepay.giving import give
 from ocs.http.prepay.history import history_listed, history_one
 from ocs.http.prepay.hub import SECRET_HEADER, forget, listen
-from ocs.http.prepay.listing import fields_of, listed, query_of
+from ocs.http.prepay.listing import fields_of, listed, part, query_of
 from ocs.http.prepay.reservations import reserve
 from ocs.http.prepay.resources import PATHS
 from ocs.http.prepay.topups import top_up
 from ocs.http.prepay.transfers import transfer
 
+_Route = TypeVar("_Route", bound=Callable[..., Any])
 _ONE: Final = "/{id}"
 _READ, _TAG = "balance:read", "TMF654 prepay balance"
 _Id = Annotated[str, Path(alias="id", min_length=1, max_length=128, description="Its id.")]
@@ -119,12 +121,7 @@ def _buckets(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         asked = fields_of(fields, shapes.Bucket)
         found = await family_of(prepay, name)
         (bucket,) = (each for each in found.buckets if each["id"] == name)
-        return ExactAnswer(_part(bucket, asked))
-
-
-def _part(resource: dict[str, Any], fields: frozenset[str] | None) -> dict[str, Any]:
-    kept = resource.keys() if fields is None else fields | {"id", "href"}
-    return {name: value for name, value in resource.items() if name in kept}
+        return ExactAnswer(part(bucket, asked))
 
 
 def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind) -> None:
@@ -158,9 +155,9 @@ def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind
         """Show one by the channel's own id: what became of it, also after a time-out."""
         asked, whose = fields_of(fields, shape), channel_of(caller, channel)
         if kind is ActionKind.TOPUP and (kept := await orders.order_of(prepay, whose, name)) is not None:
-            return ExactAnswer(_part(await orders.show(prepay, kept), asked))
+            return ExactAnswer(part(await orders.show(prepay, kept), asked))
         found = await one(prepay, kind, whose, name)
-        return ExactAnswer(_part(await shown(prepay, found), asked))
+        return ExactAnswer(part(await shown(prepay, found), asked))
 
     @routes.delete(
         f"/{path}" + _ONE,
@@ -178,16 +175,31 @@ def _actions(routes: APIRouter, prepay: Prepay, access: Access, kind: ActionKind
         return await changes.cancel(prepay, change, kind, whose, name)
 
 
+def _post(routes: APIRouter, kind: ActionKind, summary: str, example: Any) -> Callable[[_Route], _Route]:
+    """Let a function serve the POST of actions of a kind."""
+    return routes.post(
+        f"/{PATHS[kind]}",
+        status_code=201,
+        summary=summary,
+        responses=_created(_SHAPES[kind]),
+        openapi_extra=body(example),
+    )
+
+
+def _patch(routes: APIRouter, kind: ActionKind, summary: str, example: Any) -> Callable[[_Route], _Route]:
+    """Let a function serve the PATCH of an action of a kind."""
+    return routes.patch(
+        f"/{PATHS[kind]}" + _ONE,
+        summary=summary,
+        responses=_changed(_SHAPES[kind]),
+        openapi_extra=body(example),
+    )
+
+
 def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     writes, kind, shape = access.change("topup:write"), ActionKind.TOPUP, shapes.TopupBalance
 
-    @routes.post(
-        "/topupBalance",
-        status_code=201,
-        summary="Top up",
-        responses=_created(shape),
-        openapi_extra=body(examples.TOPUP),
-    )
+    @_post(routes, kind, "Top up", examples.TOPUP)
     async def make(
         asked: shapes.TopupBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
@@ -197,77 +209,47 @@ def _topups(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         """
         return await top_up(prepay, change, asked, key)
 
-    @routes.patch(
-        "/topupBalance" + _ONE,
-        summary="Take a top-up back",
-        responses=_changed(shape),
-        openapi_extra=body(examples.CANCEL),
-    )
+    @_patch(routes, kind, "Take a top-up back", examples.CANCEL)
     async def patch(
         name: _Id, wanted: shapes.Update, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
-        """Take it back whole (`cancelled`), where so much is left; of a recurring or automatic one, end it."""
+        """Take it back whole (`cancelled`), where so much is left; of a recurring or automatic one, end it, or resume it (`created`) where it was suspended."""
         whose = channel_of(change.caller, channel)
         if (kept := await orders.order_of(prepay, whose, name)) is not None:
             return await orders.change_order(prepay, change, kept, wanted)
-        return await changes.change_state(
-            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
-        )
+        return await changes.change_state(prepay, change, kind, whose, name, wanted, shape)
 
 
 def _adjustments(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     writes, kind, shape = access.change("adjust:write"), ActionKind.ADJUST, shapes.AdjustBalance
 
-    @routes.post(
-        "/adjustBalance",
-        status_code=201,
-        summary="Adjust",
-        responses=_created(shape),
-        openapi_extra=body(examples.ADJUST),
-    )
+    @_post(routes, kind, "Adjust", examples.ADJUST)
     async def make(
         asked: shapes.AdjustBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Give (an amount above zero) to a bucket, or take from it (below), once by the channel's own id."""
         return await adjust(prepay, change, asked, key)
 
-    @routes.patch(
-        "/adjustBalance" + _ONE,
-        summary="Take an adjustment back",
-        responses=_changed(shape),
-        openapi_extra=body(examples.CANCEL),
-    )
+    @_patch(routes, kind, "Take an adjustment back", examples.CANCEL)
     async def patch(
         name: _Id, wanted: shapes.Update, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Take back what was given (`cancelled`), where so much is left."""
-        return await changes.change_state(
-            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
-        )
+        whose = channel_of(change.caller, channel)
+        return await changes.change_state(prepay, change, kind, whose, name, wanted, shape)
 
 
 def _transfers(routes: APIRouter, prepay: Prepay, access: Access) -> None:
-    writes, shape = access.change("transfer:write"), shapes.TransferBalance
+    writes, kind = access.change("transfer:write"), ActionKind.TRANSFER
 
-    @routes.post(
-        "/transferBalance",
-        status_code=201,
-        summary="Transfer",
-        responses=_created(shape),
-        openapi_extra=body(examples.TRANSFER),
-    )
+    @_post(routes, kind, "Transfer", examples.TRANSFER)
     async def make(
         asked: shapes.TransferBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Move money from one subscriber to another, once by the channel's own id; the server decides what that costs."""
         return await transfer(prepay, change, asked, key)
 
-    @routes.patch(
-        "/transferBalance" + _ONE,
-        summary="Say a transfer again",
-        responses=_changed(shape),
-        openapi_extra=body(examples.SAME_TRANSFER),
-    )
+    @_patch(routes, kind, "Say a transfer again", examples.SAME_TRANSFER)
     async def patch(
         name: _Id, wanted: shapes.TransferUpdate, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
@@ -278,32 +260,20 @@ def _transfers(routes: APIRouter, prepay: Prepay, access: Access) -> None:
 def _reservations(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     writes, kind, shape = access.change("reserve:write"), ActionKind.RESERVE, shapes.ReserveBalance
 
-    @routes.post(
-        "/reserveBalance",
-        status_code=201,
-        summary="Reserve",
-        responses=_created(shape),
-        openapi_extra=body(examples.RESERVE),
-    )
+    @_post(routes, kind, "Reserve", examples.RESERVE)
     async def make(
         asked: shapes.ReserveBalanceCreate, key: _Key = None, change: Change = writes
     ) -> ExactAnswer:
         """Hold money for a system outside until `validFor.endDateTime`; an hour where nothing is said."""
         return await reserve(prepay, change, asked, key)
 
-    @routes.patch(
-        "/reserveBalance" + _ONE,
-        summary="Post or void a reservation",
-        responses=_changed(shape),
-        openapi_extra=body(examples.COMPLETE),
-    )
+    @_patch(routes, kind, "Post or void a reservation", examples.COMPLETE)
     async def patch(
         name: _Id, wanted: shapes.ReserveUpdate, channel: _Channel = None, change: Change = writes
     ) -> ExactAnswer:
         """Post it (`completed`), `amount` of it where that is said, and release the rest; or void it (`cancelled`)."""
-        return await changes.change_state(
-            prepay, change, kind, channel_of(change.caller, channel), name, wanted, shape
-        )
+        whose = channel_of(change.caller, channel)
+        return await changes.change_state(prepay, change, kind, whose, name, wanted, shape)
 
 
 def _accumulated(routes: APIRouter, prepay: Prepay, access: Access) -> None:
@@ -331,7 +301,7 @@ def _accumulated(routes: APIRouter, prepay: Prepay, access: Access) -> None:
         account, _ = read_id(name) or ("", "")
         found = await family_of(prepay, account)
         sums = accumulated_of(found.family, found.buckets)
-        return ExactAnswer(_part(found.only(sums, name), asked))
+        return ExactAnswer(part(found.only(sums, name), asked))
 
 
 def _history(routes: APIRouter, prepay: Prepay, access: Access) -> None:
@@ -353,7 +323,7 @@ def _history(routes: APIRouter, prepay: Prepay, access: Access) -> None:
     async def show(name: _Id, fields: _Fields = None, caller: Caller = reads) -> ExactAnswer:
         """Show one action by its channel and id: `<channel>:<id>`."""
         asked = fields_of(fields, shape)
-        return ExactAnswer(_part(await history_one(prepay, caller, name), asked))
+        return ExactAnswer(part(await history_one(prepay, caller, name), asked))
 
 
 def _hub(routes: APIRouter, prepay: Prepay, access: Access) -> None:

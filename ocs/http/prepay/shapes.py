@@ -174,7 +174,7 @@ class TimePeriod(Shape):
     start_date_time: Instant | None = None
 
 
-class _Asked(Shape):
+class ActionCreate(Shape):
     """What every action that is asked for may say."""
 
     id: OwnId | None = None
@@ -189,7 +189,7 @@ class _Asked(Shape):
     valid_for: TimePeriod | None = None
 
 
-class TopupBalanceCreate(_Asked):
+class TopupBalanceCreate(ActionCreate):
     """A top-up that is asked for (TopupBalance_Create)."""
 
     amount: Quantity | None = None
@@ -202,7 +202,7 @@ class TopupBalanceCreate(_Asked):
     recurring_period: RecurringPeriod | None = None
 
 
-class AdjustBalanceCreate(_Asked):
+class AdjustBalanceCreate(ActionCreate):
     """An adjustment that is asked for (AdjustBalance_Create)."""
 
     amount: Quantity
@@ -210,14 +210,14 @@ class AdjustBalanceCreate(_Asked):
     party_account: AccountRef | None = None
 
 
-class ReserveBalanceCreate(_Asked):
+class ReserveBalanceCreate(ActionCreate):
     """A reservation that is asked for (ReserveBalance_Create)."""
 
     amount: Quantity
     party_account: AccountRef | None = None
 
 
-class TransferBalanceCreate(_Asked):
+class TransferBalanceCreate(ActionCreate):
     """A transfer that is asked for (TransferBalance_Create)."""
 
     amount: Quantity

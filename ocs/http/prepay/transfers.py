@@ -1,17 +1,16 @@
 """Transfers of money between subscribers (TransferBalance): done at once, never taken back; the server decides what they cost."""
 
 from ocs.balance.accounts import Account
-from ocs.balance.actions import ActionKind, Asked
+from ocs.balance.actions import ActionKind
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay import quantities
-from ocs.http.prepay.desk import Prepay, channel_of, done_before, own_id, perform
-from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.desk import Prepay, perform
+from ocs.http.prepay.errors import bad
 from ocs.http.prepay.places import Named
+from ocs.http.prepay.posting import found_or_done, named, positive_micros, unplaced
 from ocs.http.prepay.quantities import UsageType, micros_of
-from ocs.http.prepay.resources import content_of
 from ocs.http.prepay.shapes import CostOwner, TransferBalanceCreate
-from ocs.http.prepay.topups import positive_micros
 
 _RECEIVER = ("receiverBucket.id", "receiverLogicalResource.id", "receiver")
 
@@ -20,25 +19,19 @@ async def transfer(
     prepay: Prepay, change: Change, asked: TransferBalanceCreate, header: str | None
 ) -> ExactAnswer:
     """Move money once by (channel, id)."""
-    channel, name = (
-        channel_of(change.caller, asked.channel.id if asked.channel else None),
-        own_id(asked.id, header),
-    )
+    channel, name = named(change, asked, header)
     if {asked.usage_type, asked.receiver_bucket_usage_type} - {UsageType.MONETARY, None}:
         raise bad(
             "badUsageType", "usageType, receiverBucketUsageType: money alone is transferred; write monetary"
         )
     if asked.valid_for is not None:
         raise bad("notServed", "validFor: the tariff says how long a balance lasts; leave it out")
-    content = content_of(asked, asked.usage_type)
-    begun = Asked(ActionKind.TRANSFER, channel, name, -1, "", 0, content=content, reason=asked.reason)
-    try:
-        giver, receiver = await _ends(prepay, asked)
-    except Told:
-        known = await done_before(prepay, begun, asked.amount, asked.usage_type)
-        if known is not None:
-            return known
-        raise
+    begun = unplaced(ActionKind.TRANSFER, channel, name, asked)
+    by, to = _named(asked)
+    ends = await found_or_done(prepay, begun, asked.amount, asked, _ends(prepay, by, to), by, to)
+    if isinstance(ends, ExactAnswer):
+        return ends
+    giver, receiver = ends
     currency = giver.profile.currency
     if receiver.profile.currency != currency:
         raise bad(
@@ -64,14 +57,20 @@ async def transfer(
     return await perform(prepay, change, placed, giver)
 
 
-async def _ends(prepay: Prepay, asked: TransferBalanceCreate) -> tuple[Account, Account]:
-    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
-    giver = await prepay.places.target(
-        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id)
+def _named(asked: TransferBalanceCreate) -> tuple[Named, Named]:
+    """Return what giver and receiver are named by."""
+    return (
+        Named(asked.bucket.id if asked.bucket else None, asked.logical_resource[0].id),
+        Named(
+            asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id
+        ),
     )
-    receiver = await prepay.places.target(
-        Named(asked.receiver_bucket.id if asked.receiver_bucket else None, asked.receiver_logical_resource.id), _RECEIVER
-    )  # fmt: skip
+
+
+async def _ends(prepay: Prepay, by: Named, to: Named) -> tuple[Account, Account]:
+    """Return giver and receiver. 400 where one of them is not there, a bucket is no money, or both are one."""
+    giver = await prepay.places.target(by)
+    receiver = await prepay.places.target(to, _RECEIVER)
     if giver.row or receiver.row:
         raise bad(
             "badBucket", "bucket.id, receiverBucket.id: money alone is transferred; write the accounts' names"

@@ -137,6 +137,28 @@ def test_a_transfer_to_another_currency_is_refused_before_it_is_claimed(till: Ti
     assert (till.balance, till.received) == (FUNDS, 500)
 
 
+def test_a_transfer_that_is_known_is_answered_again_whatever_the_currencies_are_by_now(till: Till) -> None:
+    first = till.do(Kind.TRANSFER, 5)
+    profile = till.other.profile._replace(currency="USD")
+    assert till.net.run(till.net.charged.accounts.amend(till.other, profile=profile)) is Code.SUCCESS
+    again = till.do(Kind.TRANSFER, 5)
+    assert (again.code, again.replayed, again.action) == (Code.SUCCESS, True, first.action)
+    assert till.do(Kind.TRANSFER, 6).code is Code.CONFLICT
+    with pytest.raises(ValueError, match="within one currency"):
+        till.do(Kind.TRANSFER, 5, "two")
+
+
+def test_an_id_that_is_free_again_is_no_way_into_another_currency(till: Till) -> None:
+    assert till.do(Kind.TRANSFER, 2 * FUNDS).code is Code.CREDIT_LIMIT
+    profile = till.other.profile._replace(currency="USD")
+    assert till.net.run(till.net.charged.accounts.amend(till.other, profile=profile)) is Code.SUCCESS
+    other = till.other.profile
+    asked = till.asked(Kind.TRANSFER, 5, receiver=other.path, receiver_partition=other.partition)
+    with pytest.raises(ValueError, match="within one currency"):
+        till.net.run(till.actions.do_again(asked))
+    assert till.received == 500
+
+
 # ---------------------------------------------------------------- reservations
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.accounts import NewSubscriber
 from ocs.balance.actions import Actions, ActionState, Asked, DayLimits, Done, Page
 from ocs.balance.audit import audit
 from ocs.balance.claims import Step, begun, read_claim, write_claim
@@ -215,3 +216,68 @@ def test_a_claim_is_read_as_it_was_written(till: Till, kind: Kind) -> None:
     assert read_claim(write_claim(claim)) == claim
     later = claim._replace(step=Step.COMPLETE, attempt=3, amount=4, reason="because", money=(5, 4, 3, 0, 2))
     assert read_claim(write_claim(later)) == later
+
+
+# ---------------------------------------------------------------- limits of a subscriber
+
+
+def test_a_subscribers_day_has_limits_over_all_channels_that_failed_actions_give_back(till: Till) -> None:
+    limits = DayLimits(account_amount=100, account_number=3, day="today")
+    assert till.do(Kind.TOPUP, 60, "a", limits=limits).code is Code.SUCCESS
+    other = till.asked(Kind.TOPUP, 60, "a")._replace(channel="app")
+    refused = till.net.run(till.actions.do(other, limits))
+    assert refused.action is not None
+    assert (refused.code, refused.action.left) == (Code.LIMIT, 40)
+    assert refused.action.why == "beyond what may come in for the subscriber on one day"
+    again = till.net.run(till.actions.do(other, limits))
+    assert (again.code, again.replayed) == (Code.LIMIT, True)
+    assert till.do(Kind.TOPUP, 500, "b", limits=limits._replace(account_amount=0)).code is Code.SUCCESS
+    assert till.do(Kind.TOPUP, 1, "c", limits=limits._replace(account_amount=0)).code is Code.SUCCESS
+    assert till.do(Kind.TOPUP, 1, "d", limits=limits._replace(account_amount=0)).code is Code.LIMIT
+    assert till.do(Kind.TOPUP, 1, "e", limits=limits._replace(day="tomorrow")).code is Code.SUCCESS
+    somebody = till.asked(Kind.TOPUP, 90, "f")._replace(
+        account=till.other.profile.path, partition=till.other.profile.partition
+    )
+    assert till.net.run(till.actions.do(somebody, limits)).code is Code.SUCCESS
+    assert till.balance == FUNDS + 562
+
+
+def test_what_the_subscriber_may_not_have_is_not_counted_on_the_channel(till: Till) -> None:
+    limits = DayLimits(amount=100, account_amount=60, day="today")
+    assert till.do(Kind.TOPUP, 61, "a", limits=limits).code is Code.LIMIT
+    assert till.do(Kind.TOPUP, 60, "b", limits=limits).code is Code.SUCCESS
+    somebody = till.asked(Kind.TOPUP, 40, "c")._replace(
+        account=till.other.profile.path, partition=till.other.profile.partition
+    )
+    assert till.net.run(till.actions.do(somebody, limits)).code is Code.SUCCESS
+
+
+def test_200_top_ups_at_once_never_pass_a_subscribers_day(till: Till) -> None:
+    limits = DayLimits(account_amount=1_000, account_number=50, day="today")
+
+    async def work(size: int, kind: str) -> list[Done]:
+        each = [
+            till.asked(Kind.TOPUP, size, f"{kind}{n}")._replace(channel=f"till{n % 7}") for n in range(200)
+        ]
+        return await asyncio.gather(*(till.actions.do(asked, limits) for asked in each))
+
+    done: list[Done] = till.net.run(work(90, "n"))
+    assert [each.code for each in done].count(Code.SUCCESS) == 11
+    assert {each.code for each in done} == {Code.SUCCESS, Code.LIMIT}
+    assert till.balance == FUNDS + 990
+    done = till.net.run(work(1, "m"))
+    assert [each.code for each in done].count(Code.SUCCESS) == 10
+    assert till.balance == FUNDS + 1_000
+    done = till.net.run(work(1, "m"))
+    assert all(each.replayed for each in done)
+
+
+def test_a_member_counts_on_its_payers_day(till: Till) -> None:
+    accounts = till.net.charged.accounts
+    new = NewSubscriber("491700000077", "", "flat-data", "prepaid", "EUR", 0)
+    code, member = till.net.run(accounts.create(new, 0, till.look()))
+    assert code is Code.SUCCESS
+    limits = DayLimits(account_amount=100, day="today")
+    asked = till.asked(Kind.TOPUP, 60, "a")._replace(account=member.profile.path)
+    assert till.net.run(till.actions.do(asked, limits)).code is Code.SUCCESS
+    assert till.do(Kind.TOPUP, 60, "b", limits=limits).code is Code.LIMIT

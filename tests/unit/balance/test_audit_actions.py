@@ -9,7 +9,7 @@ import pytest
 from ocs.balance.action_steps import Steps
 from ocs.balance.actions import Action, ActionState
 from ocs.balance.audit import audit
-from ocs.balance.audit_actions import Leg, transfer_faults
+from ocs.balance.audit_actions import Leg, Transfers, transfer_faults
 from ocs.balance.claims import Claim, Step, read_claim, write_claim
 from ocs.balance.keys import home
 from ocs.balance.link import StoreFault
@@ -185,3 +185,19 @@ def _judged(till: Till, legs: dict[tuple[str, str], list[Leg]]) -> list[tuple[st
 
     judged: list[tuple[str, int]] = till.net.run(work())
     return judged
+
+
+def test_a_transfer_is_kept_only_until_the_later_of_its_partitions_was_read() -> None:
+    transfers, name = Transfers(), ("shop", "one")
+    given, received = Leg(1, "a", 0, 5, "3 b"), Leg(3, "b", 5, 0, "1 a")
+    back = Leg(1, "a", 0, -5, "3 b")
+    assert transfers.add(0, {}) == {}
+    assert transfers.add(1, {name: [given, back]}) == {}
+    assert transfers.add(2, {}) == {}
+    assert transfers.add(3, {name: [received]}) == {name: [given, back, received]}
+    assert transfers.left() == {}
+    downwards = given._replace(partition=7, counterpart="2 b")
+    assert transfers.add(7, {name: [downwards]}) == {name: [downwards]}
+    lost = given._replace(partition=7, counterpart="999 b")
+    assert transfers.add(8, {name: [lost]}) == {}
+    assert transfers.left() == {name: [lost]}

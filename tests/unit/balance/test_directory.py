@@ -123,3 +123,18 @@ def test_a_walk_does_not_go_on_in_another_process_of_the_store() -> None:
             assert loop.run_until_complete(made.directory.page(begun, 1)).accounts is not None
         with RealValkey() as other, world(other.url) as (made, loop), pytest.raises(WalkOver):
             loop.run_until_complete(made.directory.page(begun, 1))
+
+
+def test_a_page_takes_so_many_steps_however_few_of_the_keys_are_subscribers(valkey: RealValkey) -> None:
+    with world(valkey.url) as (made, loop):
+        loop.run_until_complete(_few_among_many(made))
+
+
+async def _few_among_many(made: World) -> None:
+    paths = await made.filled()
+    words = [word for i in range(30_000) for word in (f"{made.parts.keys[0].prefix}other:{i}", "x")]
+    await made.store.execute(made.parts.keys[0].slot, "MSET", *words)
+    first = await made.directory.page("", COUNT + 1)
+    assert first.following is not None, "it stops within the keys"
+    assert len(first.accounts) < COUNT
+    assert set(await made.walked(COUNT + 1)) == paths

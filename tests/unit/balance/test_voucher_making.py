@@ -219,6 +219,7 @@ def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(valkey: Re
             good._replace(currency="EURO"),
             good._replace(until_ms=now_ms - 1),
             good._replace(from_ms=good.until_ms),
+            good._replace(from_ms=-1),
             good._replace(until_ms=now_ms + 21 * 366 * DAY_MS),
             good._replace(description="a\tb"),
         ):

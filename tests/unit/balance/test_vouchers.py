@@ -46,7 +46,14 @@ def test_a_voucher_is_redeemed_once_and_its_repetition_is_answered_alike(valkey:
         done = await at.vouchers.redeem(account, one.code, "till", "r1")
 
         assert done == Redeemed(
-            Code.SUCCESS, False, VALUE_MICROS, VALUE_MICROS, VALUE_MICROS, id="r1", serial=one.serial
+            Code.SUCCESS,
+            False,
+            VALUE_MICROS,
+            VALUE_MICROS,
+            VALUE_MICROS,
+            id="r1",
+            serial=one.serial,
+            channel="till",
         )
         await at.at.accounts.topup(account, 1_000_000, "till", "cash")
         assert await at.vouchers.redeem(account, one.code, "till", "r1") == done._replace(replayed=True)
@@ -228,6 +235,19 @@ def test_wrong_codes_lock_the_subscriber_also_for_a_right_one_and_after_a_restar
             assert (await at.vouchers.redeem(account, one.code, "app", "r1")).why is Why.LOCKED
 
     asyncio.run(play())
+
+
+def test_a_channel_that_cannot_be_one_claims_no_voucher(valkey: RealValkey) -> None:
+    async def play(at: VoucherRoom) -> None:
+        account = await at.subscriber(MSISDN)
+        batch, (one,) = await at.active(1)
+        for channel in ("till:a", ""):
+            with pytest.raises(ValueError, match="a channel without a colon"):
+                await at.vouchers.redeem(account, one.code, channel, "r1")
+        assert await at.batches.counts(batch.id) == Counts(free=1)
+        assert (await at.vouchers.redeem(account, one.code, "till")).code is Code.SUCCESS
+
+    played(valkey, play)
 
 
 def test_wrong_codes_lock_a_channel_and_the_lock_ends(valkey: RealValkey) -> None:

@@ -20,6 +20,7 @@ from ocs.http.app import Health, application
 from ocs.http.audit_log import AuditLog, Change
 from ocs.http.keys import ApiKey, ApiKeys
 from ocs.http.tokens import Tokens
+from ocs.notices.subscriptions import Subscriptions
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import Network, network
 
@@ -74,7 +75,7 @@ class Ground:
             version="1",
             routers=[
                 oauth.router(self.keys, self.tokens, door, self.audit),
-                admin.router(self.keys, self.access, self.audit),
+                admin.router(self.keys, self.access, self.audit, Subscriptions(net.charged.store)),
                 self._things(),
             ],
             hosts=None if closed else {"localhost", "::1"},

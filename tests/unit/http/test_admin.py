@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ocs.http.keys import SCOPES
+from ocs.notices.subscriptions import Subscriptions
 from tests.real_valkey import RealValkey
 from tests.unit.http.grounds import DAY, NOW_MS, Ground, ground, is_problem
 
@@ -74,6 +75,11 @@ ALONE = {"keys:write", "balance:read"}
         ({"scopes": ["balance:read"], "name": "a" * 65}, 422),
         ({"scopes": ["balance:read"], "channel": "UPPER"}, 422),
         ({"scopes": ["balance:read"], "rate": 1.5}, 422),
+        ({"scopes": ["balance:read"], "rate": "5"}, 422),
+        ({"scopes": ["balance:read"], "rate": True}, 422),
+        ({"scopes": ["balance:read"], "burst": "5"}, 422),
+        ({"scopes": ["balance:read"], "valid_until": 1_893_456_000}, 422),
+        ({"scopes": ["balance:read"], "valid_until": "1893456000"}, 422),
         ({"scopes": ["balance:read"], "rate": 10**9}, 422),
         ({"scopes": ["balance:read"], "burst": 5}, 201),
         ({"scopes": ["balance:read"], "burst": 21}, 403),
@@ -188,3 +194,19 @@ def test_the_page_of_the_api_tells_both_ways_in_and_every_scope(api: Ground) -> 
     assert schema["paths"]["/oauth/token"]["post"]["requestBody"]["content"].keys() == {
         "application/x-www-form-urlencoded"
     }
+
+
+def test_who_revokes_a_key_is_told_what_its_channel_still_subscribes_to(api: Ground) -> None:
+    _, admin = api.key(role="admin")
+    old, _ = api.key("events:write", channel="tills")
+    new, _ = api.key("events:write", channel="tills")
+    subscriptions = Subscriptions(api.net.charged.store)
+    for owner, channel in ((old, "tills"), (old, "tills"), (new, "tills"), (new, "bank")):
+        api.net.run(subscriptions.create(owner.id, "https://example.com/", 1, channel=channel))
+
+    told = api("DELETE", f"/admin/v1/keys/{old.id}", admin).json()["subscriptions"]
+
+    assert sorted(told, key=lambda each: str(each["state"])) == [
+        {"made_by": new.id, "state": "active", "subscriptions": 1},
+        {"made_by": old.id, "state": "stopped", "subscriptions": 2},
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,7 +21,7 @@ from ocs.notices.callbacks import Callbacks
 from ocs.notices.following import GROUP
 from ocs.notices.notice import Notice
 from ocs.notices.queue import Delivery, Queue
-from ocs.notices.subscriptions import Subscriptions
+from ocs.notices.subscriptions import Subscriptions, SubscriptionsFull
 from ocs.stream import groups
 from tests.audit_lines import attempts, begun
 from tests.real_valkey import RealValkey
@@ -201,3 +202,78 @@ def test_a_key_that_replaces_another_has_the_subscriptions_of_its_channel(api: A
     assert api("GET", f"/subscriptions/{of_all['id']}", "new").status_code == 404
     assert api("DELETE", f"/subscriptions/{own['id']}", OTHER).status_code == 404
     assert api("DELETE", f"/subscriptions/{own['id']}", "new").status_code == 204
+
+
+def revoked(api: Api, key: str) -> str:
+    """Revoke a key; its id."""
+    name = str(api.shown[key].split("_")[1])
+    api.net.run(ApiKeys(api.net.charged.store).revoke(name, 2))
+    return name
+
+
+def of_one_channel(api: Api, *names: str) -> None:
+    keys, scopes = ApiKeys(api.net.charged.store), frozenset({READ, WRITE})
+    for name in names:
+        api.shown[name] = api.net.run(keys.create(name, scopes, 1, channel="till"))[1]
+
+
+def test_what_a_revoked_key_has_subscribed_is_stopped_until_another_of_its_channel_takes_it_over(
+    api: Api,
+) -> None:
+    of_one_channel(api, "old", "new")
+    made = api.subscribe("old")
+    assert made["state"] == "active"
+    old = revoked(api, "old")
+    (seen,) = api("GET", "/subscriptions", "new").json()
+    assert (seen["made_by"], seen["state"]) == (old, "stopped")
+    path = f"/subscriptions/{made['id']}/take-over"
+    assert api("POST", path, OTHER).status_code == 404
+    assert api("POST", path, READ).status_code == 403
+    taken = api("POST", path, "new")
+    assert (taken.status_code, taken.json()["state"]) == (200, "active")
+    assert taken.json()["made_by"] != old
+    assert "secret" not in taken.json()
+    assert api("GET", f"/subscriptions/{made['id']}", "new").json() == taken.json()
+
+
+def test_who_takes_a_subscription_over_may_have_it_signed_with_a_new_secret(api: Api) -> None:
+    """Who had the old key knows the old secret."""
+    of_one_channel(api, "old", "new")
+    made = api.subscribe("old")
+    taken = api("POST", f"/subscriptions/{made['id']}/take-over?new_secret=true", "new").json()
+    (standing,) = api.net.run(api.subscriptions.all())
+    assert taken["secret"] == standing.secret != made["secret"]
+    assert "whsec" not in repr(attempts(api.audit))
+
+
+def test_a_subscription_that_was_taken_back_meanwhile_is_not_taken_over(api: Api) -> None:
+    api.subscribe()
+    (found,) = api.net.run(api.subscriptions.all())
+    api.net.run(api.subscriptions.end(found))
+    assert api.net.run(api.subscriptions.take_over(found, "0123456789ab", new_secret=False)) is None
+    (standing,) = api.net.run(api.subscriptions.all())
+    assert standing.ended
+
+
+def test_who_has_as_many_subscriptions_as_one_may_takes_none_over(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocs.notices.subscriptions.SUBSCRIPTIONS_PER_OWNER_MAX", 1)
+    of_one_channel(api, "old", "new")
+    made = api.subscribe("old")
+    mine = api.subscribe("new")
+    assert api("POST", f"/subscriptions/{made['id']}/take-over", "new").status_code == 409
+    assert api("POST", f"/subscriptions/{mine['id']}/take-over", "new").status_code == 200
+
+
+def test_many_who_subscribe_at_once_are_no_more_than_one_may_have(api: Api) -> None:
+    async def at_once() -> list[Any]:
+        asked = [
+            api.subscriptions.create("k", "https://example.com/", 1)
+            for _ in range(SUBSCRIPTIONS_PER_OWNER_MAX + 20)
+        ]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    refused = [each for each in api.net.run(at_once()) if isinstance(each, SubscriptionsFull)]
+    assert len(refused) == 20
+    assert len(api.net.run(api.subscriptions.all())) == SUBSCRIPTIONS_PER_OWNER_MAX

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from ocs.balance.accounts import Account
+from ocs.balance.vouchers import Redeemed
 from ocs.http.prepay import examples
 from ocs.http.prepay.events import EVENT_TYPES, event_of
 from ocs.http.prepay.resources import PATHS, resource_of
+from ocs.outcomes import Code
 from ocs.records import ActionKind, Status
 from tests.prepay_scene import (
     BODIES,
@@ -169,6 +172,25 @@ def test_a_voucher_is_redeemed_once_and_its_code_is_told_nowhere(valkey: RealVal
         assert on.balance() == 25 * EURO
         assert Vouchers.CODE not in said.said.text + str(on.lines()) + str(on.lines("intent"))
         on.clean()
+
+
+@pytest.mark.parametrize("channel", ["bank", "till"])
+def test_a_voucher_whose_redemption_cannot_be_shown_is_used_and_not_asked_for_again(
+    valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """Without an id another channel may have redeemed it for this account, or this one longer ago than actions are kept."""
+
+    async def redeemed(
+        _of: Vouchers, _account: Account, _code: str, _channel: str, _id: str = ""
+    ) -> Redeemed:
+        return Redeemed(Code.SUCCESS, True, 5 * EURO, id="voucher-7-1", serial="7-1", channel=channel)
+
+    monkeypatch.setattr(Vouchers, "redeem", redeemed)
+    with scene(valkey, tmp_path, redeems=True) as on:
+        if channel != "till":  # what this channel itself has called so is another thing
+            on("POST", "/topupBalance", topup(1, id="voucher-7-1")).is_right(201)
+        body = {"voucher": Vouchers.CODE, "usageType": "monetary", "logicalResource": [{"id": FIRST}]}
+        on("POST", "/topupBalance", body).is_error(409, "voucherUsed")
 
 
 def test_a_voucher_is_refused_where_none_is_redeemed(on: Scene) -> None:
@@ -347,6 +369,41 @@ def test_events_of_every_kind_and_end_are_what_a_listener_expects(on: Scene) -> 
     assert len({each["eventId"] for each in told.values()}) == len(told)
 
 
+def test_what_failed_is_told_before_it_is_answered_and_what_was_never_claimed_is_not(on: Scene) -> None:
+    for path, amount in (("transferBalance", 999), ("reserveBalance", 999), ("adjustBalance", -999)):
+        wrong = BODIES[path] | {"id": path, "amount": {"amount": amount, "units": "EUR"}}
+        for _ in range(2):
+            on("POST", f"/{path}", wrong).is_error(409, "creditLimit")
+    on.terms.each = EURO
+    on("POST", "/topupBalance", topup(2, id="high")).is_error(409, "limit")
+    failed = list(on.told)
+    on("POST", "/topupBalance", topup(-1, id="low")).is_error(400)
+    on("POST", "/topupBalance", topup(1, NOBODY, id="nobody")).is_error(400)
+    on("POST", "/topupBalance", topup(1, id="high")).is_error(409, "conflict")
+    on("POST", "/topupBalance", topup(1, id="right")).is_right(201)
+    assert on.told == failed
+    assert [(each.type, each.facts["id"], each.facts["reason"]) for each in failed] == [
+        *[("balance.failed", "transferBalance", "credit_limit")] * 2,
+        *[("balance.failed", "reserveBalance", "credit_limit")] * 2,
+        *[("balance.failed", "adjustBalance", "credit_limit")] * 2,
+        ("topup.failed", "high", "limit"),
+    ]
+    assert failed[0] == failed[1], "a repetition is the same notice"
+    assert failed[-1].facts == {
+        "channel": "till", "id": "high", "amount": "2.00", "currency": "EUR", "reason": "limit",
+    }  # fmt: skip
+
+
+def test_who_cannot_be_told_for_now_is_told_when_the_failure_is_asked_about_again(on: Scene) -> None:
+    body = transfer(999, id="t")
+    on.deaf = True
+    on("POST", "/transferBalance", body).is_error(503)
+    assert on.told == []
+    on.deaf = False
+    on("POST", "/transferBalance", body).is_error(409, "creditLimit")
+    assert [each.facts["id"] for each in on.told] == ["t"]
+
+
 def test_lists_of_actions_are_filtered_and_paged(on: Scene) -> None:
     for place in range(5):
         on("POST", "/topupBalance", topup(place + 1, id=f"t{place}")).is_right(201)
@@ -377,17 +434,6 @@ def test_lists_of_actions_are_filtered_and_paged(on: Scene) -> None:
     assert len(kinds) == 5
 
 
-def test_a_repetition_is_answered_also_when_its_subscriber_has_gone(on: Scene) -> None:
-    made = on("POST", "/topupBalance", topup(10, id="a")).is_right(201)
-    on.run(on.stored.terminate(on.account()))
-    again = on("POST", "/topupBalance", topup(10, id="a")).is_right(201)
-    assert {name: again[name] for name in ("id", "amount", "status")} == {
-        name: made[name] for name in ("id", "amount", "status")
-    }
-    on("POST", "/topupBalance", topup(11, id="a")).is_error(400, "unknownSubscriber")
-    on("POST", "/topupBalance", topup(10, id="b")).is_error(400, "unknownSubscriber")
-
-
 def test_who_is_barred_may_be_topped_up_and_gives_nothing_away(on: Scene) -> None:
     on.run(on.stored.amend(on.account(), status=Status.BARRED))
     on("POST", "/topupBalance", topup(1)).is_right(201)
@@ -416,3 +462,13 @@ def test_the_examples_of_the_page_work_when_they_are_sent(on: Scene) -> None:
     assert on("POST", "/bucket", examples.BUCKET).status == 201
     on("PATCH", f"/topupBalance/{examples.TOPUP['id']}", examples.CANCEL).is_right(200)
     on("PATCH", f"/reserveBalance/{examples.RESERVE['id']}", examples.COMPLETE).is_right(200)
+
+
+def test_what_is_beyond_a_subscribers_day_is_refused_with_a_reason_and_moves_nothing(on: Scene) -> None:
+    on.terms.of_subscriber = 3 * EURO
+    on("POST", "/topupBalance", topup(2, id="day-1")).is_right(201)
+    for _ in range(2):
+        said = on("POST", "/topupBalance", topup(2, id="day-2"))
+        said.is_error(409, "limit")
+        assert "beyond what may come in for the subscriber on one day" in said.said.text
+    on("POST", "/topupBalance", topup(1, id="day-3")).is_right(201)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,11 @@ def test_filters_go_by_attribute_path(on: Scene, query: str, found: int) -> None
     assert said.headers["x-total-count"] == said.headers["x-result-count"] == str(found)
 
 
+def test_words_that_stand_elsewhere_are_other_content(on: Scene) -> None:
+    assert on("POST", "/bucket", gift(id="words", name="a", description="b c")).status == 201
+    on("POST", "/bucket", gift(id="words", name="a b", description="c")).is_error(409, "conflict")
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [
@@ -215,6 +221,7 @@ def test_filters_go_by_attribute_path(on: Scene, query: str, found: int) -> None
         ("limit=ten", "badQuery"),
         ("offset=-1", "badQuery"),
         ("fields=nothing", "unknownAttribute"),
+        ("status=" + ",".join(["active"] * 65), "limit"),
     ],
 )
 def test_a_query_that_means_nothing_lists_nothing(on: Scene, query: str, code: str) -> None:
@@ -248,3 +255,17 @@ def test_only_who_may_see_sees_and_only_who_may_give_gives(on: Scene) -> None:
     on("GET", f"/bucket/{account}", key="ocs_0123456789ab_" + "x" * 43).is_error(401, "unauthorized")
     on("POST", "/bucket", gift(), key="reader").is_error(403, "forbidden")
     assert len(on("GET", f"/bucket?{of(FIRST)}").is_right(200)) == 1
+
+
+def test_a_gift_is_told_again_also_where_its_product_has_a_newer_version(on: Scene) -> None:
+    first = on("POST", "/bucket", gift(id="gift-1"))
+    assert first.status == 201
+    catalogue = on.holdings.catalogue
+    known = catalogue.newest("given-data")
+    assert known is not None
+    catalogue.__init__([*catalogue.products.values(), replace(known, version=known.version + 1)])  # type: ignore[misc]
+    again = on("POST", "/bucket", gift(id="gift-1"))
+    assert (again.status, again.content) == (201, first.content)
+    on("POST", "/bucket", gift(id="gift-1", product=[{"id": "given-data"}])).is_error(409, "conflict")
+    other = on("POST", "/bucket", gift(id="gift-2"))
+    assert (other.status, other.content["product"][0]["id"]) == (201, f"given-data@{known.version + 1}")

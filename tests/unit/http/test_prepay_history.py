@@ -126,3 +126,24 @@ def test_an_id_of_any_signs_is_found_where_its_answer_says_and_none_is_another_p
         assert on("GET", made["href"].removeprefix(BASE)).is_right(200)["id"] == name
     for name in (".", ".."):
         on("POST", "/topupBalance", topup(id=name)).is_error(400, "badId")
+
+
+def test_a_list_that_grows_while_it_is_read_names_each_action_once(
+    on: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes at the head of the newest moves the others to the next part that is read."""
+    monkeypatch.setattr("ocs.http.prepay.desk.TMF_PAGE_MAX", 2)
+    for name in ("a", "b", "c", "d", "e"):
+        on("POST", "/topupBalance", topup(1, id=name)).is_right(201)
+    account, of_account = on.account(), on.actions.of_account
+
+    async def grows(partition: int, path: str, page: Any = None) -> Any:
+        if page.offset == 2:
+            await on.stored.topup(account, 1_000_000, "till", "late")
+        return await of_account(partition, path, page)
+
+    monkeypatch.setattr(type(on.actions), "of_account", lambda _of, *asked: grows(*asked))
+    found = on("GET", f"/topupBalance?logicalResource.id={FIRST}").is_right(200)
+    names = [each["id"] for each in found]
+    assert len(names) == len(set(names))
+    assert {"a", "b", "c", "d", "e"} <= set(names)

@@ -15,7 +15,7 @@ from ocs.records import Status
 from tests.audit_lines import attempts
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
-from tests.subscriber_scene import ADJUST, FIRST, WRITE, Operators, is_problem
+from tests.subscriber_scene import ADJUST, BALANCE, FIRST, WRITE, Operators, is_problem
 from tests.unit.balance.holdings_world import EURO, member_of
 
 MEMBER = "491700000005"
@@ -131,4 +131,53 @@ def test_one_who_died_after_the_bar_is_gone_on_from(api: Operators) -> None:
     api.room.run(api.scene.charged.accounts.amend(api.scene.account, status=Status.BARRED))
     ended = api("DELETE", f"/subscribers/{FIRST}", ADJUST, params=WHOLE).json()
     assert (ended["status"], ended["refund"]["amount"]) == ("terminated", "100.00")
+    api.clean()
+
+
+def test_credit_of_who_was_terminated_without_a_refund_is_refunded_later_by_its_id(api: Operators) -> None:
+    ended = api("DELETE", f"/subscribers/{FIRST}", WRITE).json()
+    assert (ended["status"], ended["balance"], ended["refundable"]) == ("terminated", "100.00", "100.00")
+    balance = api("GET", f"/subscribers/{ended['id']}/balance", BALANCE).json()
+    assert balance["refundable"] == "100.00"
+    version = api.room.run(api.scene.look()).book.version
+    for _ in range(2):
+        said = api("DELETE", f"/subscribers/{ended['id']}", ADJUST, params=WHOLE)
+        assert said.status_code == 200, said.text
+        assert said.json()["refund"] == {
+            "id": f"refund-{ended['account']}",
+            "amount": "100.00",
+            "owed": "0.00",
+        }
+        assert (said.json()["balance"], said.json()["refundable"]) == ("0.00", None)
+    assert api.room.run(api.scene.look()).book.version == version, "it ended once"
+    assert "nothing is left" in is_problem(
+        api("DELETE", f"/subscribers/{ended['id']}", ADJUST, params=WHOLE | {"id": "more"}), 409
+    )
+    api.clean()
+
+
+def test_what_a_reservation_holds_of_who_has_ended_is_refundable_once_it_is_void(api: Operators) -> None:
+    assert reserve(api, "parking") == Code.SUCCESS
+    name = api("DELETE", f"/subscribers/{FIRST}", WRITE).json()["id"]
+    assert api.show(name)["refundable"] == "99.00"
+    assert "reservation" in is_problem(api("DELETE", f"/subscribers/{name}", ADJUST, params=WHOLE), 409)
+    actions = api.scene.charged.accounts.actions
+    assert api.room.run(actions.cancel("till", "parking")).code is Code.SUCCESS
+    assert api.show(name)["refundable"] == "100.00"
+    assert api("DELETE", f"/subscribers/{name}", ADJUST, params=WHOLE).json()["refund"]["amount"] == "100.00"
+    api.clean()
+
+
+def test_who_has_ended_is_given_nothing_but_its_refund(api: Operators) -> None:
+    profile, actions = api.scene.account.profile, api.scene.charged.accounts.actions
+    api("DELETE", f"/subscribers/{FIRST}", WRITE)
+    for kind, amount in (
+        (ActionKind.TOPUP, EURO), (ActionKind.ADJUST, EURO), (ActionKind.ADJUST, -EURO), (ActionKind.EMERGENCY, EURO),
+        (ActionKind.RESERVE, EURO),
+    ):  # fmt: skip
+        asked = Asked(
+            kind, "till", f"{kind.name}{amount}", profile.partition, profile.path, amount, lasts_ms=1_000
+        )
+        assert api.room.run(actions.do(asked)).code is Code.UNKNOWN_SUBSCRIBER
+    assert api.show(profile.path)["refundable"] == "100.00"
     api.clean()

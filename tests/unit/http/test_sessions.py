@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from ocs.charging.ask import INITIAL, UPDATE
 from ocs.diameter.server_initiated import ABORT_SESSION, RE_AUTH
 from ocs.http.access import Access
 from ocs.http.app import Health, application
+from ocs.http.audit_log import AuditLog
 from ocs.http.keys import ApiKeys, KeysFull
 from ocs.http.sessions import Keepers, router
 from ocs.outcomes import Code
@@ -22,6 +24,7 @@ from ocs.sessions.ending import end_sessions
 from ocs.sessions.orders import channel, read_orders
 from ocs.sessions.reauthorise import Reauthorisation
 from ocs.sessions.sweep import Sweeper
+from tests.audit_lines import attempts, begun
 from tests.real_valkey import RealValkey
 from tests.unit.balance.books import MIB, Network, network
 
@@ -35,10 +38,9 @@ WAIT_S = 20
 class Api:
     """The API on a network's store, called with a key of its own for each scope."""
 
-    def __init__(self, net: Network, *, closed: bool = True) -> None:
+    def __init__(self, net: Network, folder: Path, *, closed: bool = True) -> None:
         charged = net.charged
-        self.net = net
-        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.net, self.audit = net, folder / "audit"
         self.keys = ApiKeys(charged.store)
         sweeper = Sweeper(charged.parts, charged.accounts, charged.clock, 300_000)
         anew = Reauthorisation(charged.parts)
@@ -52,20 +54,16 @@ class Api:
             find,
             lambda found: end_sessions(sweeper, anew, found),
             lambda found, group: anew.of_sessions(found, rating_group=group),
-            self,
         )
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[router(keepers, Access(self.keys if closed else None))],
+            routers=[router(keepers, Access(self.keys if closed else None, audit=AuditLog(self.audit)))],
         )
         self.shown = {
             scope: net.run(self.keys.create("test", frozenset({scope}), 1))[1] for scope in (READ, WRITE)
         }
-
-    def info(self, event: str, **facts: Any) -> None:
-        self.lines.append((event, facts))
 
     def __call__(self, method: str, path: str, key: str | None = READ, **rest: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.shown.get(key, key)}"} if key is not None else {}
@@ -80,9 +78,9 @@ class Api:
 
 
 @pytest.fixture
-def api(valkey: RealValkey) -> Iterator[Api]:
+def api(valkey: RealValkey, tmp_path: Path) -> Iterator[Api]:
     with network(valkey) as net:
-        yield Api(net)
+        yield Api(net, tmp_path)
 
 
 def session(api: Api, name: str) -> None:
@@ -159,10 +157,13 @@ def test_an_ended_session_holds_nothing_and_its_client_is_told(api: Api, heard: 
     assert api.net.ask(UPDATE, 1, used=0, wants=MIB, session="s;1").code == Code.UNKNOWN_SESSION
     is_problem(api("DELETE", "/sessions/s;1", WRITE), 404)
     is_problem(api("GET", "/sessions/s;1"), 404)
-    assert [(event, facts["session_id"], facts["released"]) for event, facts in api.lines] == [
-        ("session ended by the API", "s;1", "0.01")
-    ]
-    assert MSISDN not in str(api.lines)
+    (made,) = [each for each in attempts(api.audit) if each.begun is not None]
+    assert (made.action, made.ended["resource"], made.ended["after"]["released"]) == (
+        "session.end",
+        "s;1",
+        "0.01",
+    )
+    assert MSISDN not in str(attempts(api.audit))
 
 
 def test_all_sessions_of_a_number_are_ended(api: Api) -> None:
@@ -257,14 +258,14 @@ def test_there_is_an_end_of_keys(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
         api.net.run(api.keys.create("", frozenset({READ}), 1))
 
 
-def test_without_keys_everybody_is_let_in(valkey: RealValkey) -> None:
+def test_without_keys_everybody_is_let_in(valkey: RealValkey, tmp_path: Path) -> None:
     with network(valkey) as net:
-        open_api = Api(net, closed=False)
+        open_api = Api(net, tmp_path, closed=False)
         session(open_api, "s;1")
 
         assert listed(open_api("GET", "/sessions", None)) == ["s;1"]
         assert open_api("DELETE", "/sessions/s;1", None).status_code == 200
-        assert open_api.lines[0][1]["caller"] == "open"
+        assert attempts(open_api.audit)[0].ended["client"] == "open"
 
 
 @pytest.mark.parametrize(
@@ -286,6 +287,8 @@ def test_without_keys_everybody_is_let_in(valkey: RealValkey) -> None:
         ("POST", "/reauthorisations", {}, 422),
         ("POST", "/reauthorisations", {"msisdn": MSISDN, "session_id": "s;1"}, 422),
         ("POST", "/reauthorisations", {"msisdn": MSISDN, "rating_group": -1}, 422),
+        ("POST", "/reauthorisations", {"msisdn": MSISDN, "rating_group": "10"}, 422),
+        ("POST", "/reauthorisations", {"msisdn": MSISDN, "rating_group": True}, 422),
         ("POST", "/reauthorisations", {"msisdn": MSISDN, "other": 1}, 422),
         ("POST", "/reauthorisations", {"msisdn": "1" * 70_000}, 413),
         ("POST", "/sessions", {}, 405),
@@ -301,7 +304,7 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(
     detail = is_problem(api(method, path, WRITE if method != "GET" else READ, json=content), status)
 
     assert MSISDN not in detail
-    assert api.lines == []
+    assert begun(api.audit) == []
     assert api.net.book().pending_micros == 10_000
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import random
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ocs.balance.topup_orders import Order
+from ocs.balance.topup_orders import Order, OrderState
 from ocs.http.order_desk import ACTIVE_MAX
 from tests.charged_store import StoreRoom, store_room
-from tests.prepay_scene import EURO, FIRST, SECOND, Scene, scene, topup
+from tests.prepay_scene import BODIES, EURO, FIRST, SECOND, Answer, Scene, scene, topup
 from tests.real_valkey import RealValkey
 from tests.subscriber_scene import LEND, Operators, is_problem
 
@@ -100,6 +103,57 @@ def test_an_id_is_an_orders_or_a_top_ups(on: Scene) -> None:
     assert on.balance() == 30 * EURO
 
 
+def suspend(on: Scene, name: str) -> None:
+    kept = on.run(on.orders.find("bank", name))
+    stopped = kept.order._replace(state=OrderState.SUSPENDED, why="declined")
+    assert on.run(on.orders.replace(kept, stopped)) is not None
+
+
+def test_a_suspended_order_is_failed_and_goes_on_as_created(on: Scene) -> None:
+    made = on("POST", "/topupBalance", MONTHLY, "bank").is_right(201)
+    suspend(on, "rent")
+    assert on("GET", "/topupBalance/rent", key="bank").is_right(200)["status"] == "failed"
+    for _ in range(2):
+        again = on("PATCH", "/topupBalance/rent", {"status": "created"}, "bank").is_right(200)
+        assert again == made
+    on("PATCH", "/topupBalance/rent", {"status": "created"}).is_error(404)
+    on("PATCH", "/topupBalance/rent", {"status": "cancelled"}, "bank").is_right(200)
+    on("PATCH", "/topupBalance/rent", {"status": "created"}, "bank").is_error(409, "conflict")
+    lines = [(each["action"], each["status"]) for each in on.lines()]
+    assert lines.count(("topup.order.resume", 200)) == 1
+
+
+def test_an_order_is_not_resumed_where_there_are_as_many_as_there_may_be(on: Scene) -> None:
+    on("POST", "/topupBalance", MONTHLY, "bank").is_right(201)
+    suspend(on, "rent")
+    for number in range(ACTIVE_MAX):
+        on("POST", "/topupBalance", MONTHLY | {"id": f"o{number}"}, "bank").is_right(201)
+    on("PATCH", "/topupBalance/rent", {"status": "created"}, "bank").is_error(409, "limit")
+    assert on("GET", "/topupBalance/rent", key="bank").is_right(200)["status"] == "failed"
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_of_an_order_and_an_action_posted_at_once_under_one_id_one_passes(on: Scene, path: str) -> None:
+    action = BODIES[path] | {"id": "both"}
+    order = MONTHLY | {"id": "both"}
+
+    async def race() -> list[Answer]:
+        posts = [("/topupBalance", order), (f"/{path}", action)] * 100
+        random.Random(path).shuffle(posts)
+        return await asyncio.gather(*(on.ask("POST", where, body, "bank") for where, body in posts))
+
+    before = on.balance()
+    said = on.run(race())
+    right = {json.dumps(each.is_right(201), default=str) for each in said if each.status == 201}
+    assert len(right) == 1, "who passes is one, and is answered alike"
+    assert {each.status for each in said} == {201, 409}
+    assert sum(each.status == 201 for each in said) == 100
+    is_order = on.run(on.orders.find("bank", "both")) is not None
+    assert is_order == (on.run(on.actions.find("bank", "both")) is None)
+    moved = {"topupBalance": 10, "adjustBalance": 2, "transferBalance": -1, "reserveBalance": 0}[path]
+    assert on.balance() == before + (0 if is_order else moved * EURO)
+
+
 def test_an_account_has_so_many_orders_at_most_and_a_repetition_counts_none(on: Scene) -> None:
     for number in range(ACTIVE_MAX):
         on("POST", "/topupBalance", MONTHLY | {"id": f"o{number}"}, "bank").is_right(201)
@@ -141,8 +195,33 @@ def test_the_orders_of_a_subscriber_are_listed_and_ended_by_who_may_see_them(
         None,
     )
     is_problem(api("DELETE", f"{path}/{seen.name}", LEND), 404)
+    active = {"state": "active"}
+    is_problem(api("PATCH", f"{path}/{seen.name}", LEND, json=active), 404)
+    is_problem(api("PATCH", f"{path}/{mine.name}", LEND, json={"state": "cancelled"}), 422)
+    kept = api.room.run(api.orders.orders.find(mine.channel, mine.id))
+    api.room.run(api.orders.orders.replace(kept, kept.order._replace(state=OrderState.SUSPENDED, skipped=2)))
+    assert "no orders" in is_problem(api("PATCH", f"{path}/{mine.name}", LEND, json=active), 409)
+    api.channels.add(mine.channel)
+    for _ in range(2):
+        gone_on = api("PATCH", f"{path}/{mine.name}", LEND, json=active)
+        told = gone_on.json()
+        assert (gone_on.status_code, told["state"], told["skipped"], told["next"]) == (200, "active", 2, None)
     is_problem(api("DELETE", f"{path}/{mine.name}", "subscribers:read"), 403)
     for _ in range(2):
         ended = api("DELETE", f"{path}/{mine.name}", LEND)
         assert (ended.status_code, ended.json()["state"]) == (200, "cancelled")
         assert (ended.json()["period"], ended.json()["periods"]) == ("monthly", 3)
+    is_problem(api("PATCH", f"{path}/{mine.name}", LEND, json=active), 409)
+
+
+def test_emergency_credit_is_not_lent_under_the_id_of_an_order(room: StoreRoom, tmp_path: Path) -> None:
+    api = Operators(room, tmp_path)
+    api.channels.add(api.channel(LEND))
+    profile = api.scene.account.profile
+    api.room.run(
+        api.orders.orders.create(
+            Order(api.channel(LEND), "help-1", profile.partition, profile.path, EURO, "weekly")
+        )
+    )
+    asked = api("POST", f"/subscribers/{FIRST}/emergency-credit", json={"id": "help-1"})
+    assert "an order's" in is_problem(asked, 409)

@@ -218,6 +218,8 @@ def test_a_redemption_that_cannot_be_moves_nothing_and_shows_no_code(
         {"valid_until": "2040-01-01T00:00:00"},
         {"valid_until": "2090-01-01T00:00:00Z"},
         {"valid_from": "2040-01-01T00:00:00Z"},
+        {"valid_from": "0001-01-01T00:00:00+12:00"},
+        {"valid_until": 1_893_456_000},
         {"currency": "euro"},
         {"description": "x" * 201},
         {"description": "a\nb"},

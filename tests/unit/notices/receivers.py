@@ -21,6 +21,8 @@ class Receiver:
     def __init__(self) -> None:
         self.posted: list[Posted] = []
         self.answer: Callable[[Posted], Awaitable[tuple[int, str]]] = self._well
+        self.says: Callable[[Posted], bytes] = self._nothing
+        """The body of an answer, made after ``answer``."""
         self.port = 0
         self.connections = 0
         self.came = asyncio.Event()
@@ -28,6 +30,9 @@ class Receiver:
 
     async def _well(self, _posted: Posted) -> tuple[int, str]:
         return 200, ""
+
+    def _nothing(self, _posted: Posted) -> bytes:
+        return b""
 
     @property
     def url(self) -> str:
@@ -63,9 +68,11 @@ class Receiver:
             status, extra = await self.answer(posted)
             self.posted.append(posted)
             self.came.set()
-            writer.write(
-                f"HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n{extra}connection: close\r\n\r\n".encode()
+            said = self.says(posted)
+            told = (
+                f"HTTP/1.1 {status} Said\r\ncontent-length: {len(said)}\r\n{extra}connection: close\r\n\r\n"
             )
+            writer.write(told.encode() + said)
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -62,10 +62,10 @@ def test_of_several_thresholds_the_lowest_that_was_passed_is_told() -> None:
 
 
 def test_a_product_that_is_bought_may_make_the_balance_low() -> None:
-    found = told(rows("bought web-1", 12 * M, credits_micros=14 * M, posted_micros=13 * M - 1))
+    found = told(rows("bought web order-1", 12 * M, credits_micros=14 * M, posted_micros=13 * M - 1))
     assert kinds(found) == ["product.bought", "balance.low"]
     assert found[0].facts == {
-        "product": "day-pass@1", "number": 7, "until": "1970-01-01T00:01:30.000Z", "name": "web-1", "price": "12.00",
+        "product": "day-pass@1", "number": 7, "until": "1970-01-01T00:01:30.000Z", "channel": "web", "id": "order-1", "price": "12.00",
         "currency": "EUR",
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 from ocs.api_limits import SUBSCRIPTIONS_PER_OWNER_MAX
 from ocs.balance.link import LinkDown
 from ocs.notices.following import GROUP
+from ocs.notices.notice import Notice
 from ocs.notices.subscriptions import SubscriptionsFull
 from ocs.records import Status
 from ocs.stream import groups
@@ -154,6 +155,9 @@ def test_a_subscription_that_was_taken_back_gets_nothing_and_is_forgotten_with_a
     topup(on, "t2")
     on.look()
     assert len(on.waiting(gone)) == 1
+    on.net.run(on.targets.tidy(on.queue))
+    assert len(on.waiting(gone)) == 1, "what is under way for it ends first"
+    on.net.run(on.queue.add(gone.id, [Notice("late", "topup.done", 1, "acc", {})], 1))
     on.net.run(on.targets.tidy(on.queue))
     assert on.waiting(gone) == []
     assert on.net.run(on.subscriptions.all()) == []

@@ -34,6 +34,14 @@ def test_amounts_octets_and_times_are_written_as_the_language_writes_them() -> N
     assert "4,99 EUR" in TEXTS.write(Notice("n", "balance.low", 0, "acc", FACTS), "de").short
 
 
+@pytest.mark.parametrize("own", ["2026-13-45T99Z", "10.00", "2026-12-01T11Z"])
+def test_a_channels_own_id_is_told_as_it_is_whatever_it_looks_like(own: str) -> None:
+    """The template "any" tells all facts; an id that looks like a time and is none must not cost its message."""
+    facts: dict[str, str | int] = {"channel": "till", "id": own, "amount": "10.00", "balance": "14.20"}
+    text = TEXTS.write(Notice("n", "balance.adjusted", 0, "acc", facts), "de")
+    assert f"id: {own}" in text.body
+
+
 def test_short_messages_are_short() -> None:
     for language in TEXTS.languages:
         for kind in TYPES:

@@ -39,6 +39,14 @@ def test_allowances_are_bounded_by_number_alone() -> None:
     assert terms.limits(asked("till", ActionKind.ADJUST, "32-1")) == DayLimits(number=3)
 
 
+def test_a_subscribers_day_bounds_top_ups_of_channels_and_not_what_was_paid_before() -> None:
+    actions = Actions.model_validate({"subscriber": {"topup": {"day": "100.00", "number": 5}}})
+    both = Terms(actions, of_subscribers=True)
+    assert both.limits(asked("till")) == DayLimits(account_amount=100_000_000, account_number=5)
+    assert both.limits(asked("till", ActionKind.ADJUST)) == NO_LIMITS
+    assert Terms(actions).limits(asked("till")) == NO_LIMITS  # of standing orders
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -46,6 +54,7 @@ def test_allowances_are_bounded_by_number_alone() -> None:
         {"transfer_fee": "10000.01"},
         {"topup": {"each": "much"}},
         {"channels": {"Big Till": {}}},
+        {"subscriber": {"topup": {"each": "5.00"}}},
     ],
 )
 def test_bounds_that_are_none_are_refused(wrong: dict[str, object]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ocs.api_limits import EVENTS_LEASE_MS
 from ocs.balance.accounts import NewSubscriber
 from ocs.balance.holdings import Holdings
+from ocs.http.keys import ApiKeys
 from ocs.notices.following import GROUP
 from ocs.notices.forms import Forms
 from ocs.notices.lease import Lease
@@ -19,7 +20,7 @@ from ocs.notices.notice import Notice
 from ocs.notices.queue import Delivery, Queue
 from ocs.notices.subscriptions import Subscriptions
 from ocs.rating.products import Catalogue
-from ocs.roof import event_letters
+from ocs.roof import event_letters, keys
 from ocs.roof.build import Keepers, address_of, known_tariffs, opened, read_settings
 from ocs.roof.ends import Ended
 from ocs.roof.events import LEASE_KEY, events_job, language_of, message_rules
@@ -147,6 +148,52 @@ def test_of_two_servers_on_one_store_one_tells_and_the_other_takes_over(
     asyncio.run(run())
 
 
+def test_a_lease_that_runs_out_while_it_is_renewed_is_had_by_one(valkey: RealValkey, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with keepers_of(valkey, tmp_path) as keepers:
+            taken: list[str] = []
+
+            class Slow:
+                """The store, asked by somebody who stands still before the renewal, so that another takes the lease."""
+
+                async def execute(self, slot: int, *words: Any) -> Any:
+                    if words[0] == "PEXPIRE" and not taken:
+                        taken.append("two")
+                        await keepers.store.execute(0, "DEL", LEASE_KEY)
+                        assert await second.held()
+                    return await keepers.store.execute(slot, *words)
+
+            slow: Any = Slow()
+            first, second = Lease(slow, LEASE_KEY, "one"), Lease(keepers.store, LEASE_KEY, "two")
+            assert await first.held()
+            assert not await first.held()
+            assert taken
+            assert await second.held()
+
+    asyncio.run(run())
+
+
+def test_what_a_revoked_key_has_subscribed_waits_until_another_takes_it_over(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with keepers_of(valkey, tmp_path) as keepers, receiver() as to:
+            api_keys, subscriptions = ApiKeys(keepers.store), Subscriptions(keepers.store)
+            old, new = [(await api_keys.create("", frozenset({"events:write"}), 1))[0] for _ in range(2)]
+            made = await subscriptions.create(old.id, to.url, 1, any_channel=True)
+            await register(keepers.parts, GROUP)
+            await api_keys.revoke(old.id, 2)
+            counters, whose = Counters(), await account(keepers)
+            async with working(keepers, counters):
+                await keepers.accounts.topup(whose, M, "till", "x1")
+                await until(lambda: _counted(counters, "ocs_events_waiting", 1))
+                assert to.posted == []
+                assert await subscriptions.take_over(made, new.id, new_secret=False)
+                await to.until(lambda: len(to.posted) == 1)
+
+    asyncio.run(run())
+
+
 def test_metrics_say_what_waits_and_what_is_dead(valkey: RealValkey, tmp_path: Path) -> None:
     async def run() -> None:
         async with keepers_of(valkey, tmp_path, retry_s=[]) as keepers, receiver() as to:
@@ -216,6 +263,30 @@ def test_dead_letters_are_listed_retried_and_dropped_by_command(
         event_letters.dead(place, "nobody", as_json=False)
 
 
+def test_who_revokes_a_key_by_command_is_told_what_its_channel_still_subscribes_to(
+    valkey: RealValkey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def subscribed() -> str:
+        async with keepers_of(valkey, tmp_path) as keepers:
+            key, _ = await ApiKeys(keepers.store).create("", frozenset({"events:write"}), 1, channel="tills")
+            await Subscriptions(keepers.store).create(key.id, "https://example.com/", 1, channel="tills")
+            return key.id
+
+    name = asyncio.run(subscribed())
+    config = tmp_path / "ocs.toml"
+    config.write_text('[store]\npartitions = 4\ndurability = "everysec"\n')
+    place = Place(store=valkey.url, data_dir=tmp_path, config=config)
+
+    keys.revoke(place, name, as_json=False)
+
+    told = capsys.readouterr()
+    assert f"channel tills: subscriptions to events: 1, made by {name}, stopped" in told.out
+    assert "takes it over" in told.err
+    event_letters.listing(place, as_json=True)
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["owner"], shown["state"]) == (name, "stopped")
+
+
 # -- settings
 
 
@@ -252,6 +323,10 @@ def test_a_language_without_texts_and_a_secret_that_cannot_be_read_end_the_start
     hidden = smtp | {"password_file": str(tmp_path / "none")}
     with pytest.raises(Ended, match="none"):
         read_files(settings_for(valkey, tmp_path, messages=messages, smtp=hidden))
+    for secret in ("no base64!", "whsec_"):
+        sms = {"url": "https://sms.example.org/", "secret": secret}
+        with pytest.raises(Ended, match="signs nothing"):
+            read_files(settings_for(valkey, tmp_path, messages=messages, smtp=smtp, sms=sms))
 
 
 def test_the_longest_beginning_of_a_number_that_is_known_decides_its_language(

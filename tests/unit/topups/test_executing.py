@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +13,7 @@ from ocs.balance.actions import DayLimits
 from ocs.balance.topup_orders import OrderState, repeated_ms
 from ocs.outcomes import Code
 from ocs.records import Status
+from ocs.topups.collecting import Collected
 from tests.charged_store import StoreRoom, store_room
 from tests.real_valkey import RealValkey
 from tests.topup_scene import DECLINED, UNKNOWN, Desk
@@ -199,3 +201,115 @@ def test_who_cancels_while_who_pays_is_asked_finds_it_cancelled_and_the_one_cred
     order = desk.read()
     assert (desk.balance(), order.state, order.run, order.done) == (110, OrderState.CANCELLED, 0, 1)
     desk.clean()
+
+
+def resume(desk: Desk) -> None:
+    done = desk.room.run(desk.orders.resume("bank", "o1"))
+    assert (done.code, done.order.state) == (Code.SUCCESS, OrderState.ACTIVE)
+
+
+def suspended(desk: Desk, answer: Collected = DECLINED, **fields: Any) -> None:
+    """An order whose first execution has failed as often as it may."""
+    desk.create(**fields)
+    desk.bank.answers = [answer] * 3
+    desk.run()
+    desk.later(61)
+    desk.later(601)
+    assert desk.read().state is OrderState.SUSPENDED
+
+
+def test_an_order_that_is_resumed_passes_over_what_was_due_and_does_what_is_due_next(desk: Desk) -> None:
+    suspended(desk, period="monthly", periods=5)
+    desk.at("2027-04-02T12:00")
+    resume(desk)
+    desk.run()
+    assert (desk.balance(), desk.read().skipped) == (100, 3), "January, February and March are over"
+    desk.at("2027-04-30T11:59")
+    assert desk.balance() == 100
+    desk.at("2027-04-30T12:01")
+    assert (desk.balance(), desk.bank.asked[-1]) == (110, "o1@20270430T100000Z")
+    desk.at("2027-05-31T12:01")
+    order = desk.read()
+    assert (desk.balance(), order.state, order.done) == (120, OrderState.COMPLETED, 2), "five have been"
+    desk.clean()
+
+
+def test_an_order_that_is_resumed_after_its_last_period_is_at_its_end(desk: Desk) -> None:
+    suspended(desk, period="weekly", periods=3)
+    desk.at("2027-03-30T12:00")
+    resume(desk)
+    desk.run()
+    assert (desk.balance(), desk.read().state) == (100, OrderState.COMPLETED)
+    again = desk.room.run(desk.orders.resume("bank", "o1"))
+    assert (again.code, again.order.state) == (Code.CONFLICT, OrderState.COMPLETED)
+    assert desk.room.run(desk.orders.resume("bank", "nothing")) is None
+
+
+def test_what_may_have_been_paid_before_a_suspension_is_asked_about_once_it_is_resumed(desk: Desk) -> None:
+    suspended(desk, UNKNOWN, period="weekly")
+    desk.at("2027-02-16T12:00")
+    resume(desk)
+    desk.run()
+    order = desk.read()
+    assert (desk.balance(), order.done, order.skipped) == (110, 1, 2)
+    assert set(desk.bank.asked) == {"o1@20270131T110000Z"}
+    desk.at("2027-02-21T12:01")
+    assert (desk.balance(), desk.bank.asked[-1]) == (120, "o1@20270221T110000Z")
+    desk.clean()
+
+
+def test_an_automatic_order_that_is_resumed_looks_at_once_and_is_told_of_again(desk: Desk) -> None:
+    suspended(desk, below_micros=200 * EURO)
+    resume(desk)
+    desk.bank.answers = [DECLINED] * 3
+    desk.run()
+    desk.later(61)
+    desk.later(601)
+    assert desk.read().state is OrderState.SUSPENDED
+    assert len({each.id for each in desk.told}) == len(desk.told) == 2
+    resume(desk)
+    desk.run()
+    assert (desk.balance(), desk.read().done) == (120, 2)
+    resume(desk)
+    assert desk.read().done == 2, "what goes on is as it was"
+    desk.clean()
+
+
+def test_who_dies_after_resuming_has_resumed_once(desk: Desk) -> None:
+    suspended(desk, period="weekly", periods=10)
+    desk.at("2027-02-16T12:00")
+    resume(desk)
+    first = desk.read()
+    desk.later(3_600)
+    resume(desk)
+    assert desk.read().resumed_ms == first.resumed_ms
+
+
+def test_an_id_is_whose_it_was_first(desk: Desk) -> None:
+    assert desk.room.run(desk.orders.takes("bank", "a1"))
+    assert desk.room.run(desk.orders.takes("bank", "a1"))
+    made = desk.room.run(desk.orders.create(desk.order(id="a1", period="weekly")))
+    assert (made.code, desk.room.run(desk.orders.find("bank", "a1"))) == (Code.CONFLICT, None)
+    desk.create(period="weekly")
+    assert not desk.room.run(desk.orders.takes("bank", "o1"))
+    assert desk.room.run(desk.orders.takes("till", "o1")), "it is another channel's"
+
+
+def test_an_order_that_is_broken_keeps_no_other_from_its_turn(desk: Desk) -> None:
+    desk.create(id="broken", period="monthly")
+    desk.create(channel="till", id="sound", period="monthly")
+    collect = desk.bank.collect
+
+    async def broken(asked: Any, *rest: Any) -> Collected:
+        raise ZeroDivisionError(asked.id)
+
+    desk.bank.collect = broken  # type: ignore[method-assign]
+    executor = desk.executor()
+    for _ in range(3):
+        desk.room.run(executor.once())
+    assert (executor.faults, desk.balance()) == (1, 110)  # it is put off
+    assert desk.lines == ["an order cannot be carried out"]
+
+    desk.bank.collect = collect  # type: ignore[method-assign]
+    desk.later(61)
+    assert desk.balance() == 120
