@@ -112,6 +112,9 @@ class Steps:
         if asked.kind is ActionKind.EMERGENCY:
             move = _Move(asked.amount, active=True, owes=asked.amount + asked.fee_micros)
             return await self._move(claim, asked.kind, "done", move)
+        if asked.is_due:
+            move = _Move(max(0, asked.amount), max(0, -asked.amount), always=True)
+            return await self._move(claim, asked.kind, "done", move)
         return await self._adjust(claim, asked.amount, AVAILABLE, asked.kind, "done")
 
     # ---------------------------------------------------------------- limits

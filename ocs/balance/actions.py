@@ -387,6 +387,8 @@ def _check(asked: Asked) -> None:
         if kind is not ActionKind.ADJUST:
             raise ValueError("only an adjustment is of a bucket")
         bucket_of(asked.bucket)
+    if asked.is_due and (kind is not ActionKind.ADJUST or asked.bucket):
+        raise ValueError("only an adjustment of money is due")
     if not 0 <= asked.fee_micros <= TOPUP_MICROS_MAX or (asked.fee_by_receiver and asked.fee_micros > amount):
         raise ValueError("a fee is 0 or more, and a receiver's no more than the amount")
     if asked.fee_micros and kind not in {ActionKind.TRANSFER, ActionKind.EMERGENCY}:

@@ -39,7 +39,8 @@ class Asked(NamedTuple):
     for display. ``receiver`` and ``receiver_partition`` are the place of a TRANSFER's receiver, ``fee_micros`` its fee (by default the
     giver's, beside the amount; the receiver's is taken of the amount), or what is owed for an EMERGENCY credit beside its amount.
     ``until_ms`` is when a RESERVE ends; 0: ``lasts_ms`` after it was first asked. ``mark`` says what brought a TOPUP (a voucher's serial number);
-    it stands in the listing. ``reason`` is for people, 200 characters at most, and stands in the record.
+    it stands in the listing. ``is_due`` says of an ADJUST of money that it stands whatever is available, also below the floor, and whether or not the
+    account has ended: what a bill or a payment moves on a postpaid account (postpaid_bridge). ``reason`` is for people, 200 characters at most, and stands in the record.
     """
 
     kind: ActionKind
@@ -58,6 +59,7 @@ class Asked(NamedTuple):
     until_ms: int = 0
     lasts_ms: int = 0
     mark: str = ""
+    is_due: bool = False
 
 
 class DayLimits(NamedTuple):

@@ -41,6 +41,7 @@ class Deed(NamedTuple):
     receivers_place: str = ""
     extend_ms: int = 0
     bonus: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    is_due: bool = False
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class Deeds:
 
     def _done(self, known: Known, account: Account, now_ms: int) -> Code:
         deed = known.deed
-        if account.status is Status.TERMINATED and deed.kind is not ActionKind.REFUND:
+        if account.status is Status.TERMINATED and not (deed.kind is ActionKind.REFUND or deed.is_due):
             return Code.UNKNOWN_SUBSCRIBER
         if deed.kind is ActionKind.TOPUP:
             lengthened(account, f"{deed.channel}:{deed.id}", now_ms, deed.extend_ms)
@@ -96,7 +97,7 @@ class Deeds:
         if deed.kind is ActionKind.ADJUST:
             if deed.amount > 0:
                 return _gave(deed, account, now_ms)
-            if -deed.amount > max(0, account.available_micros):
+            if -deed.amount > max(0, account.available_micros) and not deed.is_due:
                 return Code.CREDIT_LIMIT
             _moved(deed, account, now_ms, taken=-deed.amount)
             return Code.SUCCESS

@@ -122,7 +122,7 @@ async def act(pair: Pair, index: int, deed: Deed, receiver: int = -1) -> None:
     deed = deed._replace(account=account.name, member=member, place=write_place(partition, account.name))
     asked = Asked(
         deed.kind, deed.channel, deed.id, partition, path, deed.amount, bucket, fee_micros=deed.fee_micros,
-        fee_by_receiver=deed.fee_by_receiver, lasts_ms=deed.lasts_ms,
+        fee_by_receiver=deed.fee_by_receiver, lasts_ms=deed.lasts_ms, is_due=deed.is_due,
     )  # fmt: skip
     if receiver >= 0:
         other = pair.homes[receiver]
@@ -180,6 +180,8 @@ async def play_act(pair: Pair, step: Act) -> None:
         deed = deed._replace(amount=step.amount)
         if step.bucket:
             deed = deed._replace(bucket=_bucket(pair, step.bucket))
+        else:
+            deed = deed._replace(is_due=step.whole)
     elif kind is ActionKind.REFUND:
         account = pair.homes[index].account
         deed = deed._replace(

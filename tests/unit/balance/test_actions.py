@@ -58,6 +58,20 @@ def test_an_adjustment_takes_no_more_than_is_available_and_its_refusal_is_told_a
     assert till.balance == FUNDS + 5
 
 
+def test_what_is_due_is_taken_below_the_floor_and_added_to_who_has_ended(till: Till) -> None:
+    for _ in range(2):
+        assert till.do(Kind.ADJUST, -FUNDS - 300, "rent", is_due=True).code is Code.SUCCESS
+    assert till.balance == -300
+    assert till.do(Kind.ADJUST, -FUNDS - 300, "rent").code is Code.CONFLICT
+    assert till.do(Kind.ADJUST, -1, "no").code is Code.CREDIT_LIMIT
+    till.amend(till.net.account, Status.TERMINATED)
+    assert till.do(Kind.ADJUST, 300, "paid").code is Code.UNKNOWN_SUBSCRIBER
+    assert till.do(Kind.ADJUST, 300, "settled", is_due=True).code is Code.SUCCESS
+    assert till.balance == 0
+    with pytest.raises(ValueError, match="only an adjustment of money is due"):
+        till.do(Kind.TOPUP, 5, "wrong", is_due=True)
+
+
 def test_many_at_once_with_one_id_move_once(till: Till) -> None:
     async def work() -> list[Done]:
         asked = till.asked(Kind.TOPUP, 300, content="receipt 7")
