@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ocs.balance.actions import DayLimits
+from ocs.balance.actions import Asked, DayLimits
 from ocs.balance.topup_orders import OrderState, repeated_ms
 from ocs.outcomes import Code
 from ocs.records import Status
@@ -300,8 +300,8 @@ def test_an_order_that_is_broken_keeps_no_other_from_its_turn(desk: Desk) -> Non
     desk.create(channel="till", id="sound", period="monthly")
     collect = desk.bank.collect
 
-    async def broken(asked: Any, *rest: Any) -> Collected:
-        raise ZeroDivisionError(asked.id)
+    async def broken(asked: Asked, order_id: str, method: str, currency: str) -> Collected:
+        raise ZeroDivisionError(order_id)
 
     desk.bank.collect = broken  # type: ignore[method-assign]
     executor = desk.executor()
