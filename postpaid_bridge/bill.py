@@ -1,14 +1,14 @@
 """The bill: lines, taxes and parts in whole cents, and what it posts (pure)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from postpaid_bridge.charges import Basis, Charge, HeldPlan, UsageSum
+from postpaid_bridge.charges import Charge, HeldPlan, UsageSum
 from postpaid_bridge.journal import Entry
 from postpaid_bridge.periods import Period
 from postpaid_bridge.plans import PlanBook
-from postpaid_bridge.tax import Taxes
+from postpaid_bridge.tax import Basis, Taxes
 
 CENT_MICROS = 10_000
 

@@ -8,6 +8,7 @@ Laws
 """
 
 import re
+from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -137,6 +138,12 @@ class Cycle:
 
     def _begin(self, months: int) -> date:
         return date(months // 12, months % 12 + 1, self.day)
+
+
+def add_months(day: date, months: int) -> date:
+    """Return the day so many months later: the last one of a shorter month."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
 KINDS: Mapping[str, CycleKind] = {
