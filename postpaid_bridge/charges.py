@@ -39,6 +39,22 @@ class ChargeFault(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Payer:
+    """The billing account that pays: ids of account and paying party, its number, cycle, tax_status, the key of its discount plan ("": none)."""
+
+    billing_account: int
+    party: int
+    number: str
+    cycle: Cycle
+    currency: str = "EUR"
+    language: str = "de"
+    tax_status: str = "domestic"
+    discount_plan: str = ""
+    since: date = date.min
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HeldPlan:
     """A plan (its key) that a service has from ``since`` to before ``until`` (None: without end): a row of service_plan, ``id`` is its."""
 
@@ -145,6 +161,9 @@ def charges_due(
     made: dict[tuple[int, str], list[Charge]] = {}
     for charge in already.values():
         made.setdefault((charge.held, charge.item), []).append(charge)
+    beside: dict[int, list[HeldPlan]] = {}
+    for each in held:
+        beside.setdefault(each.service, []).append(each)
     found: list[Charge] = []
     for each in sorted(held, key=lambda one: (one.since, one.id)):
         plan = plans.get(each.plan)
@@ -156,7 +175,7 @@ def charges_due(
         for rent in plan.rents:
             found += desk.rent(rent, made.get((each.id, rent.item), ()), period, not_before)
         for fee in plan.fees:
-            found += desk.fee(fee, held, period, not_before)
+            found += desk.fee(fee, beside[each.service], period, not_before)
     return found
 
 
@@ -216,7 +235,7 @@ class _Desk:
 
     def _follows(self, other: HeldPlan, *, at_start: bool) -> bool:
         """Whether another plan of the service ended where this one begins (or begins where this one ends)."""
-        if other.service != self.held.service or other.id == self.held.id:
+        if other.id == self.held.id:
             return False
         return other.until == self.held.since if at_start else other.since == self.held.until
 

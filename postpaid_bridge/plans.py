@@ -72,7 +72,8 @@ class Fee:
 class Discount:
     """A percentage, or an amount ``per`` week to year by days, off what ``targets`` name, for ``months`` (None: always).
 
-    A target is a kind (rent, usage, once) or a kind with an item or usage class ("rent:base", "usage:voice").
+    A target is a kind (rent, usage, once) or a kind with an item or usage class ("rent:base", "usage:voice"). An amount off one rent
+    goes by that rent's days, and comes back with them; any other amount goes by the days of the bill's period.
     """
 
     item: str
@@ -87,6 +88,11 @@ class Discount:
     def of_lines(self) -> bool:
         """Whether it is off single lines (each target has an item), and so goes before what is off a whole plan."""
         return all(":" in each for each in self.targets)
+
+    @property
+    def by_rent(self) -> bool:
+        """Whether it goes by the days of the one rent that it is off."""
+        return len(self.targets) == 1 and self.targets[0].startswith("rent:")
 
     def reaches(self, kind: str, item: str) -> bool:
         """Whether a kind and item are among its targets."""
@@ -354,6 +360,11 @@ class _Reading:
                         ("discounts", n, "of", place),
                         f"{target!r} is no item of this plan; there are {there}",
                     )
+            if each.amount and any(one.startswith("rent:") for one in each.of) and len(each.of) > 1:
+                self.fault(
+                    ("discounts", n, "of"),
+                    "an amount off a rent goes by that rent's days: write one discount for each rent, or rent for all that are on a bill",
+                )
             found.append(
                 Discount(
                     each.item,
