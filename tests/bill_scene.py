@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from ocs.roof.tariff import read_tariffs
+from ocs.roof.build import read_tariffs
 from postpaid_bridge.charges import Charge, ChargeKind, HeldPlan, Payer, UsageSum
 from postpaid_bridge.periods import Cycle, cycle_of
 from postpaid_bridge.plans import PlanBook, read_plans

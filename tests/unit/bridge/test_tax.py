@@ -173,5 +173,5 @@ def test_a_table_that_is_wrong_is_refused_with_file_and_line(wrong: str, instead
 
 
 def test_an_empty_table_is_refused() -> None:
-    with pytest.raises(DocumentFault, match="t.yaml:1: no tax table; write country, classes and statuses"):
+    with pytest.raises(DocumentFault, match=r"t\.yaml:1: no tax table; write country, classes and statuses"):
         read_taxes("", "t.yaml")
