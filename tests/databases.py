@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 import postpaid_bridge.sql.journal  # noqa: F401 - tables register themselves
+import postpaid_bridge.sql.usage
 from ocs.sql import metadata
 
 KINDS = ("sqlite", "postgresql")
