@@ -18,10 +18,12 @@ looks at them; a file can tell the number itself.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from ocs.rating.tariff import Tariff
 from ocs.records import ActionKind, Charge, Moved, Record, Rows, Topup
@@ -33,6 +35,8 @@ __all__ = [
     "lines_of", "movement_micros", "payments_of", "reversed_by", "service_for",
 ]  # fmt: skip
 
+LINE_MICROS_MAX = 10**11
+"""More than this in one line (100,000 of the currency) is a human's to look at."""
 ENDED_DAYS = 2
 """So many days after its end a service still has what a session reports late that ran on over the end."""
 HOME = "home"
@@ -68,6 +72,7 @@ class Why(StrEnum):
     SEVERAL = "several-services"
     BEHIND = "behind-parked"  # records of a book are taken in their order
     CLASS = "unknown-class"
+    AMOUNT = "absurd-amount"
     DOUBLE = "double-key"
     UNREADABLE = "unreadable"
     BROKEN = "broken-line"
@@ -203,6 +208,16 @@ def service_of(tariffs: Mapping[str, Tariff]) -> ServiceOf:
     return told
 
 
+def days_of(zone: ZoneInfo) -> Callable[[int], date]:
+    """Return what tells the day of an instant in a zone; zones differ from one another by whole quarters of an hour."""
+
+    @lru_cache(maxsize=10_000)
+    def quarter(number: int) -> date:
+        return datetime.fromtimestamp(number * 900, zone).date()
+
+    return lambda at_ms: quarter(at_ms // 900_000)
+
+
 def clean(text: str, most: int = 120) -> str:
     """Return a text of a network as every database keeps it: what cannot be printed is written out, and what is longer ends in its SHA-256."""
     if not text.isprintable():
@@ -324,8 +339,25 @@ def movement_micros(record: Record) -> int:
 # -- whose it is
 
 
-def service_for(held: Sequence[Held], path: str, day: date) -> Held | Why:
-    """Return which service of a book (or a number) usage of a subscriber on a day belongs to, or why none."""
+def booked(held: Held, lines: Iterable[Line], classes: Mapping[str, Class]) -> tuple[Taken, ...] | Why:
+    """Return lines with whose they are and what they are booked as, all of them or why none (law 6)."""
+    found = []
+    for line in lines:
+        of = classes.get(line.usage_class)
+        if of is None:
+            return Why.CLASS
+        if abs(line.amount_micros) > LINE_MICROS_MAX:
+            return Why.AMOUNT
+        found.append(Taken(line, held, of))
+    return tuple(found)
+
+
+def service_for(held: Sequence[Held], path: str, day: date, *, usage: bool = True) -> Held | Why:
+    """Return which service of a book (or a number) what a subscriber did on a day belongs to, or why none.
+
+    The account's own service has what members do that have none; what is no ``usage`` may be any service's, where one billing account pays
+    for all of them.
+    """
     if not held:
         return Why.UNKNOWN
     running = [each for each in held if each.since <= day and (each.until is None or day < each.until)]
@@ -342,8 +374,13 @@ def service_for(held: Sequence[Held], path: str, day: date) -> Held | Why:
         ]
     if not billed:
         return Why.PREPAID if all(each.mode == "prepaid" for each in held) else Why.NOT_RUNNING
-    named = [each for each in billed if each.subscriber == path] or billed
-    return named[0] if len(named) == 1 else Why.SEVERAL
+    named = [each for each in billed if each.subscriber == path]
+    named = named or [each for each in billed if each.subscriber in {"", path.partition("/")[0]}]
+    if len(named) == 1:
+        return named[0]
+    if not usage and len({each.billing_account for each in billed}) == 1:
+        return billed[0]
+    return Why.SEVERAL if len(billed) > 1 else Why.UNKNOWN
 
 
 # -- entries

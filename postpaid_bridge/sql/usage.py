@@ -93,7 +93,6 @@ rejected = Table(
     Column("raw", Text, nullable=False),
     Column("replayable", Integer, nullable=False, default=1),
     Column("state", String(8), nullable=False, default="parked"),
-    Column("tries", Integer, nullable=False, default=0),
     Column("made_ms", MILLISECONDS, nullable=False),
     Column("done_ms", MILLISECONDS),
     CheckConstraint("state IN ('parked', 'taken', 'dropped')", name="state"),
