@@ -105,7 +105,7 @@ class _Made:
 
 def places_of(look: Connection) -> dict[int, str]:
     """Return how far each partition was taken in."""
-    return dict(look.execute(select(places.c.partition, places.c.last_id)).tuples().all())
+    return {row.partition: row.last_id for row in look.execute(select(places.c.partition, places.c.last_id))}
 
 
 def take(work: Connection, rules: Rules, batches: Sequence[Batch], now_ms: int) -> Done:
@@ -120,7 +120,7 @@ def take(work: Connection, rules: Rules, batches: Sequence[Batch], now_ms: int) 
     )
     c = places.c
     asked = select(c.partition, c.last_id).where(c.partition.in_(numbers)).order_by(c.partition)
-    known: dict[int, str] = dict(work.execute(locked(asked)).tuples().all())
+    known: dict[int, str] = {row.partition: row.last_id for row in work.execute(locked(asked))}
     found: list[_Found] = []
     last = dict(known)
     for batch in batches:
