@@ -13,7 +13,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 import ocs.care.customers.tables  # noqa: F401 - tables register themselves
-import postpaid_bridge.sql.journal  # noqa: F401 - as above
+import postpaid_bridge.sql.journal
+import postpaid_bridge.sql.usage  # noqa: F401 - tables register themselves
 from ocs.sql import metadata
 
 KINDS = ("sqlite", "postgresql")
