@@ -16,6 +16,7 @@ from ocs.http.access import Access
 from ocs.http.app import Health, application
 from ocs.http.audit_log import AuditLog
 from ocs.http.keys import ApiKeys
+from tests.charged_store import StoreRoom
 from tests.contract.tmf_shapes import Definition
 
 TODAY = date(2026, 3, 1)
@@ -40,7 +41,12 @@ class CareApi:
     """The API; a call is `api("GET", "/customers/v1/services", 200)`, and gives what was answered."""
 
     def __init__(
-        self, database: Engine, folder: Path, keys: ApiKeys | None = None, words: Words = ANY_WORDS
+        self,
+        database: Engine,
+        folder: Path,
+        keys: ApiKeys | None = None,
+        words: Words = ANY_WORDS,
+        room: StoreRoom | None = None,
     ) -> None:
         self.audit = folder / "audit"
         self.today = TODAY
@@ -54,6 +60,7 @@ class CareApi:
             routers=[build(ground) for build in routers],
         )
         self._runner = asyncio.Runner()
+        self._room = room
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +70,7 @@ class CareApi:
 
     def run(self, what: Any) -> Any:
         """Run something on the loop that requests are answered on."""
-        return self._runner.run(what)
+        return self._runner.run(what) if self._room is None else self._room.run(what)
 
     async def _asked(self, method: str, path: str, **rest: Any) -> httpx.Response:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)

@@ -129,7 +129,7 @@ def own_router(ground: Ground) -> APIRouter:
     def open_own(asked: AccountNew, key: Key = None, change: Change = writes) -> ExactAnswer:
         """Open an account, once by the channel's own id."""
         begin(change, "account.open")
-        with working(ground) as work:
+        with working(ground, wrong=422, missing=422) as work:
             given = asked.model_dump(exclude_unset=True, exclude_none=True)
             found = _customer(work, asked.customer)
             new = NewAccount(**({"since": ground.today()} | given | {"customer": found.id}))
@@ -143,7 +143,7 @@ def own_router(ground: Ground) -> APIRouter:
         with looking(ground) as look:
             row = _row(look, name)
         begin(change, "account.change", f"account {row.number}")
-        with working(ground) as work:
+        with working(ground, wrong=422) as work:
             changes = asked.model_dump(exclude_unset=True)
             desk.change_account(
                 work,
@@ -205,7 +205,7 @@ def _changed(routes: APIRouter, ground: Ground) -> None:
     def open_account(asked: shapes.AccountCreate, key: Key = None, change: Change = writes) -> ExactAnswer:
         """Open an account today, once by the channel's own id; its number is its id."""
         begin(change, "account.open")
-        with working(ground) as work:
+        with working(ground, missing=400) as work:
             customer, party = _parties(work, asked.related_party)
             _check_name(work, asked.name, party)
             fields = _fields(asked)

@@ -88,7 +88,7 @@ def _changed(routes: APIRouter, ground: Ground) -> None:
     ) -> ExactAnswer:
         """Let a party be a customer, once by the channel's own id; its number is its id."""
         begin(change, "customer.create")
-        with working(ground) as work:
+        with working(ground, missing=400) as work:
             values = _values(asked.characteristic)
             party = _party(work, asked.engaged_party.id, asked.name)
             new = NewCustomer(party, values.pop("kind", ""), **values)

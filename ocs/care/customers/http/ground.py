@@ -17,7 +17,7 @@ from fastapi import Header, HTTPException, Path
 from fastapi import Query as QueryParameter
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, Select, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 from ocs.api_limits import TMF_LISTED_MAX
 from ocs.care.customers.once import Asked, once
@@ -28,7 +28,7 @@ from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
 from ocs.http.prepay.desk import own_id
 from ocs.http.prepay.documented import faults, of_list
-from ocs.http.prepay.errors import Told, bad
+from ocs.http.prepay.errors import CODES, Told, bad
 from ocs.http.prepay.listing import Query, listed, paged
 from ocs.http.prepay.shapes import ID_FORM
 from ocs.sql import reading, writing
@@ -58,11 +58,6 @@ __all__ = [
 ONE: Final = "/{id}"
 READ: Final = "care:read"
 WRITE: Final = "care:write"
-_STATUS: Final = {
-    Kind.WRONG: (400, "badRequest"),
-    Kind.MISSING: (404, "notFound"),
-    Kind.CONFLICT: (409, "conflict"),
-}
 
 Key = Annotated[
     str | None,
@@ -92,20 +87,19 @@ class Ground(NamedTuple):
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Let refusals be answers: 400, 404, 409, and 503 for a database that is away."""
+def told(wrong: int = 400, missing: int = 404) -> Iterator[None]:
+    """Let refusals be answers: 400, 404, 409, and 503 for a database that is away.
+
+    What is created cannot be missing: there ``missing`` is about something that the body names (400). Beside /tmf-api/ what is ``wrong``
+    is 422, as everywhere.
+    """
+    statuses = {Kind.WRONG: wrong, Kind.MISSING: missing, Kind.CONFLICT: 409}
     try:
         yield
     except CustomerFault as fault:
-        status, code = _STATUS[fault.kind]
-        raise Told(status, code, str(fault)) from None
-    except DBAPIError as fault:
-        if (
-            not fault.connection_invalidated
-            and "locked" not in str(fault.orig)
-            and fault.orig.__class__.__name__ != "OperationalError"
-        ):
-            raise
+        status = statuses[fault.kind]
+        raise Told(status, CODES.get(status, "badRequest"), str(fault)) from None
+    except OperationalError:
         raise HTTPException(
             503, "the database does not answer; ask again with the same id", {"Retry-After": "1"}
         ) from None
@@ -119,9 +113,9 @@ def looking(ground: Ground) -> Iterator[Connection]:
 
 
 @contextmanager
-def working(ground: Ground) -> Iterator[Connection]:
-    """One unit of work, whose faults are answers."""
-    with told(), writing(ground.engine) as work:
+def working(ground: Ground, *, wrong: int = 400, missing: int = 404) -> Iterator[Connection]:
+    """One unit of work, whose faults are answers; the statuses as ``told`` says."""
+    with told(wrong, missing), writing(ground.engine) as work:
         yield work
 
 

@@ -163,7 +163,7 @@ def _changed(routes: APIRouter, ground: Ground) -> None:
     def create_service(asked: ServiceNew, key: Key = None, change: Change = writes) -> ExactAnswer:
         """Let a party hold a service, once by the channel's own id."""
         begin(change, "service.create")
-        with working(ground) as work:
+        with working(ground, wrong=422, missing=422) as work:
             new = NewService(
                 asked.party, asked.plan, asked.since or ground.today(), asked.kind, asked.mode, asked.number, asked.book, asked.subscriber,
                 None if asked.payer is None else _payer(work, asked.payer), tuple(asked.options), _limit(asked.credit_limit),
@@ -179,7 +179,7 @@ def _changed(routes: APIRouter, ground: Ground) -> None:
         """Change plan, options, payer or holder from a day on, or end the service (law 2)."""
         key = key_of(name, "service")
         begin(change, "service.change", f"service {key}")
-        with working(ground) as work:
+        with working(ground, wrong=422) as work:
             _change(work, ground, key, asked)
             return ExactAnswer(_one(work, key))
 

@@ -128,7 +128,7 @@ def _individuals(routes: APIRouter, ground: Ground) -> None:
     ) -> ExactAnswer:
         """Create a person, once by the channel's own id."""
         begin(change, "party.create")
-        with working(ground) as work:
+        with working(ground, missing=400) as work:
             person = NewPerson(**({"given_name": "", "family_name": ""} | _fields(asked)))
             media = _addresses(asked.contact_medium)
             made = made_once(
@@ -164,7 +164,7 @@ def _organizations(routes: APIRouter, ground: Ground) -> None:
     ) -> ExactAnswer:
         """Create a company, or a branch below its parent; once by the channel's own id."""
         begin(change, "party.create")
-        with working(ground) as work:
+        with working(ground, missing=400) as work:
             above = asked.organization_parent_relationship
             parent = None if above is None else _parent(above)
             organisation = NewOrganisation(**({"organisation_name": "", "parent": parent} | _fields(asked)))
