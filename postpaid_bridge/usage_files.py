@@ -122,7 +122,7 @@ def read_line(
     form: str, source: str, number: int, text: str, classes: Mapping[str, Class], now_ms: int
 ) -> FileLine:
     """Read a usage line, at its number in the file; raises LineFault."""
-    if any(not (each.isprintable() or each == "\t") for each in text):
+    if not text.replace("\t", " ").isprintable():
         raise LineFault(Why.BROKEN, "has characters that are no text (the file has to be UTF-8)")
     told = _fields(form, text)
     if not _ID.fullmatch(told["id"]):
