@@ -77,14 +77,15 @@ def customers_app(opened: Opened) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    _parties(app, opened)
+    _persons(app, opened)
+    _companies(app, opened)
     _accounts(app, opened)
     _services(app, opened)
     _looks(app, opened)
     return app
 
 
-def _parties(app: typer.Typer, opened: Opened) -> None:
+def _persons(app: typer.Typer, opened: Opened) -> None:
     @app.command("create-person")
     def create_person(
         given_name: str,
@@ -116,6 +117,8 @@ def _parties(app: typer.Typer, opened: Opened) -> None:
             )
             _tell(_customer(work, ground, party, address, (kind, credit_class), own_id), as_json=json)
 
+
+def _companies(app: typer.Typer, opened: Opened) -> None:
     @app.command("create-company")
     def create_company(
         name: str,
