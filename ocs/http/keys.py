@@ -33,6 +33,8 @@ SCOPES: Final = {
     "reserve:write": "reserve balance, post and void reservations",
     "subscribers:read": "see subscribers and their services",
     "subscribers:write": "create, change, bar and terminate subscribers",
+    "care:read": "see parties, customers, billing accounts and the services they hold",
+    "care:write": "create, change and end parties, customers, billing accounts and the services they hold",
     "vouchers:read": "see batches of vouchers and their states",
     "vouchers:write": "make, export, activate and block vouchers",
     "events:read": "see subscriptions to events, and what could not be delivered",
@@ -50,7 +52,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "care": frozenset(
         (
             "sessions:read", "sessions:write", "balance:read", "topup:write", "subscribers:read", "subscribers:write",
-            "vouchers:read", "events:read", "channel:any",
+            "vouchers:read", "events:read", "channel:any", "care:read", "care:write",
         )
     ),
     "operator": frozenset(SCOPES) - {"keys:write", "audit:read"},

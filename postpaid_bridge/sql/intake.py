@@ -31,9 +31,8 @@ from ocs.sql import insert_new, locked
 from ocs.stream import START, Batch, Break
 from postpaid_bridge import usage
 from postpaid_bridge.journal import Entry
-from postpaid_bridge.sql import journal
 from postpaid_bridge.sql.usage import alarms, book_payments, books, lines, places, rejected
-from postpaid_bridge.sql.usage_rows import chosen, line_row, parts, services_by
+from postpaid_bridge.sql.usage_rows import chosen, line_row, parts, post_all, services_by
 from postpaid_bridge.usage import Class, Held, Payment, ServiceOf, Source, Taken, Why
 
 __all__ = ["Done", "Rules", "places_of", "replay", "take"]
@@ -168,7 +167,8 @@ def replay(
     ]
     taking = _Taking(work, rules, found, now_ms, done)
     taking.decide()
-    taking.write(lambda each: f"again/{each.partition}/{rows[0].id}-{rows[-1].id}")
+    settled = taking.made.settled  # rows that never come again: so no other entry has this key
+    taking.write(lambda each: f"again/{each.partition}/{min(settled)}-{max(settled)}")
     return done, rows[-1].id
 
 
@@ -362,7 +362,7 @@ class _Taking:
             ]
             work.execute(lines.insert(), rows)
         if entries:
-            journal.post(work, entries)
+            post_all(work, entries)
         if made.payments:
             insert_new(work, book_payments, [_payment_row(*each) for each in made.payments], "key")
         self._done.parked += len(insert_new(work, rejected, made.parked, "key"))

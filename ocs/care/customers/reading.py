@@ -36,7 +36,7 @@ from ocs.limits import CUSTOMERS_AT_ONCE, SQL_ROWS_AT_ONCE
 
 __all__ = [
     "account", "account_by_number", "addresses_of", "barred_on", "customer", "customer_by_number", "every_payer", "held_by_number", "held_plans",
-    "held_plans_of", "holdings_of_books", "holdings_of_numbers", "names_of", "payer_of", "payers_of_cycle", "plans_on", "service", "subtree",
+    "held_plans_of", "holdings_of_books", "holdings_of_numbers", "kinds_of", "names_of", "numbers_of", "payer_of", "payers_of_cycle", "plans_on", "service", "subtree",
 ]  # fmt: skip
 
 _T = TypeVar("_T")
@@ -230,6 +230,28 @@ def names_of(look: Connection, wanted: Collection[int]) -> dict[int, str]:
     for part in _parts(sorted(set(wanted))):
         for row in look.execute(asked.where(parties.c.id.in_(part))):
             found[row.id] = row.organisation_name or f"{row.given_name} {row.family_name}"
+    return found
+
+
+def kinds_of(look: Connection, wanted: Collection[int]) -> dict[int, str]:
+    """Return what parties are (person, organisation), by id."""
+    found: dict[int, str] = {}
+    for part in _parts(sorted(set(wanted))):
+        found.update(
+            (row.id, row.kind)
+            for row in look.execute(select(parties.c.id, parties.c.kind).where(parties.c.id.in_(part)))
+        )
+    return found
+
+
+def numbers_of(look: Connection, wanted: Collection[int]) -> dict[int, str]:
+    """Return the numbers of billing accounts, by id."""
+    found: dict[int, str] = {}
+    asked = select(billing_accounts.c.id, billing_accounts.c.number)
+    for part in _parts(sorted(set(wanted))):
+        found.update(
+            (row.id, row.number) for row in look.execute(asked.where(billing_accounts.c.id.in_(part)))
+        )
     return found
 
 

@@ -260,7 +260,7 @@ def test_holes_and_books_that_do_not_add_up_are_alarms_that_stay(database: Engin
     take(database, [Batch(partition, (), Break(partition, whole[-1].id, "1-3", Loss.UNDONE))])
     assert [each.kind for each in rows(database, alarms)] == ["missing", "difference", "undone"]
     with reading(database) as look:
-        assert places_of(look)[partition] == whole[-1].id, "a place never goes back"
+        assert intake.places_of(look)[partition] == whole[-1].id, "a place never goes back"
 
 
 def test_a_key_that_another_record_has_is_kept_for_a_human_and_told(database: Engine, lived: Life) -> None:
