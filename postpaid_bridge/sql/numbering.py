@@ -95,9 +95,12 @@ def _close(work: Connection, rows: Sequence[Any]) -> None:
     work.execute(
         update(billing_accounts).where(
             c.id == bindparam("account"),
-            or_(c.billed_until.is_(None), c.billed_until < bindparam("billed_until")),
+            or_(c.billed_until.is_(None), c.billed_until < bindparam("reached")),
         ),
-        [{"account": each.billing_account, "billed_until": each.period_next} for each in rows],
+        [
+            {"account": each.billing_account, "billed_until": each.period_next, "reached": each.period_next}
+            for each in rows
+        ],
     )
     final = [each.billing_account for each in rows if each.kind == "final"]
     for account in final:
