@@ -17,6 +17,7 @@ from ocs.care.customers.commands import CommandGround, customers_app
 from ocs.roof.options import group
 from postpaid_bridge.roof.database_commands import app as database_app
 from postpaid_bridge.roof.ground import Ground, Options
+from postpaid_bridge.roof.run_commands import app as run_app
 
 __all__ = ["app", "options_first"]
 
@@ -45,6 +46,7 @@ def _opened(_database: str) -> CommandGround:
 
 app.add_typer(customers_app(_opened), name="customers")
 app.add_typer(database_app, name="database")
+app.add_typer(run_app, name="run")
 
 
 @app.callback()
