@@ -6,12 +6,13 @@ from postpaid_bridge.jobs import intake, outbox
 from postpaid_bridge.jobs.book_places import BookPlaces
 from postpaid_bridge.jobs.intake import Intake
 from postpaid_bridge.jobs.outbox import Outbox, Posting
+from postpaid_bridge.jobs.reconcile import Reconciliation
 from postpaid_bridge.outbox import CHANNEL
 from postpaid_bridge.roof.ground import Ground
 from postpaid_bridge.sql.intake import Rules
 from postpaid_bridge.usage import STANDARD, days_of, service_of
 
-__all__ = ["intake_of", "outbox_of", "rules_of"]
+__all__ = ["intake_of", "outbox_of", "reconciliation_of", "rules_of"]
 
 
 def outbox_of(ground: Ground, keepers: Keepers) -> Outbox:
@@ -42,4 +43,15 @@ def intake_of(ground: Ground, keepers: Keepers, tariffs: Tariffs) -> Intake:
         rules_of(ground, tariffs),
         intake.Settings(told.group, told.records_at_once, again_s=told.again_s),
         ground.clock,
+    )
+
+
+def reconciliation_of(ground: Ground, keepers: Keepers) -> Reconciliation:
+    """Build one comparison of all books with the journal."""
+    return Reconciliation(
+        ground.engine,
+        keepers.parts,
+        keepers.accounts.actions,
+        ground.charging.archive_folder,
+        ground.settings.reconcile.accounts_at_once,
     )
