@@ -45,7 +45,7 @@ from postpaid_bridge.sql.usage import alarms, book_payments, books, lines, place
 from postpaid_bridge.usage import STANDARD, days_of, service_of
 from tests.accounting_records import INTERIM, START, STOP, call, container, sms, traffic
 from tests.charged_store import StoreRoom
-from tests.unit.balance.holdings_world import CATALOGUE, PASS
+from tests.unit.balance.holdings_world import CATALOGUE, FAMILY
 
 MIB = 1_048_576
 EURO = 1_000_000
@@ -149,7 +149,7 @@ class Life:
 
     def buy(self, msisdn: str, name: str) -> None:
         self.charged.clock.keep_up()
-        assert self.room.run(self.holdings.buy(self.look(msisdn), PASS, name)).code == Code.SUCCESS
+        assert self.room.run(self.holdings.buy(self.look(msisdn), FAMILY, name)).code == Code.SUCCESS
 
     def records_of_accounting(self, msisdn: str, name: str) -> None:
         """Rf: a data session, a call into the national network, and a short message."""
@@ -194,7 +194,7 @@ class Life:
         )
         self.act(ONE_OF, ActionKind.RESERVE, 3 * EURO, f"{name}held", lasts_ms=60_000)
         assert self.room.run(self.actions.complete("shop", f"{name}held", 2 * EURO)).code == Code.SUCCESS
-        self.buy(OTHER, f"{name}pass")
+        self.buy(OTHER, f"{name}family")
         self.session(OTHER, f"{name};5", 90 * MIB)
 
     def stream(self) -> dict[int, list[Entry]]:

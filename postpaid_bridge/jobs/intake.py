@@ -10,7 +10,7 @@ Laws
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from ocs.stream import START, Batch, Reader
 from postpaid_bridge.sql import intake
 from postpaid_bridge.sql.intake import Done, Rules
 
-__all__ = ["Intake", "Progress", "Settings", "Totals"]
+__all__ = ["Intake", "Progress", "Settings", "Totals", "cut"]
 
 _AWAY = (OperationalError, InterfaceError, InternalError, IntegrityError)
 """The database is away, or another unit of work came between: the same again is right. Other faults are ours, and end intake."""
@@ -76,6 +76,7 @@ class Intake:
         self, engine: Engine, parts: Parts, archive: Path, rules: Rules, settings: Settings, clock: Clock
     ) -> None:
         self._engine = engine
+        self._keys = parts.keys
         self._rules = rules
         self._settings = settings
         self._clock = clock
@@ -101,9 +102,10 @@ class Intake:
                 break
             batches = await self._found()
             if batches:
-                await self._patiently(lambda found=batches: self._take(found))  # type: ignore[misc]
-                if tell:
-                    tell(self.progress)
+                for work in cut(batches, self._settings.records_at_once):
+                    await self._patiently(lambda found=work: self._take(found))  # type: ignore[misc]
+                    if tell:
+                        tell(self.progress)
                 continue
             self.totals.caught_up = True
             self.totals.lag_ms = 0
@@ -124,8 +126,9 @@ class Intake:
     # -- steps
 
     async def _open(self) -> None:
-        places = await asyncio.to_thread(self._places)
-        await self._reader.open(START, places)
+        """Take up where the database is; what it does not know begins at the start, whatever was acknowledged for another database."""
+        nowhere = dict.fromkeys((each.partition for each in self._keys), START)
+        await self._reader.open(START, nowhere | await asyncio.to_thread(self._places))
 
     def _places(self) -> dict[int, str]:
         with reading(self._engine) as look:
@@ -227,6 +230,24 @@ class Intake:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
             return
+
+
+def cut(batches: list[Batch], most: int) -> Iterator[list[Batch]]:
+    """Deal batches out to units of work of so many records at most, in their order; a break comes with what is behind it."""
+    work: list[Batch] = []
+    room = most
+    for batch in batches:
+        rest = batch
+        while len(rest.entries) > room:
+            if room:
+                work.append(rest._replace(entries=rest.entries[:room]))
+                rest = rest._replace(entries=rest.entries[room:], broken=None)
+            yield work
+            work, room = [], most
+        work.append(rest)
+        room -= len(rest.entries)
+    if work:
+        yield work
 
 
 def _told(fault: Exception) -> str:

@@ -31,9 +31,8 @@ from ocs.sql import insert_new, locked
 from ocs.stream import START, Batch, Break
 from postpaid_bridge import usage
 from postpaid_bridge.journal import Entry
-from postpaid_bridge.sql import journal
 from postpaid_bridge.sql.usage import alarms, book_payments, books, lines, places, rejected
-from postpaid_bridge.sql.usage_rows import chosen, line_row, parts, services_by
+from postpaid_bridge.sql.usage_rows import chosen, line_row, parts, post_all, services_by
 from postpaid_bridge.usage import Class, Held, Payment, ServiceOf, Source, Taken, Why
 
 __all__ = ["Done", "Rules", "places_of", "replay", "take"]
@@ -168,7 +167,8 @@ def replay(
     ]
     taking = _Taking(work, rules, found, now_ms, done)
     taking.decide()
-    taking.write(lambda each: f"again/{each.partition}/{rows[0].id}-{rows[-1].id}")
+    settled = taking.made.settled  # rows that never come again: so no other entry has this key
+    taking.write(lambda each: f"again/{each.partition}/{min(settled)}-{max(settled)}")
     return done, rows[-1].id
 
 
@@ -236,9 +236,12 @@ class _Taking:
             () if own else usage.lines_of(record, found.partition, found.entry.id, rules.service, self._paid)
         )
         paid = () if own else usage.payments_of(record, found.partition, found.entry.id, self._paid)
-        moves = bool(made or paid)
-        if moves and book in self._waiting:
-            self._park(found, book, Why.BEHIND)
+        moves = bool(made or paid or usage.movement_micros(record))
+        if book in self._waiting:
+            if moves:
+                self._park(found, book, Why.BEHIND)
+            else:
+                self._settle(found)
             return
         whose = self._whose(record, book, held)
         if own and held and isinstance(whose, Why):
@@ -366,7 +369,7 @@ class _Taking:
             ]
             work.execute(lines.insert(), rows)
         if entries:
-            journal.post(work, entries)
+            post_all(work, entries)
         if made.payments:
             insert_new(work, book_payments, [_payment_row(*each) for each in made.payments], "key")
         self._done.parked += len(insert_new(work, rejected, made.parked, "key"))

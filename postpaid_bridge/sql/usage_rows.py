@@ -1,15 +1,17 @@
 """Rows of usage lines, and what intake of stream and files looks up."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, select
 
 from ocs.care.customers.tables import billing_accounts, services
 from ocs.limits import SQL_ROWS_AT_ONCE
+from postpaid_bridge.journal import Entry
+from postpaid_bridge.sql import journal
 from postpaid_bridge.usage import Held, Taken
 
-__all__ = ["chosen", "line_row", "parts", "services_by"]
+__all__ = ["chosen", "line_row", "parts", "post_all", "services_by"]
 
 
 def parts(names: Collection[str]) -> Iterator[list[str]]:
@@ -53,3 +55,11 @@ def line_row(taken: Taken, source: str, partition: int, entry: str) -> dict[str,
         subscriber_number=held.number, revenue_class=of.revenue, tax_code=of.tax_code, ledger=of.ledger.value, entry=entry,
     )  # fmt: skip
     return row
+
+
+def post_all(work: Connection, entries: Sequence[Entry]) -> None:
+    """Post entries that have to be new: one that is there already would take its lines' money with it. Raises RuntimeError."""
+    new = journal.post(work, entries)
+    if len(new) != len(entries):
+        there = sorted({each.key for each in entries} - new)
+        raise RuntimeError(f"entries of new usage that are there already: {there[:3]}")
