@@ -11,12 +11,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postpaid_bridge.bill import Bill, content, drafted, entries_of
+from postpaid_bridge.bill import Bill, BillLine, content, drafted, entries_of
 from postpaid_bridge.charges import Charge, ChargeKind, HeldPlan, Payer, UsageSum, charges_due, share_micros
 from postpaid_bridge.journal import Ledger, Posting, balances, check, posting
 from postpaid_bridge.periods import Cycle, Period, cycle_of
 from postpaid_bridge.plans import Commitment, Discount, DiscountPlan, Names, Plan, PlanBook, Rent
-from postpaid_bridge.tax import Basis, taxed
+from postpaid_bridge.tax import Basis, half_up, taxed
 from tests.bill_scene import CENT, TAXES
 
 NAMES = Names("x", "x")
@@ -292,20 +292,39 @@ def test_a_bill_s_entries_balance_and_leave_nothing_unbilled(given: Given) -> No
     assert abs(found.get(Ledger.ROUNDING, 0)) <= len(bill.lines) * CENT
 
 
+def stands(line: BillLine) -> int:
+    """Return a line's cents in its own basis, with the tax that its payer may not owe."""
+    return half_up(line.amount_micros, CENT)
+
+
 @given(accounts(granted=False))
-def test_discounts_never_go_below_zero_and_commitments_are_reached(given: Given) -> None:
-    bill = billed(given)
+def test_discounts_never_go_below_zero(given: Given) -> None:
     charged = Counter[tuple[object, ...]]()
-    for line in bill.lines:
-        cents = line.gross_cents if line.basis is Basis.GROSS else line.net_cents
-        if line.kind in {"rent", "usage", "discount"} and not line.relieved_micros:
-            charged[line.service, line.of_class, line.basis, line.since, line.until, line.tax_code] += cents
-    assert all(cents >= 0 for cents in charged.values())
-    for line in bill.lines:
+    for line in billed(given).lines:
+        if line.kind in {"rent", "usage", "discount"}:
+            charged[line.service, line.of_class, line.basis, line.since, line.until, line.tax_code] += stands(
+                line
+            )
         if line.kind == "discount":
-            assert line.amount_micros <= 0
-        if line.kind == "commitment":
-            assert line.amount_micros > 0
+            assert line.amount_micros < 0
+            assert line.amount_micros % CENT == 0
+    assert all(cents >= 0 for cents in charged.values())
+
+
+@given(accounts(granted=False))
+def test_what_a_plan_has_committed_to_is_reached_and_not_passed(given: Given) -> None:
+    by, period, mine, _, _, plans = given
+    bill = billed(given)
+    for each in mine:
+        plan, days = plans.plans[each.plan], period.common(each.since, each.until)
+        if not (plan.tariff and plan.commitment and days):
+            continue
+        least = share_micros(plan.commitment.amount_micros, "month", by.cycle, days.first, days.next)
+        lines = [line for line in bill.lines if line.service == each.service]
+        assert sum(map(stands, lines)) >= half_up(least, CENT)
+        if missing := sum(stands(line) for line in lines if line.kind == "commitment"):
+            assert sum(map(stands, lines)) == half_up(least, CENT)
+            assert missing > 0
 
 
 @given(accounts(), st.randoms(use_true_random=False))

@@ -9,7 +9,7 @@ import pytest
 from postpaid_bridge.bill import Bill, BillFault, content, drafted, entries_of
 from postpaid_bridge.charges import Charge, ChargeKind, HeldPlan, Payer, UsageSum, charges_due
 from postpaid_bridge.journal import Ledger, Posting, balances, book_effects, check
-from postpaid_bridge.periods import Period
+from postpaid_bridge.periods import Period, cycle_of
 from postpaid_bridge.plans import PlanBook
 from postpaid_bridge.tax import Basis, TaxFault
 from tests.bill_scene import (
@@ -152,6 +152,20 @@ def test_the_rate_is_that_of_the_last_day_of_what_is_supplied() -> None:
         (july.first, "standard-16"),
     ]
     assert [each.code for each in bill.taxes] == ["standard-19", "standard-16"]
+
+
+def test_a_rent_over_a_change_of_the_rate_is_one_supply_that_ends_on_its_last_day() -> None:
+    period, cycle = Period(date(2020, 6, 15), date(2020, 7, 15)), cycle_of("monthly-15")
+    plans, mine = book(f"plan: p\ntariff: t\nrents: [{rent('11.60')}]"), [held("2020-06-15")]
+    made = charges_due(mine, plans.plans, cycle, period, {})
+    (line,) = drafted(payer(cycle), period, mine, [], made, TAXES, plans).lines
+    assert (line.tax_code, line.net_cents, line.tax_cents) == ("standard-16", 1000, 160)
+
+
+def test_the_payer_s_own_part_comes_first_and_branches_after_it_in_order() -> None:
+    mine = [held("2026-11-01", number=n, service=n, party=party) for n, party in enumerate((9, 2, 5, 3), 1)]
+    bill = billed(book(GROSS_PLAN), *mine, by=replace(payer(), party=5))
+    assert [each.party for each in bill.parts] == [5, 2, 3, 9]
 
 
 def test_usage_that_is_summed_up_over_a_change_of_its_rate_is_refused_and_apart_it_is_billed() -> None:

@@ -146,6 +146,13 @@ def test_an_amount_off_several_lines_is_shared_out_by_what_they_come_to() -> Non
     assert {line.of_class for line in bill.lines if line.kind == "discount"} == {"rent", "voice", "data"}
 
 
+def test_an_amount_off_several_lines_takes_no_more_than_they_come_to_together() -> None:
+    plans = book(plan(rent("31.00"), discounts=off("rent, usage", "amount 10.00")))
+    bill = billed(plans, MINE, usage=(used(-30 * EUR),))
+    assert cents(bill, "discount") == [-100]
+    assert bill.gross_cents == 0
+
+
 def test_a_discount_is_off_the_line_as_it_stands_and_leaves_no_cent() -> None:
     plans = book(plan(discounts=off("usage", "percent 100")))
     bill = billed(plans, MINE, usage=(used(14_900), used(15_000, "data"), used(4_999, "sms")))
