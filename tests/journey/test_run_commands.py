@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 def asked(url: str, *words: str) -> tuple[int, Any, str]:
     """Run a command; its exit code, its JSON, and what it said beside."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [sys.executable, "-m", "postpaid_bridge", "run", *words, "--database", url, "--json"],
         capture_output=True, text=True, check=False, env=environment, cwd=ROOT,
     )  # fmt: skip
@@ -30,7 +30,7 @@ def asked(url: str, *words: str) -> tuple[int, Any, str]:
 def test_a_run_as_an_operator_types_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bridge.sqlite'}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run(  # noqa: S603 - ourselves
+    subprocess.run(
         [sys.executable, "-m", "postpaid_bridge", "database", "upgrade", "--database", url],
         check=True, env=environment, cwd=ROOT, capture_output=True,
     )  # fmt: skip
