@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from celery.exceptions import OperationalError as BrokerAway
 from sqlalchemy import Engine
 
 from ocs.clock import Clock
@@ -59,8 +60,6 @@ class Dispatch:
 
     def send(self, run: int, ids: list[int], owner: str) -> None:
         """Ask for a chunk to be done."""
-        from kombu.exceptions import OperationalError as BrokerAway  # noqa: PLC0415 - with Celery only
-
         try:
             self._app.send_task(TASK, args=[run, ids, owner], retry=False, expires=None)
         except BrokerAway as fault:
