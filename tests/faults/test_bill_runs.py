@@ -168,6 +168,7 @@ def test_a_chunk_run_twice_at_once_bills_each_account_once(database: Engine) -> 
 
     assert at_once(chunk, chunk, chunk) == []
     assert sum(done) == len(ids)
+    assert {row.state for row in scene.rows(database, run).values()} == {"done"}
     assert len(scene.bills_of(database)) == len(ids)
     assert scene.wrong_with(database) == []
 
