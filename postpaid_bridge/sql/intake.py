@@ -244,6 +244,9 @@ class _Taking:
                 self._settle(found)
             return
         whose = self._whose(record, book, held)
+        if own and held and isinstance(whose, Why):
+            # ours is in the journal whatever its day says; left out of the chain, it would be an opening balance later
+            whose = held[0]
         if whose is Why.PREPAID or (isinstance(whose, Why) and not moves):
             self._done.prepaid += whose is Why.PREPAID
             self._settle(found)
