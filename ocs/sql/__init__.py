@@ -9,11 +9,25 @@ Laws
 4. Every statement is built by SQLAlchemy with bound parameters.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, Integer, MetaData, Select, Table, create_engine, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -21,7 +35,7 @@ from sqlalchemy.exc import ArgumentError
 from ocs.limits import SQL_BUSY_MS, SQL_ROWS_AT_ONCE
 
 __all__ = [
-    "KEY", "MICROS", "MILLISECONDS", "DatabaseFault", "engine_of", "insert_new", "locked", "metadata", "reading", "writing",
+    "KEY", "MICROS", "MILLISECONDS", "DatabaseFault", "engine_of", "insert_new", "insert_rows", "locked", "metadata", "reading", "writing",
 ]  # fmt: skip
 
 KEY = BigInteger().with_variant(Integer, "sqlite")
@@ -105,6 +119,35 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def locked(select: Select[Any], *, skip: bool = False) -> Select[Any]:
     """Let a select lock what it reads until the unit of work ends (law 3); ``skip``: rows that another has locked are left out."""
     return select.with_for_update(skip_locked=skip)  # SQLite, whose unit of work is alone, leaves it out
+
+
+def insert_rows(work: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows that all name the same columns: as ``work.execute(table.insert(), rows)``, without its work for each row.
+
+    Defaults of columns are not filled in. The statement is SQLAlchemy's, and so is how each type is bound.
+    """
+    if not rows:
+        return
+    text, steps = _insert_of(table, tuple(rows[0]), work.dialect)
+    bound = [tuple([row[name] if step is None else step(row[name]) for name, step in steps]) for row in rows]
+    work.exec_driver_sql(text, bound)
+
+
+@lru_cache(maxsize=256)
+def _insert_of(
+    table: Table, names: tuple[str, ...], dialect: Dialect
+) -> tuple[str, list[tuple[str, Callable[[Any], Any] | None]]]:
+    """Return the statement with its places in order, and what each column's value is bound by (None: as it is)."""
+    places = "%s" if dialect.paramstyle in {"pyformat", "format"} else "?"
+    made = table.insert().values({name: bindparam(name) for name in names}).compile(dialect=dialect)
+    text, order = str(made), made.positiontup
+    if order is None:  # named places, in the order in which they stand
+        order = re.findall(r"%\((\w+)\)s", text)
+        text = re.sub(r"%\(\w+\)s(::\w+)?", lambda found: places + (found.group(1) or ""), text)
+    steps: list[tuple[str, Callable[[Any], Any] | None]] = [
+        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in order
+    ]
+    return text, steps
 
 
 def insert_new(work: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:

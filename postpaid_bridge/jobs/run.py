@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from ocs.clock import Clock
@@ -104,7 +104,7 @@ class Conductor:
         """Draft every bill without keeping one, and keep what they come to in the run's own rows. Raises RunFault."""
         with reading(self._engine) as look:
             runs.allowed(look, run, RunEvent.PREVIEW)
-            total = runs.counts(look, run).get(AccountState.PLANNED, 0)
+        total = self._counts(run).get(AccountState.PLANNED, 0)
         pace = self._pace
         meter = _Meter("preview", 0, total, self._clock, self._tell)
         after: str | None = ""
@@ -122,8 +122,7 @@ class Conductor:
         found = self._step(run, RunEvent.EXECUTE, by)
         if found.state is not RunState.EXECUTING:
             return found
-        with reading(self._engine) as look:
-            counts = runs.counts(look, run)
+        counts = self._counts(run)
         planned = counts.get(AccountState.PLANNED, 0)
         done = counts.get(AccountState.DONE, 0)
         meter = _Meter("execute", done, done + planned, self._clock, self._tell)
@@ -147,8 +146,7 @@ class Conductor:
         found = self._step(run, RunEvent.NUMBER, by)
         if found.state is not RunState.NUMBERING:
             return found
-        with reading(self._engine) as look:
-            total = runs.counts(look, run).get(AccountState.DONE, 0)
+        total = self._counts(run).get(AccountState.DONE, 0)
         meter = _Meter("number", 0, total, self._clock, self._tell)
         while not self.stopped:
             closed = self._patiently(
@@ -218,19 +216,23 @@ class Conductor:
             return True
 
     def _wait(self, run: int) -> None:
-        with reading(self._engine) as look:
-            free_ms = runs.waiting_ms(look, run)
+        free_ms = self._patiently(lambda: self._read(runs.waiting_ms, run))
         left_s = 0.0 if free_ms is None else (free_ms - self._clock.now_ms()) / 1000
         self._stopped.wait(min(max(left_s, 0.01), self._pace.poll_s))
 
-    def _count(self, run: int, meter: "_Meter") -> None:
+    def _counts(self, run: int) -> dict[AccountState, int]:
+        return self._patiently(lambda: self._read(runs.counts, run))
+
+    def _read(self, what: Callable[[Connection, int], _T], run: int) -> _T:
         with reading(self._engine) as look:
-            counts = runs.counts(look, run)
+            return what(look, run)
+
+    def _count(self, run: int, meter: "_Meter") -> None:
+        counts = self._counts(run)
         meter.at(counts.get(AccountState.DONE, 0), counts.get(AccountState.PARKED, 0))
 
     def _look(self, run: int) -> Run:
-        with reading(self._engine) as look:
-            return runs.run_of(look, run)
+        return self._patiently(lambda: self._read(runs.run_of, run))
 
     def _step(self, run: int, event: RunEvent, by: str) -> Run:
         def once() -> Run:

@@ -21,6 +21,7 @@ from postpaid_bridge.roof.ingest_commands import ingest
 from postpaid_bridge.roof.journal_commands import journal_app, trial_balance
 from postpaid_bridge.roof.outbox_commands import app as outbox_app
 from postpaid_bridge.roof.reconcile_commands import reconcile
+from postpaid_bridge.roof.run_commands import app as run_app
 
 __all__ = ["app", "options_first"]
 
@@ -49,6 +50,7 @@ def _opened(_database: str) -> CommandGround:
 
 app.add_typer(customers_app(_opened), name="customers")
 app.add_typer(database_app, name="database")
+app.add_typer(run_app, name="run")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(journal_app, name="journal")
 app.command("ingest")(ingest)

@@ -22,6 +22,8 @@ from ocs.roof.layers import LEVEL, Form, SettingsFault, Tree, judged, read_laid
 from ocs.roof.sections import STORE_SCHEMES, Http, Log, OptionalPath, Port, Section
 from ocs.settings import config_folder
 from ocs.sql import DatabaseFault, engine_of
+from postpaid_bridge.run import OutlierRules
+from postpaid_bridge.run import Settings as RunSettings
 
 __all__ = ["Settings", "SettingsFault", "load"]
 
@@ -29,7 +31,7 @@ PREFIX = "BRIDGE_"
 FORM = Form(
     PREFIX,
     "bridge.toml",
-    secrets=frozenset({"database.url", "charging.store"}),  # a URL may hold a password
+    secrets=frozenset({"database.url", "charging.store", "run.broker"}),  # a URL may hold a password
     options={
         "database.url": "database",
         "charging.store": "store",
@@ -127,6 +129,37 @@ class Reconcile(Section):
     accounts_at_once: Annotated[int, Field(ge=1, le=10_000)] = 500
 
 
+def _broker(value: str) -> str:
+    if value and not value.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
+        raise ValueError("is no Redis; begin it with redis:// or rediss://")
+    return value
+
+
+class Run(Section):
+    """How bill runs go."""
+
+    series: Annotated[str, Field(max_length=8, pattern=r"^[A-Z0-9]*$")] = ""
+    zero_bills: bool = True
+    late_days: Annotated[int, Field(ge=0, le=366)] = 90
+    chunk: Annotated[int, Field(ge=1, le=1_000)] = 100
+    outlier_above: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    outlier_change_percent: Annotated[int, Field(ge=0, le=10_000)] = 100
+    outlier_change_above: Annotated[int, Field(ge=0, le=1_000_000)] = 50
+    broker: Annotated[str, AfterValidator(_broker), Field(repr=False)] = ""
+
+    @property
+    def of_runs(self) -> RunSettings:
+        """What a run is planned with, and keeps."""
+        return RunSettings(self.series, self.zero_bills, self.late_days)
+
+    @property
+    def of_outliers(self) -> OutlierRules:
+        """What a preview points at."""
+        return OutlierRules(
+            self.outlier_above * 100, self.outlier_change_percent, self.outlier_change_above * 100
+        )
+
+
 class Settings(Tree):
     """The whole tree; built by ``load``."""
 
@@ -146,6 +179,7 @@ class Settings(Tree):
     intake: Intake = Intake()
     outbox: Outbox = Outbox()
     reconcile: Reconcile = Reconcile()
+    run: Run = Run()
     log: Log = Log()
 
     @property

@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, locked, metadata
+from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, insert_rows, locked, metadata
 from postpaid_bridge.bill import Bill, content
 from postpaid_bridge.sql import charges
 from postpaid_bridge.sql.parts import id_parts
@@ -165,8 +165,7 @@ def keep(work: Connection, drafts: Iterable[Draft], now_ms: int) -> None:
                 for tax in part.taxes
             ]
     for table, rows in ((bills, heads), (bill_lines, lines), (bill_taxes, taxes)):
-        if rows:
-            work.execute(table.insert(), rows)
+        insert_rows(work, table, rows)
 
 
 def next_sequence(work: Connection, series: str, year: int) -> int:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, metadata
+from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, insert_rows, metadata
 from postpaid_bridge.charges import Charge, ChargeKind
 from postpaid_bridge.pieces import Made
 from postpaid_bridge.sql.parts import id_parts
@@ -90,9 +90,7 @@ def grant(
 
 def put(work: Connection, made: Iterable[tuple[Charge, int, int]], now_ms: int) -> None:
     """Keep charges that a run has made: each with its billing account and its bill. A key that is there already is an IntegrityError."""
-    rows = [_row(charge, account, bill, now_ms) for charge, account, bill in made]
-    if rows:
-        work.execute(charges.insert(), rows)
+    insert_rows(work, charges, [_row(charge, account, bill, now_ms) for charge, account, bill in made])
 
 
 def take(work: Connection, keys: Sequence[tuple[str, int]]) -> None:

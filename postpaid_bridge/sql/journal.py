@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, metadata
+from ocs.sql import KEY, MICROS, MILLISECONDS, insert_new, insert_rows, metadata
 from postpaid_bridge.journal import Entry, Ledger, book_effects, check
 
 __all__ = ["entries", "ledger_balances", "outbox", "post", "postings", "standing"]
@@ -116,7 +116,7 @@ def post(work: Connection, made: Sequence[Entry]) -> set[str]:
             }
             for book, micros in sorted(book_effects(each).items())
         ]  # fmt: skip
-    work.execute(postings.insert(), lines)
+    insert_rows(work, postings, lines)
     if effects:
         work.execute(outbox.insert(), effects)
     return new
