@@ -8,6 +8,7 @@ Laws
 """
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
@@ -110,15 +111,23 @@ def post(work: Connection, made: Sequence[Entry]) -> set[str]:
         ]  # fmt: skip
         effects += [
             {
-                "kind": "post", "book": book, "key": f"j{entry}-{number}", "amount_micros": micros, "entry": entry,
+                "kind": "post", "book": book, "key": outbox_key(key, book), "amount_micros": micros, "entry": entry,
                 "made_ms": each.at_ms, "due_ms": each.at_ms,
             }
-            for number, (book, micros) in enumerate(sorted(book_effects(each).items()), 1)
+            for book, micros in sorted(book_effects(each).items())
         ]  # fmt: skip
     insert_rows(work, postings, lines)
     if effects:
         work.execute(outbox.insert(), effects)
     return new
+
+
+def outbox_key(key: str, book: str) -> str:
+    """Return the id under which an entry's effect on a book is known to the charging server: made of the event, not of a row's number.
+
+    A database that was restored from a backup gives the same numbers to other events, and the charging server would take these for known.
+    """
+    return sha256(f"{key}\n{book}".encode()).hexdigest()[:32]
 
 
 def _ids(work: Connection, keys: Iterable[str]) -> dict[str, int]:

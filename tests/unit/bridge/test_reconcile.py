@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from ocs.balance.asked import Asked
+from ocs.balance.stored_book import Book
 from ocs.outcomes import Code
 from ocs.records import ActionKind
 from ocs.sql import writing
@@ -270,6 +271,29 @@ def test_a_living_system_gives_no_false_alarm(database: Engine, life: Life, tmp_
     life.room.run(box_of(database, life).once())
     take(database, life.batches())
     assert life.balance(ONE_OF) == -held(database, life.book(ONE_OF))
+
+
+def test_what_moves_behind_the_look_at_a_book_is_of_the_next_look(
+    database: Engine, life: Life, tmp_path: Path
+) -> None:
+    sound(database, life)
+    where = life.accounts[OTHER].profile
+
+    class Overtaken(Reconciliation):
+        moved = 0
+
+        async def _books(self, partition: int, names: list[str]) -> dict[str, Book]:
+            found = await super()._books(partition, names)
+            self.moved += 1
+            asked = Asked(
+                ActionKind.TOPUP, "shop", f"late{self.moved}", where.partition, where.path, self.moved
+            )
+            assert (await life.actions.do(asked)).code == Code.SUCCESS
+            return found
+
+    work = Overtaken(database, life.charged.parts, life.actions, tmp_path, 1)
+    report = life.room.run(work.run())
+    assert (report.sound, report.looked_again, work.moved) == (True, 0, 2)
 
 
 def test_a_reason_that_explains_all_goes_before_one_that_explains_some() -> None:
