@@ -172,7 +172,7 @@ class Http(Section):
         tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], Field(max_length=100)
     ] = ()
     audit_days: Annotated[int, Field(ge=0, le=36_525)] = 0
-    nice: Annotated[int, Field(ge=0, le=19)] = 10
+    nice: Annotated[int, Field(ge=0, le=19)] = 5
     tls: HttpTls = HttpTls()
 
     @model_validator(mode="after")

@@ -132,7 +132,14 @@ def deaths_on(on: Scene, kinds: str) -> Callable[[str], Callable[[], Coroutine[A
     return lambda kind: lambda: kill(kind)
 
 
-@pytest.mark.parametrize(("kinds", "seed"), [("kskks", 1), ("sssss", 2), ("awk", 3)])
+@pytest.mark.parametrize(
+    ("kinds", "seed"),
+    [
+        pytest.param("kskks", 1, marks=pytest.mark.long),
+        pytest.param("sssss", 2, marks=pytest.mark.long),
+        ("awk", 3),
+    ],
+)
 def test_orders_race_kills_and_each_execution_counts_once(tmp_path: Path, kinds: str, seed: int) -> None:
     async def play(to: Receiver) -> None:
         bank = Bank(to, seed)

@@ -26,7 +26,7 @@ def room() -> Iterator[StoreRoom]:
         yield opened
 
 
-class Died(Exception):
+class Died(BaseException):
     """The process is no more."""
 
 

@@ -29,7 +29,8 @@ def room() -> Iterator[StoreRoom]:
 @pytest.fixture
 def api(room: StoreRoom, tmp_path: Path) -> Operators:
     found = Operators(room, tmp_path)
-    found.create(credit="0.99")
+    made = found.create(credit="0.99")
+    assert made.status_code == 201, made.text
     return found
 
 
