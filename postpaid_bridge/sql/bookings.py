@@ -165,6 +165,13 @@ class Billed(NamedTuple):
     due: date
     creditors: Mapping[str, str] = {}
 
+    @property
+    def account(self) -> int:
+        """Whose bill it is. ValueError for nobody's."""
+        if self.entry.billing_account is None:
+            raise ValueError(f"bill {self.number} is nobody's")
+        return self.entry.billing_account
+
 
 def claims_of_bill(billed: Billed) -> list[Item]:
     """Return the items of a bill: one for each book and creditor. What a book gains is its credit."""
@@ -187,17 +194,17 @@ def claim_bills(work: Connection, made: Sequence[Billed], at_ms: int) -> None:
     """Let bills be owed, in the unit of work that posts their entries and gives them their numbers; what an account has to its credit pays
     them at once. The entries are the caller's to post. Raises RuntimeError for a bill that is owed already.
     """
-    accounts = {each.entry.billing_account for each in made}
+    accounts = {each.account for each in made}
     hold_accounts(work, accounts)
     rows: list[dict[str, Any]] = []
     credited: set[int] = set()
     last: dict[int, Billed] = {}
     for each in made:
-        last[each.entry.billing_account] = each
+        last[each.account] = each
         for item in claims_of_bill(each):
-            rows.append(row_of(item, each.entry.billing_account, each.day))
+            rows.append(row_of(item, each.account, each.day))
             if item.amount_micros < 0:
-                credited.add(each.entry.billing_account)
+                credited.add(each.account)
     if len(insert_new(work, items, rows, "key")) != len(rows):
         raise RuntimeError("a bill that is owed already")
     for account in sorted(credited | credited_accounts(work, sorted(accounts))):
