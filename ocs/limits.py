@@ -435,3 +435,9 @@ PAYMENT_WISHES_MAX = 100
 
 PAYMENT_WORDS_MAX = 60
 """Words of a payer's text that are looked at as numbers of bills and accounts; 140 characters have no more that could be one."""
+
+STATEMENT_OCTETS_MAX = 64 * 1_048_576
+"""A bank's statement as a file: some 2 kB for each entry, so some 30,000 of them. Beyond: refused."""
+
+STATEMENT_ENTRIES_MAX = 100_000
+"""Entries of one statement. Beyond: refused."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select, update
 
 from ocs.care.customers.tables import billing_accounts
 from ocs.limits import SQL_ROWS_AT_ONCE
@@ -27,7 +27,7 @@ from postpaid_bridge.sql.receivables import (
     open_credits,
 )
 
-__all__ = ["Billed", "Booking", "charge", "claim_bills", "claims_of_bill", "hold_accounts"]
+__all__ = ["Billed", "Booking", "charge", "claim_bills", "claims_of_bill", "fall_due", "hold_accounts"]
 
 
 def hold_accounts(work: Connection, accounts: Iterable[int]) -> None:
@@ -212,6 +212,13 @@ def claim_bills(work: Connection, made: Sequence[Billed], at_ms: int) -> None:
         booking = Booking(work, account, f"settle:bill:{bill.bill}", bill.day, at_ms, held=True)
         booking.settle()
         booking.close("settle", bill.number)
+
+
+def fall_due(work: Connection, of: Select[Any], due: date) -> None:
+    """Say until which day bills (a select of their ids) are to be paid, when they are published: until then it is the day that was foreseen."""
+    work.execute(
+        update(items).where(items.c.bill.in_(of), items.c.kind == ItemKind.PRINCIPAL).values(due=due)
+    )
 
 
 _COUNTERS = {ItemKind.FEE: Ledger.FEES, ItemKind.INTEREST: Ledger.INTEREST}

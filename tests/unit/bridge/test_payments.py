@@ -161,7 +161,7 @@ def test_what_no_payment_can_be_is_refused_and_nothing_is_booked(
     bill(database, of, 1)
     before = standing(database, of), ledger(database)
     with pytest.raises(CustomerFault, match=what):
-        pay(database, amount, more.pop("of", of), **more)
+        pay(database, amount, **({"of": of} | more))
     assert (standing(database, of), ledger(database)) == before
     with reading(database) as look:
         assert look.execute(select(func.count()).select_from(payments)).scalar() == 0
