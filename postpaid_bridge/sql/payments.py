@@ -10,6 +10,7 @@ Laws
 """
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from sqlalchemy import (
@@ -39,7 +40,7 @@ from postpaid_bridge.sql import journal
 from postpaid_bridge.sql.bookings import Booking, hold_accounts
 from postpaid_bridge.sql.receivables import Item, ItemKind, items, open_claims
 
-__all__ = ["book", "credit_book", "found_by_text", "payments", "read", "receive", "returns"]
+__all__ = ["book", "credit_book", "day_before", "found_by_text", "payments", "read", "receive", "returns"]
 
 payments = Table(
     "payment",
@@ -168,6 +169,13 @@ def read(look: Connection, payment: int, *, holding: bool = False) -> Row[Any]:
     found = look.execute(locked(asked) if holding else asked).first()
     if found is None:
         raise missing(f"payment {payment}")
+    return found
+
+
+def day_before(look: Connection, table: Table, provider: str, own_id: str) -> date | None:
+    """Return the day of what came under an id before (payments, returns): who names no day means that one when he asks again."""
+    asked = select(table.c.day).where(table.c.provider == provider, table.c.own_id == own_id)
+    found: date | None = look.execute(asked).scalar()
     return found
 
 
