@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from ocs.care.customers.tables import billing_accounts
 from postpaid_bridge.sql.payments import payments, returns
-from postpaid_bridge.sql.receivables import allocations, items
+from postpaid_bridge.sql.receivables import ItemKind, allocations, items
 
 __all__ = ["Paid", "View", "listed", "views"]
 
@@ -24,19 +24,13 @@ class Paid(NamedTuple):
 
 
 class View(NamedTuple):
-    """A payment with its account's number ("": nobody's), what it paid, and what of it went back."""
+    """A payment with its account's number ("": nobody's), what it paid, what of it went back, and what is left on neither."""
 
     row: Row[Any]
     account: str
     paid: tuple[Paid, ...]
     returned: tuple[Row[Any], ...]
-
-    @property
-    def left_micros(self) -> int:
-        """What of it is on no claim and has not gone back."""
-        if self.row.state == "gone":
-            return 0
-        return int(self.row.amount_micros) - sum(each.amount_micros for each in self.paid)
+    left_micros: int
 
 
 def listed(account: int | None = None, state: str = "") -> Select[Any]:
@@ -61,15 +55,18 @@ def views(look: Connection, rows: Sequence[Row[Any]]) -> list[View]:
     back: dict[int, list[Row[Any]]] = {}
     for each in look.execute(select(returns).where(returns.c.payment.in_(ids)).order_by(returns.c.id)):
         back.setdefault(each.payment, []).append(each)
-    return [
-        View(
-            row,
-            numbers.get(row.billing_account, ""),
-            tuple(paid.get(row.id, ())),
-            tuple(back.get(row.id, ())),
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        used = paid.get(row.id, [])
+        left = row.amount_micros - sum(each.amount_micros for each in used)
+        on_claims = tuple(each for each in used if each.kind not in _OUT)
+        of = (numbers.get(row.billing_account, ""), on_claims, tuple(back.get(row.id, ())))
+        found.append(View(row, *of, 0 if row.state == "gone" else int(left)))
+    return found
+
+
+_OUT = {ItemKind.REFUND, ItemKind.RETURNED}
+"""What a credit was used up by, and is no claim that it paid."""
 
 
 def _paid(look: Connection, ids: Iterable[int]) -> dict[int, list[Paid]]:
