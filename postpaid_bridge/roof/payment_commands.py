@@ -186,6 +186,17 @@ def accept(
     say.line(f"entry {row} is booked")
 
 
+@payments_app.command()
+def allot(ctx: typer.Context, *, json: JsonOption = False) -> None:
+    """Let what the charging server took in by itself pay what is open, as any payment."""
+    from postpaid_bridge.sql.taken_in import allot as allotted
+
+    count = 0
+    while some := allotted(ctx.obj.engine, ctx.obj.clock.now_ms()):
+        count += some
+    say.as_json({"allotted": count}) if json else say.line(f"{count} are allotted")
+
+
 @clearing_app.command("list")
 def waiting(
     ctx: typer.Context,
