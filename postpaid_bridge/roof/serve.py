@@ -36,6 +36,7 @@ from ocs.roof import alone, build
 from ocs.roof.ends import Ended, Exit
 from ocs.roof.inside import keepers_inside, tls_of, version
 from ocs.roof.signals import AskedToEnd, Ending
+from postpaid_bridge.http import payments
 from postpaid_bridge.jobs.reconcile import Report
 from postpaid_bridge.roof.charged import intake_of, outbox_of, reconciliation_of
 from postpaid_bridge.roof.daily import daily
@@ -145,7 +146,7 @@ def _application(
         version=version(),
         routers=[
             oauth.router(keys, tokens, access.door, audit),
-            *(each(of_customers) for each in care.routers),
+            *(each(of_customers) for each in (*care.routers, *payments.routers)),
         ],
         hosts=LOOPBACK_HOSTS | {http.host} if is_open else None,
         secured=secured,

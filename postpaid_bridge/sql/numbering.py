@@ -28,6 +28,7 @@ from postpaid_bridge.run import (
 )
 from postpaid_bridge.sql import charges, journal, runs
 from postpaid_bridge.sql.bills import bills, next_sequence, took
+from postpaid_bridge.sql.bookings import Billed, claim_bills, fall_due, hold_accounts
 from postpaid_bridge.sql.drafting import Terms
 from postpaid_bridge.sql.runs import Run, run_accounts
 
@@ -48,13 +49,17 @@ def number_chunk(engine: Engine, run: int, count: int, terms: Terms, now_ms: int
         if not rows:
             return 0
         charged = charges.of_bills(work, [each.id for each in rows])
-        entries, numbered = [], []
+        hold_accounts(work, [each.billing_account for each in rows])
+        entries, numbered, owed = [], [], []
         for each in rows:
             if each.state == "nothing":
                 continue
             number = number_text(of.settings.series, day.year, sequence)
             bill = bill_of(each.content, charged[each.id], terms.kinds)
-            entries += entries_of(bill, key=f"bill:{number}", day=day, at_ms=at_ms)
+            made = entries_of(bill, key=f"bill:{number}", day=day, at_ms=at_ms)
+            entries += made
+            due = day + timedelta(days=each.due_days)
+            owed += [Billed(each.id, number, entry, day, due) for entry in made if entry.kind == "bill"]
             numbered.append(
                 {
                     "row": each.id, "series": of.settings.series, "year": day.year, "sequence": sequence, "number": number, "day": day,
@@ -64,6 +69,7 @@ def number_chunk(engine: Engine, run: int, count: int, terms: Terms, now_ms: int
             sequence += 1
         if entries:
             journal.post(work, entries)
+            claim_bills(work, owed, at_ms)
         if numbered:
             work.execute(update(bills).where(bills.c.id == bindparam("row")), numbered)
             took(work, of.settings.series, day.year, sequence)
@@ -119,6 +125,8 @@ def publish(work: Connection, run: int, day: date, by: str, now_ms: int) -> Run:
     terms = work.execute(select(c.due_days).where(*mine).distinct()).scalars().all()
     for due_days in terms:
         owed = (*mine, c.due_days == due_days, c.gross_cents > 0)
-        work.execute(update(bills).where(*owed).values(due_day=day + timedelta(days=due_days)))
+        due = day + timedelta(days=due_days)
+        fall_due(work, select(c.id).where(*mine, c.due_days == due_days), due)
+        work.execute(update(bills).where(*owed).values(due_day=due))
     work.execute(update(bills).where(*mine).values(state="published", published_ms=now_ms))
     return found
