@@ -6,6 +6,7 @@ Laws
 2. Which letter is due, with which amounts, is decided elsewhere.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from postpaid_bridge.documents.page import footer, sender, where
 from postpaid_bridge.documents.payment_code import payment_code
 from postpaid_bridge.documents.words import words
 
-__all__ = ["KINDS", "Claim", "LetterFacts", "letter_page"]
+__all__ = ["KINDS", "Claim", "LetterFacts", "letter_frozen", "letter_page", "letter_thawed"]
 
 KINDS = tuple(each for each in LETTERS["de"] if each != "words")
 """reminder, warning, bar_outgoing, bar_all, promise, unbar, termination."""
@@ -51,6 +52,31 @@ class LetterFacts(NamedTuple):
     interest_cents: int = 0
     contested_cents: int = 0
     currency: str = "EUR"
+
+
+def letter_frozen(facts: LetterFacts) -> bytes:
+    """Return a letter's facts as canonical JSON, to be queued (sql.deliveries.enqueue)."""
+    return json.dumps(
+        facts._asdict(), default=lambda day: day.isoformat(), sort_keys=True, separators=(",", ":")
+    ).encode()
+
+
+def letter_thawed(content: bytes) -> LetterFacts:
+    """Return what ``letter_frozen`` kept."""
+    page: dict[str, Any] = json.loads(content)
+    recipient = page["recipient"]
+    for name in ("issued", "until", "bar_on"):
+        page[name] = date.fromisoformat(page[name]) if page[name] else None
+    page |= {
+        "seller": Seller(*page["seller"]),
+        "recipient": Recipient(tuple(recipient[0]), *recipient[1:]),
+        "claims": tuple(
+            Claim(number, date.fromisoformat(issued), date.fromisoformat(due), cents)
+            for number, issued, due, cents in page["claims"]
+        ),
+        "services": tuple(page["services"]),
+    }
+    return LetterFacts(**page)
 
 
 def letter_page(kind: str, language: str, facts: LetterFacts) -> dict[str, Any]:

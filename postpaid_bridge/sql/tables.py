@@ -1,6 +1,6 @@
 """Every table of customers and the bridge: importing this registers them all on ``ocs.sql.metadata``, for revisions and for tests."""
 
 from ocs.care.customers import tables as customers
-from postpaid_bridge.sql import bills, charges, journal, places, runs, usage
+from postpaid_bridge.sql import bills, charges, deliveries, journal, places, runs, usage
 
-__all__ = ["bills", "charges", "customers", "journal", "places", "runs", "usage"]
+__all__ = ["bills", "charges", "customers", "deliveries", "journal", "places", "runs", "usage"]
