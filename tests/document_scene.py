@@ -23,7 +23,7 @@ from postpaid_bridge.jobs.filing import Filing
 from postpaid_bridge.jobs.publish import Postman, Printer
 from postpaid_bridge.sql.document_facts import Shop
 from tests.bridge_scene import BERLIN
-from tests.run_scene import Ticking, populate, whole
+from tests.run_scene import NOW_MS, Ticking, populate, whole
 from tests.real_valkey import free_port
 
 SELLER = Seller(
@@ -125,5 +125,5 @@ def printer(engine: Engine, folder: Path, clock: Any = None) -> Printer:
 
 
 def postman(engine: Engine, folder: Path, mail: Mail, clock: Any = None, **more: Any) -> Postman:
-    clock = clock or Ticking()
+    clock = clock or Ticking(NOW_MS + 60_000)
     return Postman(engine, printer(engine, folder, clock), mail, clock, **more)

@@ -33,7 +33,7 @@ def states(engine: Engine) -> dict[tuple[str, str], int]:
 
 def files(folder: Path) -> dict[str, str]:
     return {
-        str(each.relative_to(folder)): sha256(each.read_bytes()).hexdigest() for each in folder.rglob("*.*")
+        str(each.relative_to(folder)): sha256(each.read_bytes()).hexdigest() for each in folder.rglob("*.pdf")
     }
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API of the bridge; each room of routes builds a router."""
