@@ -25,7 +25,7 @@ from postpaid_bridge.sql.planning import Asked
 from postpaid_bridge.sql.runs import run_accounts
 from postpaid_bridge.sql.usage_rows import line_row
 from postpaid_bridge.tax import Basis
-from postpaid_bridge.usage import STANDARD, Held, Line, Source, Taken, entries_of
+from postpaid_bridge.usage import STANDARD, Held, Line, Source, Taken, days_of, entries_of
 from tests.bill_scene import TAXES, plans_of_config
 from tests.bridge_scene import BERLIN
 
@@ -34,6 +34,7 @@ SINCE = date(2026, 10, 1)
 DAY = date(2026, 11, 3)
 BILL_DAY = date(2026, 11, 4)
 NOW_MS = start_ms(DAY, BERLIN) + 3_600_000
+DAY_OF = days_of(BERLIN)
 TERMS = Terms(plans_of_config(), TAXES, KINDS, BERLIN)
 PACE = Pace(chunk=3, poll_s=0.01, wait_s=0.01, pauses=Pauses(tries=2, pause_ms=1))
 
@@ -90,7 +91,7 @@ def used(
     made = entries_of(
         f"scene/{service_id}/{amounts[0][0]}",
         taken,
-        lambda at: date.fromtimestamp(at / 1000),
+        DAY_OF,
         NOW_MS,
         from_book=True,
     )
@@ -98,10 +99,7 @@ def used(
     keys = {each: entry.key for (_, each), entry in made.items()}
     work.execute(
         usage.lines.insert(),
-        [
-            line_row(each, Source.STREAM, 1, keys.get(date.fromtimestamp(each.line.at_ms / 1000), ""))
-            for each in taken
-        ],
+        [line_row(each, Source.STREAM, 1, keys.get(DAY_OF(each.line.at_ms), "")) for each in taken],
     )
 
 

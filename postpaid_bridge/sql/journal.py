@@ -56,6 +56,7 @@ postings = Table(
     Column("tax_code", String(32), nullable=False, default=""),
     CheckConstraint("amount_micros > 0", name="amount"),
     Index("ix_posting_billing_account", "billing_account", "debit", "credit"),
+    Index("ix_posting_book", "book"),
 )
 
 outbox = Table(
