@@ -23,8 +23,8 @@ from postpaid_bridge.jobs.filing import Filing
 from postpaid_bridge.jobs.publish import Postman, Printer
 from postpaid_bridge.sql.document_facts import Shop
 from tests.bridge_scene import BERLIN
-from tests.run_scene import NOW_MS, Ticking, populate, whole
 from tests.real_valkey import free_port
+from tests.run_scene import NOW_MS, Ticking, populate, whole
 
 SELLER = Seller(
     "Nordlicht Telekom GmbH", "Hafenstraße 12", "24103", "Kiel", phone="0800 1234567", email="rechnung@nordlicht.example",
@@ -89,9 +89,9 @@ class Inbox:
         self.answers: list[str] = []
         self.refused: set[str] = set()
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
-    ) -> str:  # noqa: N802 - aiosmtpd's name
+    ) -> str:
         if address in self.refused:
             return "550 no such mailbox"
         envelope.rcpt_tos.append(address)

@@ -35,7 +35,7 @@ from ocs.care.customers.http.ground import (
     working,
 )
 from ocs.care.customers.shapes import conflict, missing, wrong
-from ocs.care.customers.tables import billing_accounts, parties
+from ocs.care.customers.tables import billing_accounts
 from ocs.http.access import Caller
 from ocs.http.audit_log import Change
 from ocs.http.exact_answer import ExactAnswer
@@ -45,6 +45,7 @@ from ocs.http.problems import faults_of
 from postpaid_bridge.documents.mail_text import MailFault, single_address
 from postpaid_bridge.documents.press import PressFault
 from postpaid_bridge.http import shapes
+from postpaid_bridge.jobs.publish import address_of
 from postpaid_bridge.sql import deliveries
 from postpaid_bridge.sql.bills import bill_taxes, bills
 from postpaid_bridge.sql.deliveries import documents
@@ -141,7 +142,9 @@ def _fetched(routes: APIRouter, ground: Ground, fetch: Fetch) -> None:
 def _sent(routes: APIRouter, ground: Ground) -> None:
     reads, writes = ground.access.route(READ), ground.access.change(WRITE)
 
-    @routes.get("/{id}/deliveries", summary="List a bill's deliveries", response_model=shapes.DeliveriesShown)
+    @routes.get(
+        f"{ONE}/deliveries", summary="List a bill's deliveries", response_model=shapes.DeliveriesShown
+    )
     def list_deliveries(name: Name, _caller: Caller = reads) -> ExactAnswer:
         """List how and when the document went out, and what failed; addresses are not shown."""
         with looking(ground) as look:
@@ -160,7 +163,7 @@ def _sent(routes: APIRouter, ground: Ground) -> None:
         begin(change, "bill.resend", f"bill {row.number}")
         with working(ground, wrong=422) as work:
             document = _document(work, row.id)
-            address = asked.address or _mail_of(work, row.billing_account)
+            address = asked.address or address_of(work, row.billing_account)
             try:
                 single_address(address)
             except MailFault as fault:
@@ -186,13 +189,6 @@ def _document(look: Connection, bill: int) -> Row[Any]:
     if row is None:
         raise missing("document", "it is not made yet", "ask again")
     return row
-
-
-def _mail_of(look: Connection, account: int) -> str:
-    a = billing_accounts.c
-    asked = select(a.email, parties.c.email).join(parties, parties.c.id == a.party).where(a.id == account)
-    own, of_party = look.execute(asked).one()
-    return str(own or of_party)
 
 
 def _deliveries(look: Connection, document: Row[Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from postpaid_bridge.sql.bills import bills
 from postpaid_bridge.sql.deliveries import Due, Outcome, documents
 from postpaid_bridge.sql.document_facts import Shop, gathered, unqueued
 
-__all__ = ["PAUSES_S", "Made", "Postman", "Printer"]
+__all__ = ["PAUSES_S", "Made", "Postman", "Printer", "address_of"]
 
 PAUSES_S = (60, 300, 900, 3_600, 7_200, 14_400, 28_800, 86_400)
 """Pauses after a mail that failed, one a failure; behind the last it has failed for good (a day and a half)."""
@@ -164,6 +164,14 @@ def _routes(look: Connection, accounts: Sequence[int]) -> dict[int, dict[str, An
             why = str(fault) if address else "there is no mail address"
             found[key] = {"channel": channel, "address": address, "state": "failed", "why": why}
     return found
+
+
+def address_of(look: Connection, account: int) -> str:
+    """Return where an account's mail goes: its own address, else its party's; "" for none."""
+    a = billing_accounts.c
+    asked = select(a.email, parties.c.email).join(parties, parties.c.id == a.party).where(a.id == account)
+    own, of_party = look.execute(asked).one()
+    return str(own or of_party)
 
 
 class Postman:

@@ -22,6 +22,7 @@ from ocs.roof.layers import LEVEL, Form, SettingsFault, Tree, judged, read_laid
 from ocs.roof.sections import STORE_SCHEMES, Http, Log, OptionalPath, Port, Section
 from ocs.settings import config_folder
 from ocs.sql import DatabaseFault, engine_of
+from postpaid_bridge.roof.document_sections import Documents, Mail, Seller
 
 __all__ = ["Settings", "SettingsFault", "load"]
 
@@ -29,7 +30,7 @@ PREFIX = "BRIDGE_"
 FORM = Form(
     PREFIX,
     "bridge.toml",
-    secrets=frozenset({"database.url", "charging.store"}),  # a URL may hold a password
+    secrets=frozenset({"database.url", "charging.store", "mail.password"}),  # a URL may hold a password
     options={
         "database.url": "database",
         "charging.store": "store",
@@ -146,6 +147,9 @@ class Settings(Tree):
     intake: Intake = Intake()
     outbox: Outbox = Outbox()
     reconcile: Reconcile = Reconcile()
+    seller: Seller = Seller()
+    documents: Documents = Documents()
+    mail: Mail = Mail()
     log: Log = Log()
 
     @property

@@ -18,7 +18,7 @@ PRESS = Press()
 PAGE = bill()
 MARKUP = [
     '#panic("x")', "#set page(width: 1pt)", "$x^2$", "*bold* _it_", "= Heading", "<label> @ref", "\\u{41} \\", "`raw`", "// gone", "/* gone */",
-    '"; #sys.inputs', "#include \"/etc/passwd\"", "{} [] ()", "- item", "~ -- ---", "'quote' \"quote\"", "https://example.org", "a\\\nb",
+    '"; #sys.inputs', '#include "/etc/passwd"', "{} [] ()", "- item", "~ -- ---", "'quote' \"quote\"", "https://example.org", "a\\\nb",
 ]  # fmt: skip
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(MARKUP)
 

@@ -164,9 +164,9 @@ def test_a_mail_whose_sender_died_is_sent_again_with_the_same_octets_when_its_le
     printer(database, tmp_path, clock).once()
     with mail_server() as (inbox, mail):
         man = postman(database, tmp_path, mail, clock)
-        claimed = man._claim()  # noqa: SLF001 - claimed, and then the process is gone
+        claimed = man._claim()
         assert len(claimed) == len(accounts)
-        asyncio.run(man._sent(claimed[0]))  # noqa: SLF001 - handed over, and not noted
+        asyncio.run(man._sent(claimed[0]))
         assert asyncio.run(man.once())["sent"] == 0, "another has it"
         clock.at_ms += HOUR_MS
         assert asyncio.run(man.once())["sent"] == len(accounts)
