@@ -28,7 +28,7 @@ from tests.run_scene import NOW_MS, Ticking, populate, whole
 
 SELLER = Seller(
     "Nordlicht Telekom GmbH", "Hafenstraße 12", "24103", "Kiel", phone="0800 1234567", email="rechnung@nordlicht.example",
-    site="www.nordlicht.example", tax_number="20/123/45678", vat_id="DE123456789", register="Amtsgericht Kiel, HRB 1234",
+    site="www.nordlicht.example", tax_number="20/123/45678", vat_id="DE123456789", registered="Amtsgericht Kiel, HRB 1234",
     managers="Ada Klein", iban="DE89370400440532013000", bic="COBADEFFXXX", bank="Commerzbank",
 )  # fmt: skip
 THIRD = {"third-tones": ThirdParty("Klang & Ton Ltd.", "1 High Street, London, GB", "0800 7654321")}

@@ -26,7 +26,7 @@ class Seller(NamedTuple):
     site: str = ""
     tax_number: str = ""
     vat_id: str = ""
-    register: str = ""
+    registered: str = ""
     managers: str = ""
     iban: str = ""
     bic: str = ""

@@ -121,7 +121,7 @@ def footer(said: Mapping[str, str], seller: Seller) -> list[list[str]]:
             for text in (
                 f"{said['vat_id']} {seller.vat_id}" if seller.vat_id else "",
                 f"{said['tax_number']} {seller.tax_number}" if seller.tax_number else "",
-                seller.register,
+                seller.registered,
                 f"{said['managers']}: {seller.managers}" if seller.managers else "",
             )
             if text

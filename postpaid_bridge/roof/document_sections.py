@@ -57,7 +57,7 @@ class Seller(Section):
     site: _Line = ""
     tax_number: _Line = ""
     vat_id: _Line = ""
-    register: _Line = ""
+    registered: _Line = ""
     managers: _Line = ""
     iban: Annotated[str, AfterValidator(_iban)] = ""
     bic: Annotated[str, AfterValidator(_bic)] = ""
