@@ -67,7 +67,7 @@ def test_documents_are_made_sent_listed_sent_anew_and_fetched_by_command(url: st
         each.unlink()
     assert bridge("deliveries", "fetch", row["number"], str(tmp_path / "bill.pdf")).code == 0
     fetched = (tmp_path / "bill.pdf").read_bytes()
-    [attached] = message_from_bytes(content, policy=default).iter_attachments()  # type: ignore[attr-defined]
+    [attached] = message_from_bytes(content, policy=default).iter_attachments()
     assert attached.get_content() == fetched
     assert row["number"] in text_of(fetched)
     engine.dispose()
