@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from fastapi import APIRouter
 from sqlalchemy import Engine
 
 from ocs.care.customers.http import Ground, routers
@@ -22,8 +24,8 @@ from tests.contract.tmf_shapes import Definition
 TODAY = date(2026, 3, 1)
 NOW_MS = 1_772_323_200_000
 """2026-03-01T00:00:00Z"""
-DEFINITIONS = [Definition.read(each) for each in ("TMF632", "TMF629", "TMF666")]
-PARTY, CUSTOMER, ACCOUNT = (each.base_path for each in DEFINITIONS)
+DEFINITIONS = [Definition.read(each) for each in ("TMF632", "TMF629", "TMF666", "TMF678", "TMF635")]
+PARTY, CUSTOMER, ACCOUNT = (each.base_path for each in DEFINITIONS[:3])
 PERSONAL = ("Ada", "Klein", "ada@example.org", "491701", "DE89370400440532013000")
 
 
@@ -47,6 +49,7 @@ class CareApi:
         keys: ApiKeys | None = None,
         words: Words = ANY_WORDS,
         room: StoreRoom | None = None,
+        more: Callable[[Ground], Sequence[APIRouter]] = lambda _ground: (),
     ) -> None:
         self.audit = folder / "audit"
         self.today = TODAY
@@ -57,7 +60,7 @@ class CareApi:
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,
             version="1",
-            routers=[build(ground) for build in routers],
+            routers=[*(build(ground) for build in routers), *more(ground)],
         )
         self._runner = asyncio.Runner()
         self._room = room
@@ -94,7 +97,8 @@ class CareApi:
         )
         self.answer = self.run(self._asked(method, path, json=json, headers=headers))
         assert self.answer.status_code == status, self.answer.text
-        content: Any = self.answer.json() if self.answer.content else None
+        is_json = "json" in self.answer.headers.get("content-type", "")
+        content: Any = self.answer.json() if is_json and self.answer.content else None
         for each in DEFINITIONS:
             if path.startswith(each.base_path):
                 partial = "fields=" in path

@@ -170,26 +170,41 @@ class Smtp:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         message.set_content(text.body)
         try:
-            async with asyncio.timeout(mail.timeout_s):
-                await aiosmtplib.send(
-                    message,
-                    hostname=mail.host,
-                    port=mail.port,
-                    use_tls=mail.tls == "implicit",
-                    start_tls=mail.tls == "starttls",
-                    username=mail.user or None,
-                    password=mail.password or None,
-                    timeout=mail.timeout_s,
-                    tls_context=mail.context,
-                )
-        except TimeoutError:
-            raise Undelivered(f"no answer within {mail.timeout_s:g} s") from None
-        except aiosmtplib.SMTPResponseException as fault:
-            raise Undelivered(f"the mail server answered {fault.code}") from fault
-        except aiosmtplib.SMTPRecipientsRefused as fault:
-            raise Undelivered("the mail server refused the recipient") from fault
-        except (aiosmtplib.SMTPException, OSError) as fault:
-            raise Undelivered(f"no answer: {type(fault).__name__}") from fault
+            await hand_over(mail, message)
+        except Undelivered as fault:
+            raise Undelivered(
+                fault.why
+            ) from fault  # another address may be set for a subscription that lives
+
+
+async def hand_over(mail: Mail, message: EmailMessage) -> None:
+    """Hand a message over to the mail server, on a connection of its own; raises Undelivered, ``final`` where the recipient or the message
+    is refused for good (5xx of RCPT or DATA), and not where we are (greeting, STARTTLS, log-in).
+    """
+    try:
+        async with asyncio.timeout(mail.timeout_s):
+            await aiosmtplib.send(
+                message,
+                hostname=mail.host,
+                port=mail.port,
+                use_tls=mail.tls == "implicit",
+                start_tls=mail.tls == "starttls",
+                username=mail.user or None,
+                password=mail.password or None,
+                timeout=mail.timeout_s,
+                tls_context=mail.context,
+            )
+    except TimeoutError:
+        raise Undelivered(f"no answer within {mail.timeout_s:g} s") from None
+    except aiosmtplib.SMTPRecipientsRefused as fault:
+        final = all(each.code >= 500 for each in fault.recipients)
+        raise Undelivered("the mail server refused the recipient", final=final) from fault
+    except aiosmtplib.SMTPDataError as fault:
+        raise Undelivered(f"the mail server answered {fault.code}", final=fault.code >= 500) from fault
+    except aiosmtplib.SMTPResponseException as fault:
+        raise Undelivered(f"the mail server answered {fault.code}") from fault
+    except (aiosmtplib.SMTPException, OSError) as fault:
+        raise Undelivered(f"no answer: {type(fault).__name__}") from fault
 
 
 def _token(text: str) -> str:

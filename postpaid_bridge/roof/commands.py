@@ -16,6 +16,7 @@ import typer
 from ocs.care.customers.commands import CommandGround, customers_app
 from ocs.roof.options import group
 from postpaid_bridge.roof.database_commands import app as database_app
+from postpaid_bridge.roof.delivery_commands import app as delivery_app
 from postpaid_bridge.roof.ground import Ground, Options
 from postpaid_bridge.roof.ingest_commands import ingest
 from postpaid_bridge.roof.journal_commands import journal_app, trial_balance
@@ -52,6 +53,7 @@ def _opened(_database: str) -> CommandGround:
 app.add_typer(customers_app(_opened), name="customers")
 app.add_typer(database_app, name="database")
 app.add_typer(run_app, name="run")
+app.add_typer(delivery_app, name="deliveries")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(journal_app, name="journal")
 app.add_typer(payments_app, name="payments")

@@ -37,12 +37,15 @@ from ocs.roof.ends import Ended, Exit
 from ocs.roof.inside import keepers_inside, tls_of, version
 from ocs.roof.signals import AskedToEnd, Ending
 from postpaid_bridge.http import payments
+from postpaid_bridge.http.bills import routers as bill_routers
+from postpaid_bridge.http.usage import router as usage_router
 from postpaid_bridge.jobs.reconcile import Report
 from postpaid_bridge.roof.charged import intake_of, outbox_of, reconciliation_of
 from postpaid_bridge.roof.daily import daily
 from postpaid_bridge.roof.ground import Ground
 from postpaid_bridge.roof.leased import leased
 from postpaid_bridge.roof.offers import Sold, read_catalogue
+from postpaid_bridge.roof.published import Publishing, postman_of, printer_of
 from postpaid_bridge.roof.watch import Watch
 
 __all__ = ["serve"]
@@ -125,7 +128,11 @@ async def _run(
 def _application(
     ground: Ground, sold: Sold, keepers: build.Keepers, watch: Watch, *, secured: bool
 ) -> tuple[FastAPI, AuditLog]:
-    http, logger = ground.settings.http, structlog.get_logger().bind(process="bridge")
+    settings, http, logger = (
+        ground.settings,
+        ground.settings.http,
+        structlog.get_logger().bind(process="bridge"),
+    )
     keys = ApiKeys(keepers.store)
     tokens = Tokens(keepers.store, keys, http.token_s)
     audit = AuditLog(
@@ -147,6 +154,8 @@ def _application(
         routers=[
             oauth.router(keys, tokens, access.door, audit),
             *(each(of_customers) for each in (*care.routers, *payments.routers)),
+            *bill_routers(of_customers, printer_of(ground).again),
+            usage_router(of_customers, settings.documents.help_lines),
         ],
         hosts=LOOPBACK_HOSTS | {http.host} if is_open else None,
         secured=secured,
@@ -181,10 +190,18 @@ def _jobs(ground: Ground, keepers: build.Keepers, watch: Watch) -> dict[str, alo
         jobs["intake"] = leased(lease, alone.ending_well(intake))
     if settings.outbox.enabled:
         jobs["outbox"] = alone.ending_well(outbox)
+    if settings.documents.enabled:
+        jobs["documents"] = alone.ending_well(lambda: _publishing(ground))
     if settings.reconcile.at:
         at = time.fromisoformat(settings.reconcile.at)
         jobs["reconcile"] = daily(at, settings.zone, ground.clock, _reconciling(ground, keepers, watch))
     return jobs
+
+
+def _publishing(ground: Ground) -> tuple[alone.Stoppable, Awaitable[object]]:
+    printer = printer_of(ground)
+    made = Publishing(printer, postman_of(ground, printer), ground.settings.documents.every_s)
+    return made, made.run()
 
 
 def _reconciling(ground: Ground, keepers: build.Keepers, watch: Watch) -> Callable[[], Awaitable[None]]:

@@ -22,6 +22,7 @@ from ocs.roof.layers import LEVEL, Form, SettingsFault, Tree, judged, read_laid
 from ocs.roof.sections import STORE_SCHEMES, Http, Log, OptionalPath, Port, Section
 from ocs.settings import config_folder
 from ocs.sql import DatabaseFault, engine_of
+from postpaid_bridge.roof.document_sections import Documents, Mail, Seller
 from postpaid_bridge.run import OutlierRules
 from postpaid_bridge.run import Settings as RunSettings
 
@@ -31,7 +32,9 @@ PREFIX = "BRIDGE_"
 FORM = Form(
     PREFIX,
     "bridge.toml",
-    secrets=frozenset({"database.url", "charging.store", "run.broker"}),  # a URL may hold a password
+    secrets=frozenset(
+        {"database.url", "charging.store", "run.broker", "mail.password"}
+    ),  # a URL may hold a password
     options={
         "database.url": "database",
         "charging.store": "store",
@@ -199,8 +202,10 @@ class Settings(Tree):
     outbox: Outbox = Outbox()
     reconcile: Reconcile = Reconcile()
     run: Run = Run()
-
     bank: Bank = Bank()
+    seller: Seller = Seller()
+    documents: Documents = Documents()
+    mail: Mail = Mail()
     log: Log = Log()
 
     @property

@@ -5,6 +5,7 @@ from postpaid_bridge.sql import (
     bills,
     charges,
     clearing,
+    deliveries,
     journal,
     payments,
     places,
@@ -15,5 +16,5 @@ from postpaid_bridge.sql import (
 )
 
 __all__ = [
-    "bills", "charges", "clearing", "customers", "journal", "payments", "places", "receivables", "runs", "statements", "usage",
+    "bills", "charges", "clearing", "customers", "deliveries", "journal", "payments", "places", "receivables", "runs", "statements", "usage",
 ]  # fmt: skip

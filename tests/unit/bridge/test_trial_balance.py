@@ -18,7 +18,7 @@ ledgers = st.sampled_from(list(Ledger))
 
 
 def entry(key: str, day: date, *of: Posting) -> Entry:
-    return Entry(key, "test", None, day, 1, of, text="=1+1")  # type: ignore[arg-type]
+    return Entry(key, "test", None, day, 1, of, text="=1+1")
 
 
 def test_rows_are_by_class_and_tax_code_to_a_day(database: Engine) -> None:
