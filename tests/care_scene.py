@@ -52,7 +52,7 @@ class CareApi:
         self.today = TODAY
         self.answer = httpx.Response(100)
         access = Access(keys, audit=AuditLog(self.audit))
-        ground = Ground(database, access, Hands(), lambda: self.today, words)
+        self.ground = ground = Ground(database, access, Hands(), lambda: self.today, words)
         self.app = application(
             health=lambda: Health(ready=True, checks={}, facts={}),
             read_metrics=list,

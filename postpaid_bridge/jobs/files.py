@@ -79,7 +79,7 @@ def take_file(
             row = _row(work, looked, path.name, clock.now_ms())
         if row.state != "reading" or looked.head is None:
             return _done(engine, row.id, new=row.line == 0 and row.made_now)
-        of = File(row.id, looked.head.form, looked.head.source)
+        of = File(row.id, looked.sha256, looked.head.form, looked.head.source)
         begun_ms, first = clock.monotonic_ms(), row.line
         line = row.line
         file.seek(row.offset)

@@ -28,11 +28,17 @@ _RAW_CHARS_MAX = 17_000
 
 
 class File(NamedTuple):
-    """A file that is being taken in."""
+    """A file that is being taken in; ``mark`` begins its SHA-256: it stands for the file in keys, whatever the number of its row."""
 
     id: int
+    sha256: str
     form: str
     source: str
+
+    @property
+    def mark(self) -> str:
+        """Return what stands for the file in keys."""
+        return self.sha256[:32]
 
 
 class RawLine(NamedTuple):
@@ -74,7 +80,7 @@ def replay_lines(
     """Try rejected lines again, behind a row's number; what came of it, and the last row looked at (0: there is no more)."""
     c, counts = rejected.c, Counts()
     asked = (
-        select(c.id, c.place, c.raw, c.file, files.c.form, files.c.source)
+        select(c.id, c.place, c.raw, c.file, files.c.sha256, files.c.form, files.c.source)
         .join(files, files.c.id == c.file)
         .where(c.state == "parked", c.replayable == 1, c.source == Source.FILE, c.id > after)
         .order_by(c.id)
@@ -83,7 +89,7 @@ def replay_lines(
     rows = work.execute(locked(asked)).all()
     of: dict[File, list[RawLine]] = {}
     for row in rows:
-        of.setdefault(File(row.file, row.form, row.source), []).append(
+        of.setdefault(File(row.file, row.sha256, row.form, row.source), []).append(
             RawLine(int(row.place), row.raw, row.id)
         )
     for file, listed in of.items():
@@ -203,7 +209,7 @@ class _Lines:
             return
         numbers = [each.raw.number for each in new.values()]
         again = "again/" if any(each.raw.row for each in new.values()) else ""
-        where = f"file/{again}{self._file.id}/{min(numbers)}-{max(numbers)}"
+        where = f"file/{again}{self._file.mark}/{min(numbers)}-{max(numbers)}"
         where += "r" if self._corrects else ""
         taken = [each.taken for each in new.values()]
         entries = usage.entries_of(where, taken, self._rules.day_of, self._now_ms, from_book=False)
@@ -211,7 +217,7 @@ class _Lines:
         for one in taken:
             entry = entries.get((one.held.billing_account, self._rules.day_of(one.line.at_ms)))
             row = line_row(one, Source.FILE, 0, entry.key if entry else "")
-            row["place"] = f"{self._file.id}/{one.line.place}"
+            row["place"] = f"{self._file.mark}/{one.line.place}"
             row["corrects"] = self._corrects.get(one.line.key)
             rows.append(row)
         self._work.execute(lines.insert(), rows)
@@ -252,7 +258,7 @@ class _Lines:
             text = usage.clean(raw.text, _RAW_CHARS_MAX)
             rows.append(
                 {
-                    "key": f"file:{self._file.id}/{raw.number}", "source": Source.FILE, "place": str(raw.number), "file": self._file.id,
+                    "key": f"file:{self._file.mark}/{raw.number}", "source": Source.FILE, "place": str(raw.number), "file": self._file.id,
                     "why": why.value, "detail": detail, "raw": text, "replayable": int(text == raw.text), "made_ms": self._now_ms,
                 }
             )  # fmt: skip

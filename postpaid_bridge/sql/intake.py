@@ -236,11 +236,18 @@ class _Taking:
             () if own else usage.lines_of(record, found.partition, found.entry.id, rules.service, self._paid)
         )
         paid = () if own else usage.payments_of(record, found.partition, found.entry.id, self._paid)
-        moves = bool(made or paid)
-        if moves and book in self._waiting:
-            self._park(found, book, Why.BEHIND)
+        moves = bool(made or paid or usage.movement_micros(record))
+        if book in self._waiting:
+            if moves:
+                self._park(found, book, Why.BEHIND)
+            else:
+                self._settle(found)
             return
         whose = self._whose(record, book, held)
+        if own and held and isinstance(whose, Why):
+            whose = held[
+                0
+            ]  # ours is in the journal whatever its day says; left out of the chain, it would be an opening balance later
         if whose is Why.PREPAID or (isinstance(whose, Why) and not moves):
             self._done.prepaid += whose is Why.PREPAID
             self._settle(found)

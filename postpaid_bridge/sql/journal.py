@@ -56,6 +56,7 @@ postings = Table(
     Column("tax_code", String(32), nullable=False, default=""),
     CheckConstraint("amount_micros > 0", name="amount"),
     Index("ix_posting_billing_account", "billing_account", "debit", "credit"),
+    Index("ix_posting_book", "book"),
 )
 
 outbox = Table(
@@ -72,10 +73,14 @@ outbox = Table(
     Column("due_ms", MILLISECONDS, nullable=False),
     Column("tries", Integer, nullable=False, default=0),
     Column("fault", String(200), nullable=False, default=""),
+    Column("lease_ms", MILLISECONDS, nullable=False, default=0),
+    Column("begun_ms", MILLISECONDS),
+    Column("refused_ms", MILLISECONDS),
     Column("done_ms", MILLISECONDS),
-    Index("ix_outbox_open", "done_ms", "due_ms"),
+    Index("ix_outbox_waiting", "done_ms", "refused_ms", "book", "id"),
 )
-"""``kind`` "post": ``amount_micros`` to the book (negative: taken from it); other kinds have their ``content`` (JSON), such as bars."""
+"""``kind`` "post": ``amount_micros`` to the book (negative: taken from it); other kinds have their ``content`` (JSON), such as bars. Rows are
+emptied by sql/outbox.py, which says what the other columns mean."""
 
 
 def post(work: Connection, made: Sequence[Entry]) -> set[str]:

@@ -31,7 +31,8 @@ from ocs.sql import KEY, MICROS, MILLISECONDS, metadata
 from postpaid_bridge.usage import Summed
 
 __all__ = [
-    "alarms", "book_payments", "books", "claim_for_bill", "files", "let_go", "lines", "places", "rejected", "unbill", "usage_sums",
+    "alarms", "book_payments", "books", "claim_for_bill", "drop", "files", "held_late", "let_go", "lines", "open_alarms",
+    "parked_by_reason", "places", "rejected", "unbill", "usage_sums",
 ]  # fmt: skip
 
 lines = Table(
@@ -228,6 +229,28 @@ def let_go(work: Connection, ids: Sequence[int]) -> int:
     """Let lines that came too late go to the next bill all the same, at a human's word; how many were held."""
     of = (lines.c.id.in_(ids), lines.c.held == "late", lines.c.bill.is_(None))
     return work.execute(update(lines).where(*of).values(held="free")).rowcount
+
+
+def drop(work: Connection, number: int, now_ms: int) -> bool:
+    """Let a rejected record or line go for good, at a human's word; False where it is not parked. What waited behind it goes on."""
+    of = (rejected.c.id == number, rejected.c.state == "parked")
+    return work.execute(update(rejected).where(*of).values(state="dropped", done_ms=now_ms)).rowcount == 1
+
+
+def parked_by_reason(look: Connection) -> dict[tuple[str, str], int]:
+    """Return how much is parked, by source and reason: for metrics."""
+    c = rejected.c
+    found = look.execute(
+        select(c.source, c.why, func.count()).where(c.state == "parked").group_by(c.source, c.why)
+    )
+    return {(row[0], row[1]): int(row[2]) for row in found}
+
+
+def open_alarms(look: Connection) -> dict[str, int]:
+    """Return how many alarms nobody has seen yet, by kind: for metrics."""
+    c = alarms.c
+    found = look.execute(select(c.kind, func.count()).where(c.seen_ms.is_(None)).group_by(c.kind))
+    return {row[0]: int(row[1]) for row in found}
 
 
 def held_late(look: Connection) -> tuple[int, int]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from sqlalchemy import Engine
 
-from ocs.care.customers.http import accounts, customers, parties
+from ocs.care.customers.http import Ground, accounts, customers, parties, routers
 from ocs.care.customers.shapes import Words
+from ocs.http.access import Asks, AsksChange
 from ocs.http.keys import ApiKeys
+from ocs.sql import engine_of
 from tests.care_scene import ACCOUNT, ADA, CUSTOMER, HOME, MAIL, PARTY, PERSONAL, CareApi, account_of
 from tests.charged_store import store_room
 from tests.real_valkey import RealValkey
@@ -339,3 +343,31 @@ def test_who_may_not_is_refused_and_every_change_is_on_the_audit_log_without_any
     assert lines.count('"status":403') == 1
     assert lines.count('"status":400') == 1
     assert not any(each in lines for each in PERSONAL)
+
+
+def test_a_database_that_is_away_is_503_and_says_to_ask_again(tmp_path: Path) -> None:
+    with CareApi(engine_of("sqlite:////nowhere/at/all.sqlite"), tmp_path) as api:
+        assert api("GET", SERVICES, 503)["detail"].startswith("the database does not answer")
+        assert api.answer.headers["retry-after"] == "1"
+        api("PATCH", f"{SERVICES}/1", 503, {"plan": "m"})
+
+
+def test_every_route_is_on_the_page_and_every_change_tells_the_audit_log_what_it_is(api: CareApi) -> None:
+    page = api.app.openapi()
+    assert {
+        f"{PARTY}/organization/{{id}}",
+        f"{CUSTOMER}/customer",
+        f"{ACCOUNT}/partyAccount/{{id}}",
+        SERVICES,
+        OWN,
+    } <= page["paths"].keys()
+    for build in routers:
+        for route in build(
+            Ground(api.ground.engine, api.ground.access, api.ground.clock, api.ground.today)
+        ).routes:
+            assert isinstance(route, APIRoute)
+            changes = bool((route.methods or set()) - {"GET"})
+            asks: list[Any] = [each.call for each in route.dependant.dependencies]
+            assert [type(each) for each in asks] == [AsksChange if changes else Asks]
+            assert [each.scope for each in asks] == ["care:write" if changes else "care:read"]
+            assert not inspect.iscoroutinefunction(route.endpoint), "SQL never runs on the loop"

@@ -1,7 +1,6 @@
 """An intake that is killed at one of its steps: `python -m tests.faults.dying_intake STORE DATABASE ARCHIVE STEP NTH`.
 
-It replaces what intake calls with the same thing that, at the nth time, ends the process by SIGKILL before or after it. Without a step
-("none") it takes in until there is nothing more, and ends.
+It replaces what intake calls with the same thing that, at the nth time, ends the process by SIGKILL before or after it.
 """
 
 import asyncio
@@ -37,9 +36,9 @@ STEPS: dict[str, tuple[Any, str, str]] = {
 SMALL = Settings(group="bridge", records_at_once=8, wait_s=0.05, wait_s_max=0.2, again_s=0.0)
 
 
-def arm(step: str, nth: int) -> None:
-    """Die at the nth call of the step."""
-    owner, name, when = STEPS[step]
+def arm(step: tuple[Any, str, str], nth: int) -> None:
+    """Die at the nth call of a step."""
+    owner, name, when = step
     real: Callable[..., Any] = getattr(owner, name)
     calls = 0
 
@@ -78,6 +77,5 @@ async def take_in(store: str, engine: Engine, archive: Path, settings: Settings 
 
 
 if __name__ == "__main__":
-    if sys.argv[4] != "none":
-        arm(sys.argv[4], int(sys.argv[5]))
+    arm(STEPS[sys.argv[4]], int(sys.argv[5]))
     asyncio.run(take_in(sys.argv[1], engine_of(sys.argv[2]), Path(sys.argv[3])))

@@ -92,7 +92,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-DEATHS = [(step, nth) for step in STEPS for nth in ((1,) if step.startswith("opened") else (1, 3))]
+DEATHS = [(step, 1) for step in STEPS] + [
+    pytest.param(step, 3, marks=pytest.mark.slow) for step in STEPS if not step.startswith("opened")
+]
 
 
 @pytest.mark.parametrize(("step", "nth"), DEATHS)

@@ -112,6 +112,7 @@ billing_accounts = Table(
     CheckConstraint("delivery IN ('email', 'download', 'post')", name="delivery"),
     CheckConstraint("payment IN ('transfer', 'direct_debit')", name="payment"),
     CheckConstraint("status IN ('active', 'closing', 'closed')", name="status"),
+    Index("ix_billing_account_cycle", "cycle", "id"),
 )
 """``party`` is the paying node; ``cycle`` a cycle of config/bridge (its key); ``itemised`` short: the last three digits of numbers are cut.
 ``billed_until``: days before it are on bills that have numbers (the run sets it), so what they were made of is not changed any more."""

@@ -19,9 +19,12 @@ from postpaid_bridge.sql.usage import (
     alarms,
     books,
     claim_for_bill,
+    drop,
     held_late,
     let_go,
     lines,
+    open_alarms,
+    parked_by_reason,
     places,
     rejected,
     unbill,
@@ -260,6 +263,7 @@ def test_holes_and_books_that_do_not_add_up_are_alarms_that_stay(database: Engin
     take(database, [Batch(partition, (), Break(partition, whole[-1].id, "1-3", Loss.UNDONE))])
     assert [each.kind for each in rows(database, alarms)] == ["missing", "difference", "undone"]
     with reading(database) as look:
+        assert open_alarms(look) == {"missing": 1, "difference": 1, "undone": 1}
         assert intake.places_of(look)[partition] == whole[-1].id, "a place never goes back"
 
 
@@ -290,11 +294,24 @@ def test_octets_that_are_no_record_and_classes_that_nobody_knows_are_parked_and_
     take(database, [Batch(partition, (broken, *whole[1:]))], fewer)
     found = rows(database, rejected)
     assert [each.why for each in found][:2] == [Why.UNREADABLE, Why.CLASS]
+    with reading(database) as look:
+        assert parked_by_reason(look) == {
+            ("stream", Why.UNREADABLE): 1,
+            ("stream", Why.CLASS): 1,
+            ("stream", Why.BEHIND): len(found) - 2,
+        }
     assert {each.why for each in found[2:]} == {Why.BEHIND}
     with writing(database) as work:
         done, _ = intake.replay(work, RULES, now_ms())
     assert done.lines == len(found) - 1
     assert [each.state for each in rows(database, rejected)] == ["parked"] + ["taken"] * (len(found) - 1)
+    with writing(database) as work:
+        assert [drop(work, found[0].id, 1), drop(work, found[0].id, 2), drop(work, found[1].id, 3)] == [
+            True,
+            False,
+            False,
+        ]
+        assert (parked_by_reason(work), open_alarms(work)) == ({}, {}), "what waits is no difference"
     assert does_not_hold(database, lived, OTHER, ours=OURS) == []
 
 
