@@ -99,7 +99,7 @@ class Customer:
         )
         return int(self.say(made).result_code)
 
-    def data(self, step: int, *, used: int | None = None) -> int:
+    def browse(self, step: int, *, used: int | None = None) -> int:
         """Ask for octets in the one session of data; the service's Result-Code."""
         wants: Any = MultipleServicesCreditControl(
             requested_service_unit=RequestedServiceUnit(cc_total_octets=MIB), rating_group=10
@@ -144,10 +144,10 @@ def customer(server: RealOcs, place: int) -> Iterator[Customer]:
 def test_outgoing_service_is_refused_and_what_is_received_passes(server: RealOcs) -> None:
     """RFC 8506 section 9.1; TKG section 61(6) sentence 4."""
     with customer(server, 0) as who:
-        assert (who.call(NEIGHBOUR), who.data(0), who.message()) == (2001, 2001, 2001)
+        assert (who.call(NEIGHBOUR), who.browse(0), who.message()) == (2001, 2001, 2001)
         assert who.bar("outgoing", 1) is Code.SUCCESS
         who.reauthorised(2)
-        assert (who.call(NEIGHBOUR), who.data(1, used=1000), who.message()) == (4010, 4010, 4010)
+        assert (who.call(NEIGHBOUR), who.browse(1, used=1000), who.message()) == (4010, 4010, 4010)
         assert who.call(NEIGHBOUR, TERMINATING) == 2001
 
 
@@ -193,11 +193,11 @@ def test_an_old_command_undoes_no_newer_one_and_each_lifts_its_own_bar_alone(ser
 
 def test_what_was_used_before_a_bar_is_booked(server: RealOcs) -> None:
     with customer(server, 4) as who:
-        assert who.data(0) == 2001
+        assert who.browse(0) == 2001
         before = server.balance(who.number)[0]
         who.bar("all", 1)
         who.reauthorised(1)
-        assert who.data(1, used=MIB) == 4010
+        assert who.browse(1, used=MIB) == 4010
         assert server.balance(who.number)[0] < before
         assert server.balance(who.number)[1] == "0.00"
     assert server.ocs("audit")["clean"] is True
