@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 import ocs.care.customers.tables  # noqa: F401 - tables register themselves
+import postpaid_bridge.sql.dunning
 import postpaid_bridge.sql.journal
 import postpaid_bridge.sql.receivables
 import postpaid_bridge.sql.usage  # noqa: F401 - tables register themselves
