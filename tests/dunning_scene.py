@@ -77,7 +77,9 @@ class Scene:
         self.dunning = Dunning(engine, terms, Clock())
         self._bills = 0
 
-    def account(self, number: str = "1000001", kind: str = "consumer", books: tuple[str, ...] = ("b1",)) -> int:
+    def account(
+        self, number: str = "1000001", kind: str = "consumer", books: tuple[str, ...] = ("b1",)
+    ) -> int:
         """An account of a kind of customer, with a service for each book."""
         made = bridge_accounts.account(self.engine, number, language="de")
         with writing(self.engine) as work:
@@ -124,7 +126,9 @@ class Scene:
     def steps(self, account: int) -> list[tuple[int, int, str, date]]:
         with reading(self.engine) as look:
             c = kept.steps.c
-            asked = select(c.case, c.level, c.action, c.day).where(c.billing_account == account).order_by(c.id)
+            asked = (
+                select(c.case, c.level, c.action, c.day).where(c.billing_account == account).order_by(c.id)
+            )
             return [tuple(row) for row in look.execute(asked)]
 
     def rows(self, table: Any, *where: Any) -> list[Any]:

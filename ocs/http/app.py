@@ -48,15 +48,15 @@ def application(
     routers: Iterable[APIRouter] = (),
     hosts: Iterable[str] | None = None,
     secured: bool = False,
+    title: str = "ocs",
+    summary: str = "Prepaid real-time charging server",
 ) -> FastAPI:
     """Build the application. Health and metrics need no key: they show no subscriber and no amount; every one of ``routers`` sees to it.
 
     ``hosts`` are the only names that it answers to (None: any); ``secured`` whether it is spoken to over TLS.
     """
     # a redirect to the same path with a stroke would name whatever Host the request named
-    app = FastAPI(
-        title="ocs", version=version, summary="Prepaid real-time charging server", redirect_slashes=False
-    )
+    app = FastAPI(title=title, version=version, summary=summary, redirect_slashes=False)
     routers = tuple(routers)
     app.add_middleware(BodyLimit)
     app.add_middleware(Audited)

@@ -35,6 +35,7 @@ SCOPES: Final = {
     "subscribers:write": "create, change, bar and terminate subscribers",
     "care:read": "see parties, customers, billing accounts and the services they hold",
     "care:write": "create, change and end parties, customers, billing accounts and the services they hold",
+    "payments:write": "book payments, charge-backs and refunds, and decide about what nobody can place",
     "vouchers:read": "see batches of vouchers and their states",
     "vouchers:write": "make, export, activate and block vouchers",
     "events:read": "see subscriptions to events, and what could not be delivered",
@@ -55,6 +56,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             "vouchers:read", "events:read", "channel:any", "care:read", "care:write",
         )
     ),
+    "billing": frozenset(("care:read", "payments:write")),
     "operator": frozenset(SCOPES) - {"keys:write", "audit:read"},
     "auditor": frozenset(each for each in SCOPES if each.endswith(":read")) | {"channel:any"},
     "admin": frozenset(SCOPES),

@@ -49,6 +49,7 @@ from ocs.roof.ends import Ended, Exit
 from ocs.roof.event_texts import TextFault, read_messages
 from ocs.roof.offers import catalogue_of, equip, holdings_on
 from ocs.roof.say import instant
+from ocs.roof.sections import HttpTls
 from ocs.roof.tariff_files import written_tariffs
 from ocs.server import counters as counted
 from ocs.server.allow import AllowRow
@@ -141,7 +142,11 @@ def _refuse_bad_tls(settings: Settings) -> None:
 
 def http_tls(settings: Settings) -> ssl.SSLContext | None:
     """Build HTTP's side of TLS, None where it has none; raises OSError or ssl.SSLError when a file cannot be used."""
-    tls = settings.http.tls
+    return tls_of(settings.http.tls)
+
+
+def tls_of(tls: HttpTls) -> ssl.SSLContext | None:
+    """Build a side of TLS from its files, as ``http_tls``."""
     if tls.certificate is None or tls.key is None:
         return None
     least = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls.minimum]
@@ -265,7 +270,8 @@ def _end_if_refused(opening: "asyncio.Future[None]") -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-async def _keepers_inside(settings: Settings, address: Address, title: str) -> Keepers:
+async def keepers_inside(settings: Settings, address: Address, title: str) -> Keepers:
+    """Build what works on a store for a process that serves (law 2). Raises StartFault where the store refuses us."""
     clock = SystemClock()
     store = store_at(settings, address, clock, title, serving=True)
     await _link_up(store, settings.store.partitions)
@@ -291,7 +297,7 @@ async def build_worker(start: Start, counters: Counters) -> tuple[WorkerConfig, 
     settings = inside.settings()
     config, address = worker_config(start, settings), inside.address(settings)
     log.configure(settings.log.level, settings.log.format)
-    keepers = await _keepers_inside(settings, address, config.name)
+    keepers = await keepers_inside(settings, address, config.name)
     round_trips = counters.histogram("ocs_store_round_trip_seconds")
     logger = structlog.get_logger().bind(process=config.name)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
@@ -393,7 +399,7 @@ async def build_keeper(start: Start, counters: Counters) -> KeeperParts:
     inside: Inside = start.handed
     settings = inside.settings()
     log.configure(settings.log.level, settings.log.format)
-    keepers = await _keepers_inside(settings, inside.address(settings), start.name)
+    keepers = await keepers_inside(settings, inside.address(settings), start.name)
     logger = structlog.get_logger().bind(process=start.name)
     tariffs = stored_tariffs(settings, keepers, lambda told: _tell_tariff(logger, told))
     holdings = holdings_on(keepers, tariffs, catalogue_of(settings))
@@ -427,7 +433,7 @@ async def build_door(start: Start, counters: Counters) -> KeeperParts:
     inside: Inside = start.handed
     settings = inside.settings()
     log.configure(settings.log.level, settings.log.format)
-    keepers = await _keepers_inside(settings, inside.address(settings), start.name)
+    keepers = await keepers_inside(settings, inside.address(settings), start.name)
     workers, folder, logger = places(settings), start.folder, structlog.get_logger().bind(process=start.name)
     assert folder is not None
 

@@ -156,7 +156,7 @@ async def running(jobs: Mapping[str, Job], log: Log, counters: Counters) -> Asyn
 
 
 @asynccontextmanager
-async def _http(parts: KeeperParts, doors: list[socket.socket]) -> AsyncIterator["asyncio.Future[None]"]:
+async def http(parts: KeeperParts, doors: list[socket.socket]) -> AsyncIterator["asyncio.Future[None]"]:
     """Serve HTTP inside the block, where there is any; gives what is done when it has ended by itself."""
     if parts.app is None:
         yield asyncio.get_running_loop().create_future()
@@ -199,7 +199,7 @@ async def keep(
     counters.cells[counters.index("ocs_process_starts_total")] += 1
     loop = asyncio.get_running_loop()
     loop.add_reader(channel.fileno(), stop.set)  # nothing is ever said to us: it is the end
-    async with running(parts.jobs, parts.log, counters), _http(parts, doors) as serving:
+    async with running(parts.jobs, parts.log, counters), http(parts, doors) as serving:
         stopping = asyncio.create_task(stop.wait())
         report_process(counters)
         counters.cells[ready] = 1

@@ -7,6 +7,7 @@ Laws
 4. Revisions and ``ocs.sql.metadata`` do not differ: a test compares them on both databases.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,12 @@ def head(versions: Path = VERSIONS) -> str:
 def revision_of(engine: Engine) -> str:
     """Return the revision that a database is at; "" where it has none."""
     with reading(engine) as look:
-        return MigrationContext.configure(look).get_current_revision() or ""
+        return _context(look).get_current_revision() or ""
+
+
+def _context(look: Connection) -> MigrationContext:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # each look would be a line
+    return MigrationContext.configure(look, opts={"compare_type": True, "compare_server_default": True})
 
 
 def refusal(engine: Engine, versions: Path = VERSIONS) -> str:
@@ -74,7 +80,7 @@ def upgrade(engine: Engine, versions: Path = VERSIONS) -> tuple[str, str]:
     with writing(engine) as work:
         if work.dialect.name == "postgresql":
             work.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        before = MigrationContext.configure(work).get_current_revision() or ""
+        before = _context(work).get_current_revision() or ""
         known = numbers(versions)
         if before and before not in known:
             raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
-from alembic.operations.ops import CreateIndexOp, CreateTableOp, MigrateOperation, UpgradeOps
+from alembic.operations.ops import MigrateOperation, UpgradeOps
 from sqlalchemy import Engine
 
 from ocs.sql import metadata, reading
@@ -30,10 +30,9 @@ def write_revision(
         assert found is not None
         groups: dict[str, list[MigrateOperation]] = {}
         for each in found.ops:
-            table = each.table_name if isinstance(each, CreateTableOp | CreateIndexOp) else ""
-            if only and table not in only:
-                continue
-            groups.setdefault(table or getattr(each, "table_name", "") or "rest", []).append(each)
+            table = str(getattr(each, "table_name", "rest"))
+            if not only or table in only:
+                groups.setdefault(table, []).append(each)
         if not groups:
             return None
         bodies = {

@@ -10,7 +10,7 @@ from postpaid_bridge.jobs.reconcile import Reconciliation
 from postpaid_bridge.outbox import CHANNEL
 from postpaid_bridge.roof.ground import Ground
 from postpaid_bridge.sql.intake import Rules
-from postpaid_bridge.usage import STANDARD, days_of, service_of
+from postpaid_bridge.usage import STANDARD, ServiceOf, days_of, service_of
 
 __all__ = ["intake_of", "outbox_of", "reconciliation_of", "rules_of"]
 
@@ -29,8 +29,23 @@ def outbox_of(ground: Ground, keepers: Keepers) -> Outbox:
 
 def rules_of(ground: Ground, tariffs: Tariffs) -> Rules:
     """Build what intake goes by; what our own outbox does comes back under its channel, and is no news."""
-    known = {each.key: each for name in tariffs.names for each in tariffs.versions(name)}
-    return Rules(STANDARD, service_of(known), frozenset({CHANNEL}), days_of(ground.settings.zone))
+    return Rules(STANDARD, _Services(tariffs), frozenset({CHANNEL}), days_of(ground.settings.zone))
+
+
+class _Services:
+    """Tells services by all tariffs that are known by now: the charging server learns new ones while we run."""
+
+    def __init__(self, tariffs: Tariffs) -> None:
+        self._tariffs = tariffs
+        self._count = -1
+        self._told: ServiceOf = service_of({})
+
+    def __call__(self, key: str, mark: str, unit: int) -> str | None:
+        if len(self._tariffs) != self._count:
+            self._count = len(self._tariffs)
+            versions = [each for name in self._tariffs.names for each in self._tariffs.versions(name)]
+            self._told = service_of({each.key: each for each in versions})
+        return self._told(key, mark, unit)
 
 
 def intake_of(ground: Ground, keepers: Keepers, tariffs: Tariffs) -> Intake:

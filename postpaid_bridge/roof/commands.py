@@ -17,6 +17,11 @@ from ocs.care.customers.commands import CommandGround, customers_app
 from ocs.roof.options import group
 from postpaid_bridge.roof.database_commands import app as database_app
 from postpaid_bridge.roof.ground import Ground, Options
+from postpaid_bridge.roof.ingest_commands import ingest
+from postpaid_bridge.roof.journal_commands import journal_app, trial_balance
+from postpaid_bridge.roof.outbox_commands import app as outbox_app
+from postpaid_bridge.roof.payment_commands import clearing_app, import_statement, pay, payments_app
+from postpaid_bridge.roof.reconcile_commands import reconcile
 
 __all__ = ["app", "options_first"]
 
@@ -45,6 +50,15 @@ def _opened(_database: str) -> CommandGround:
 
 app.add_typer(customers_app(_opened), name="customers")
 app.add_typer(database_app, name="database")
+app.add_typer(outbox_app, name="outbox")
+app.add_typer(journal_app, name="journal")
+app.add_typer(payments_app, name="payments")
+app.add_typer(clearing_app, name="clearing")
+app.command("pay")(pay)
+app.command("import-statement")(import_statement)
+app.command("ingest")(ingest)
+app.command("trial-balance")(trial_balance)
+app.command("reconcile")(reconcile)
 
 
 @app.callback()

@@ -75,6 +75,11 @@ class Ground:
         told = self.settings.charging
         return build.read_settings(Place(told.store or None, told.data_dir, told.config))
 
+    @property
+    def audit_folder(self) -> Path:
+        """Where the audit log of the bridge's API is."""
+        return self.charging.server.data_dir / "bridge-audit"
+
     @cached_property
     def bare_engine(self) -> Engine:
         """The database, whatever it is at."""

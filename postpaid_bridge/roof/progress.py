@@ -24,4 +24,4 @@ def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     )
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(title, total=None, words="")
-        yield lambda done, of, words: shown.update(task, completed=done, total=of, words=words)
+        yield lambda done, of, words: shown.update(task, completed=done, total=of or None, words=words)

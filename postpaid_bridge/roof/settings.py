@@ -72,6 +72,19 @@ def _time_of_day(value: str) -> str:
     return value
 
 
+def _ibans(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        return value
+    from schwifty import IBAN  # noqa: PLC0415 - its list of banks is large
+
+    read = [IBAN(each, allow_invalid=True) for each in value]
+    if any(not each.is_valid for each in read):
+        raise ValueError(
+            "is no IBAN; write the bank accounts on whose statements payments come, such as DE89370400440532013000"
+        )
+    return tuple(str(each) for each in read)
+
+
 class Database(Section):
     """Where customers, usage, journal and bills are."""
 
@@ -127,6 +140,12 @@ class Reconcile(Section):
     accounts_at_once: Annotated[int, Field(ge=1, le=10_000)] = 500
 
 
+class Bank(Section):
+    """Whose statements are taken in."""
+
+    accounts: Annotated[tuple[str, ...], AfterValidator(_ibans)] = ()
+
+
 class Settings(Tree):
     """The whole tree; built by ``load``."""
 
@@ -146,6 +165,7 @@ class Settings(Tree):
     intake: Intake = Intake()
     outbox: Outbox = Outbox()
     reconcile: Reconcile = Reconcile()
+    bank: Bank = Bank()
     log: Log = Log()
 
     @property

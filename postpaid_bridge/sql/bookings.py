@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select, update
 
 from ocs.care.customers.tables import billing_accounts
 from ocs.limits import SQL_ROWS_AT_ONCE
@@ -27,7 +27,7 @@ from postpaid_bridge.sql.receivables import (
     open_credits,
 )
 
-__all__ = ["Billed", "Booking", "charge", "claim_bills", "claims_of_bill", "hold_accounts"]
+__all__ = ["Billed", "Booking", "charge", "claim_bills", "claims_of_bill", "fall_due", "hold_accounts"]
 
 
 def hold_accounts(work: Connection, accounts: Iterable[int]) -> None:
@@ -165,6 +165,13 @@ class Billed(NamedTuple):
     due: date
     creditors: Mapping[str, str] = {}
 
+    @property
+    def account(self) -> int:
+        """Whose bill it is. ValueError for nobody's."""
+        if self.entry.billing_account is None:
+            raise ValueError(f"bill {self.number} is nobody's")
+        return self.entry.billing_account
+
 
 def claims_of_bill(billed: Billed) -> list[Item]:
     """Return the items of a bill: one for each book and creditor. What a book gains is its credit."""
@@ -187,17 +194,17 @@ def claim_bills(work: Connection, made: Sequence[Billed], at_ms: int) -> None:
     """Let bills be owed, in the unit of work that posts their entries and gives them their numbers; what an account has to its credit pays
     them at once. The entries are the caller's to post. Raises RuntimeError for a bill that is owed already.
     """
-    accounts = {each.entry.billing_account for each in made}
+    accounts = {each.account for each in made}
     hold_accounts(work, accounts)
     rows: list[dict[str, Any]] = []
     credited: set[int] = set()
     last: dict[int, Billed] = {}
     for each in made:
-        last[each.entry.billing_account] = each
+        last[each.account] = each
         for item in claims_of_bill(each):
-            rows.append(row_of(item, each.entry.billing_account, each.day))
+            rows.append(row_of(item, each.account, each.day))
             if item.amount_micros < 0:
-                credited.add(each.entry.billing_account)
+                credited.add(each.account)
     if len(insert_new(work, items, rows, "key")) != len(rows):
         raise RuntimeError("a bill that is owed already")
     for account in sorted(credited | credited_accounts(work, sorted(accounts))):
@@ -205,6 +212,13 @@ def claim_bills(work: Connection, made: Sequence[Billed], at_ms: int) -> None:
         booking = Booking(work, account, f"settle:bill:{bill.bill}", bill.day, at_ms, held=True)
         booking.settle()
         booking.close("settle", bill.number)
+
+
+def fall_due(work: Connection, of: Select[Any], due: date) -> None:
+    """Say until which day bills (a select of their ids) are to be paid, when they are published: until then it is the day that was foreseen."""
+    work.execute(
+        update(items).where(items.c.bill.in_(of), items.c.kind == ItemKind.PRINCIPAL).values(due=due)
+    )
 
 
 _COUNTERS = {ItemKind.FEE: Ledger.FEES, ItemKind.INTEREST: Ledger.INTEREST}

@@ -245,9 +245,8 @@ class _Taking:
             return
         whose = self._whose(record, book, held)
         if own and held and isinstance(whose, Why):
-            whose = held[
-                0
-            ]  # ours is in the journal whatever its day says; left out of the chain, it would be an opening balance later
+            # ours is in the journal whatever its day says; left out of the chain, it would be an opening balance later
+            whose = held[0]
         if whose is Why.PREPAID or (isinstance(whose, Why) and not moves):
             self._done.prepaid += whose is Why.PREPAID
             self._settle(found)

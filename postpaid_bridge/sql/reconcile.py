@@ -14,12 +14,12 @@ from ocs.care.customers.tables import services
 from ocs.records import RecordError
 from ocs.stream import START
 from postpaid_bridge.journal import IN_BOOK
-from postpaid_bridge.outbox import CERTAIN_MS
+from postpaid_bridge.outbox import CERTAIN_MS, CHANNEL
 from postpaid_bridge.reconcile import Found, Known, Reason
 from postpaid_bridge.sql.journal import entries, outbox, postings
 from postpaid_bridge.sql.places import book_places
 from postpaid_bridge.sql.usage import alarms, books, lines, places, rejected
-from postpaid_bridge.usage import Source, movement_micros
+from postpaid_bridge.usage import Source, is_own, movement_micros
 
 __all__ = [
     "FROM_BOOK",
@@ -165,9 +165,11 @@ def _parked(look: Connection, book: str) -> Iterator[Found]:
         count += 1
         whys.add(str(row.why))
         try:
-            total += movement_micros(Entry(row.place, b64decode(row.raw)).record())
+            record = Entry(row.place, b64decode(row.raw)).record()
         except RecordError:
             continue
+        if not is_own(record, (CHANNEL,)):  # the journal has ours already
+            total += movement_micros(record)
     if count:
         yield Found(Reason.PARKED, total, f"{count} records are parked ({', '.join(sorted(whys))})")
 

@@ -74,6 +74,8 @@ def _party() -> None:
         sa.ForeignKeyConstraint(["parent"], ["party.id"], name=op.f("fk_party_parent")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_party")),
     )
+    with op.batch_alter_table("party", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_party_parent"), ["parent"], unique=False)
 
 
 def _address() -> None:
@@ -159,6 +161,9 @@ def _billing_account() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_billing_account")),
         sa.UniqueConstraint("number", name=op.f("uq_billing_account_number")),
     )
+    with op.batch_alter_table("billing_account", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_billing_account_customer"), ["customer"], unique=False)
+        batch_op.create_index("ix_billing_account_cycle", ["cycle", "id"], unique=False)
 
 
 def _service() -> None:
@@ -188,6 +193,11 @@ def _service() -> None:
         sa.ForeignKeyConstraint(["party"], ["party.id"], name=op.f("fk_service_party")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service")),
     )
+    with op.batch_alter_table("service", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_service_billing_account"), ["billing_account"], unique=False)
+        batch_op.create_index("ix_service_book", ["book"], unique=False)
+        batch_op.create_index("ix_service_number", ["number"], unique=False)
+        batch_op.create_index(batch_op.f("ix_service_party"), ["party"], unique=False)
 
 
 def _service_barring() -> None:
@@ -203,6 +213,8 @@ def _service_barring() -> None:
         sa.ForeignKeyConstraint(["service"], ["service.id"], name=op.f("fk_service_barring_service")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_barring")),
     )
+    with op.batch_alter_table("service_barring", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_service_barring_service"), ["service"], unique=False)
 
 
 def _service_holding() -> None:
@@ -222,6 +234,10 @@ def _service_holding() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_holding")),
         sa.UniqueConstraint("service", "since", name=op.f("uq_service_holding_service_since")),
     )
+    with op.batch_alter_table("service_holding", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_service_holding_billing_account"), ["billing_account"], unique=False
+        )
 
 
 def _service_plan() -> None:

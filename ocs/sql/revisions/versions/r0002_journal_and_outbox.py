@@ -40,6 +40,9 @@ def _entry() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_entry")),
         sa.UniqueConstraint("key", name=op.f("uq_entry_key")),
     )
+    with op.batch_alter_table("entry", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_entry_billing_account"), ["billing_account"], unique=False)
+        batch_op.create_index(batch_op.f("ix_entry_day"), ["day"], unique=False)
 
 
 def _outbox() -> None:
@@ -56,11 +59,16 @@ def _outbox() -> None:
         sa.Column("due_ms", sa.BigInteger(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("fault", sa.String(length=200), nullable=False),
+        sa.Column("lease_ms", sa.BigInteger(), nullable=False),
+        sa.Column("begun_ms", sa.BigInteger(), nullable=True),
+        sa.Column("refused_ms", sa.BigInteger(), nullable=True),
         sa.Column("done_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["entry"], ["entry.id"], name=op.f("fk_outbox_entry")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("key", name=op.f("uq_outbox_key")),
     )
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.create_index("ix_outbox_waiting", ["done_ms", "refused_ms", "book", "id"], unique=False)
 
 
 def _posting() -> None:
@@ -79,3 +87,8 @@ def _posting() -> None:
         sa.ForeignKeyConstraint(["entry"], ["entry.id"], name=op.f("fk_posting_entry")),
         sa.PrimaryKeyConstraint("entry", "number", name=op.f("pk_posting")),
     )
+    with op.batch_alter_table("posting", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_posting_billing_account", ["billing_account", "debit", "credit"], unique=False
+        )
+        batch_op.create_index("ix_posting_book", ["book"], unique=False)

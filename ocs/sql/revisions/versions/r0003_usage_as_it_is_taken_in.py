@@ -34,6 +34,11 @@ def _book_payment() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_book_payment")),
         sa.UniqueConstraint("key", name=op.f("uq_book_payment_key")),
     )
+    with op.batch_alter_table("book_payment", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_book_payment_billing_account"), ["billing_account"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_book_payment_reference"), ["reference"], unique=False)
 
 
 def _intake_alarm() -> None:
@@ -123,6 +128,8 @@ def _usage_rejected() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_rejected")),
         sa.UniqueConstraint("key", name=op.f("uq_usage_rejected_key")),
     )
+    with op.batch_alter_table("usage_rejected", schema=None) as batch_op:
+        batch_op.create_index("ix_usage_rejected_book", ["state", "book"], unique=False)
 
 
 def _usage_line() -> None:
@@ -170,3 +177,5 @@ def _usage_line() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_line")),
         sa.UniqueConstraint("key", name=op.f("uq_usage_line_key")),
     )
+    with op.batch_alter_table("usage_line", schema=None) as batch_op:
+        batch_op.create_index("ix_usage_line_run", ["billing_account", "bill", "at_ms"], unique=False)
