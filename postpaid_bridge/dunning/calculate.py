@@ -46,10 +46,13 @@ class Owed(NamedTuple):
 
 
 class Objection(NamedTuple):
-    """What is contested of a bill in time, in form and with reasons; None: all of it (TKG section 61(4) sentences 3 to 5)."""
+    """What is contested of a bill in time, in form and with reasons, to the end of ``until`` (None: until it is ended); amount None: all of
+    it (TKG section 61(4) sentences 3 to 5).
+    """
 
     bill: str
     amount_micros: int | None
+    until: date | None = None
 
 
 class Hold(NamedTuple):
@@ -181,7 +184,7 @@ def _case(history: Sequence[Done], day: date) -> tuple[int, tuple[Done, ...]]:
 def _contested(principal: Sequence[Owed], objections: Iterable[Objection]) -> dict[int, int]:
     """Spread what is contested of each bill over its claims; never more than is open."""
     wanted: dict[str, int | None] = {}
-    for bill, micros in objections:
+    for bill, micros, _ in objections:
         before = wanted.get(bill, 0)
         wanted[bill] = None if micros is None or before is None else before + micros
     found: dict[int, int] = {}

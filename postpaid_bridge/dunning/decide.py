@@ -71,6 +71,17 @@ class Decision(NamedTuple):
 
 def decide(facts: Facts, policy: Policy, laws: LawBook, rates: Rates, day: date) -> Decision:
     """Decide for an account at a day."""
+    found = _decided(facts, policy, laws, rates, day)
+    if found.step is not None:
+        return found
+    ends = [
+        each.until + timedelta(1) for each in facts.objections if each.until is not None and each.until >= day
+    ]
+    wakes = [*ends, *([found.next_day] if found.next_day is not None else [])]
+    return found._replace(next_day=min(wakes, default=None))
+
+
+def _decided(facts: Facts, policy: Policy, laws: LawBook, rates: Rates, day: date) -> Decision:
     law = laws.at(day)
     standing = calculate(facts, policy, law, day)
     kind = facts.kind
@@ -81,7 +92,7 @@ def decide(facts: Facts, policy: Policy, laws: LawBook, rates: Rates, day: date)
         if standing.case:
             paid = Reason("policy", "nothing is overdue any more that is dunned")
             return Decision(standing, _closing(standing, END, paid, ""), 0, day, (paid,))
-        return _quiet(facts, standing, policy, "policy", "nothing is overdue that is dunned")
+        return _quiet(facts, standing, "nothing is overdue that is dunned")
     level = policy.after(standing.level)
     if level is None:
         return Decision(standing, None, 0, None, (Reason("policy", "the last level is done"),))
@@ -89,9 +100,7 @@ def decide(facts: Facts, policy: Policy, laws: LawBook, rates: Rates, day: date)
         return _held(standing, level)
     if standing.overdue_micros < level.minimum_micros:
         least, there = format_amount(level.minimum_micros), format_amount(standing.overdue_micros)
-        found = _quiet(
-            facts, standing, policy, "policy", f"{there} overdue, below {least} of level {level.number}"
-        )
+        found = _quiet(facts, standing, f"{there} overdue, below {least} of level {level.number}")
         return found._replace(next_level=level.number)
     earliest, why = _earliest(standing, level, policy)
     reasons: tuple[Reason, ...] = ()
@@ -122,17 +131,15 @@ def _closing(standing: Standing, action: str, why: Reason, letter: str) -> Step:
     )
 
 
-def _quiet(facts: Facts, standing: Standing, policy: Policy, paragraph: str, text: str) -> Decision:
-    """Nothing to do: look again when the next claim comes to be overdue for long enough."""
-    days = timedelta(policy.levels[0].after_due_days)
-    coming = [each.due + days for each in facts.claims if each.kind == PRINCIPAL and each.due >= standing.day]
+def _quiet(facts: Facts, standing: Standing, text: str) -> Decision:
+    """Nothing to do: look again when the next claim is overdue, or a hold ends under which everything is contested."""
     waits = [
-        each.due + days for each in facts.claims if each.kind == PRINCIPAL and each.due + days > standing.day
+        each.due + timedelta(1)
+        for each in facts.claims
+        if each.kind == PRINCIPAL and each.due >= standing.day
     ]
     ends = [each.until + timedelta(1) for each in standing.holds if each.until is not None]
-    return Decision(
-        standing, None, 0, min([*coming, *waits, *ends], default=None), (Reason(paragraph, text),)
-    )
+    return Decision(standing, None, 0, min([*waits, *ends], default=None), (Reason("policy", text),))
 
 
 def _held(standing: Standing, level: Level) -> Decision:

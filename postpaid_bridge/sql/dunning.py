@@ -267,7 +267,9 @@ def _held(
                     Hold(row.id, row.kind, row.reason, row.since, row.until)
                 )
             elif row.until is None or day <= row.until:
-                objections.setdefault(row.billing_account, []).append(Objection(row.bill, row.amount_micros))
+                objections.setdefault(row.billing_account, []).append(
+                    Objection(row.bill, row.amount_micros, row.until)
+                )
     return objections, held
 
 
