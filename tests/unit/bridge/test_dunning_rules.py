@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ BARRED = Done(1, 3, "bar_outgoing", DUE + timedelta(38), None, "bar_outgoing", "
 BAR_DAY = DUE + timedelta(38)
 
 
-def of(*euros: float, kind: str = "consumer", **more: object) -> Facts:
+def of(*euros: float, kind: str = "consumer", **more: Any) -> Facts:
     claims = [owed(each, number=place) for place, each in enumerate(euros, 1)]
     facts = Facts(1, kind, claims, history=(REMINDED, WARNED))
     return facts._replace(**more)
