@@ -11,6 +11,7 @@ from ocs.balance.plan_text import NOTES_AT, pack_plan, read_outcome, split_told,
 from ocs.balance.profiles import owned, read_profile, write_place
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import INITIAL, TERMINATION, Ask
+from ocs.charging.barring import barred, help_lines
 from ocs.charging.outcome import NO_POOLS, More, Outcome, Pooled, ServiceOutcome
 from ocs.charging.plan import Plan, Profile, known_of, plan
 from ocs.charging.quota import ByGroup, Sizes, limits
@@ -28,13 +29,8 @@ Answered = Callable[[Outcome], None]
 
 _ELSEWHERE = frozenset((Code.UNKNOWN_SESSION, Code.CONFLICT))
 # plain numbers here: an IntFlag's & costs 2 µs
-_WHERE, _REPLAY, _STANDING, _RENEWED, _CROSSED = (
-    int(Note.WHERE),
-    int(Note.REPLAY),
-    int(Note.STANDING),
-    int(Note.RENEWED),
-    int(Note.CROSSED),
-)
+_WHERE, _REPLAY, _STANDING = int(Note.WHERE), int(Note.REPLAY), int(Note.STANDING)
+_RENEWED, _CROSSED = int(Note.RENEWED), int(Note.CROSSED)
 
 
 _AFTER = _RENEWED | _CROSSED | _REPLAY
@@ -212,6 +208,8 @@ class Charging:
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own,
             foreign=self._foreign,
         )  # fmt: skip
+        if profile.barred:
+            made = self._plan = barred(made, profile.barred, help_lines(tariff))
         told = self._quota(made, own) if own is not None or book.rules.tells_balance else b""
         via = f"{ask.origin_host} {ask.origin_realm} {self._via}"
         body = pack_plan(

@@ -27,6 +27,7 @@ def described(account: Account) -> dict[str, Any]:
         "account": profile.account,
         "member": profile.member or None,
         "status": account.status.name.lower(),
+        **({"barred": profile.barred or "none"} if profile.bar_epoch else {}),
         "tariff": profile.tariff,
         "kind": profile.kind,
         "currency": profile.currency,
@@ -49,6 +50,8 @@ def facts_of(account: Account) -> dict[str, object]:
         "balance": format_amount(book.balance_micros),
         "credit_floor": format_amount(book.floor_micros),
     }
+    if profile.bar_epoch:
+        found |= {"barred": profile.barred or "none", "bar_epoch": profile.bar_epoch}
     return found | {"cap": format_amount(profile.cap_micros)} if profile.member else found
 
 

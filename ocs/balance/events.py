@@ -14,6 +14,7 @@ from ocs.balance.parts import Part, packed
 from ocs.balance.plan_text import pack_plan, read_outcome
 from ocs.balance.renewals import renewal
 from ocs.charging.ask import CHECK_BALANCE, DIRECT_DEBITING, REFUND_ACCOUNT, Ask
+from ocs.charging.barring import barred, help_lines
 from ocs.charging.event import Debited, concluded, event_plan, read_refund_information
 from ocs.charging.outcome import Charged, Cost, More, Outcome
 from ocs.charging.plan import Profile
@@ -71,6 +72,8 @@ class Event(Charging):
         renewed = renewal(profile, wallet, now_ms) if due and wallet is not None else b""
         own = book.rules.sizes.get(ask.family or "") if book.rules.sizes else None
         made = event_plan(ask, tariff, book.rules.quota, book.ladder_text, now_ms, wallet, own)
+        if profile.barred:
+            made = barred(made, profile.barred, help_lines(tariff))
         told = packed(1) if book.rules.tells_balance and ask.family is not None else b""  # plan.lua, Q_TELLS
         body = pack_plan(
             ask, profile, profile.path, now_ms, now_ms, part.offset_ms, key, made, renewed, told=told

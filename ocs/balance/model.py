@@ -47,6 +47,7 @@ class Model:
         offer: Offer | None = None,
         member: str = "",
         floor_micros: int | None = None,
+        barred: str | None = None,
     ) -> Code:
         """Change status, or profile and tariff, of an account or of a member, or the account's floor; who is terminated, or whose payer
         is, stays so.
@@ -64,6 +65,7 @@ class Model:
         own.status = status or own.status
         own.profile = profile or own.profile
         own.offer = offer or own.offer
+        own.barred = own.barred if barred is None else barred
         account.version += 1
         self._amended(account, own, now_ms)
         return Code.SUCCESS

@@ -122,6 +122,7 @@ class Member:
     version: int = 1
     status: Status = Status.ACTIVE
     rows: dict[RowKey, Row] = field(default_factory=dict)
+    barred: str = ""
 
 
 @dataclass(slots=True)
@@ -158,6 +159,7 @@ class Account:
     members: dict[str, Member] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+    barred: str = ""
 
     @property
     def open_sessions(self) -> list[Session]:

@@ -291,6 +291,8 @@ class _Debit:
         assert wanted is not None
         if elsewhere(row.unit, wanted) or (row.unit is Unit.MONEY and wanted.money <= 0):
             return Code.UNRATED
+        if request.dunned(row):
+            return Code.BARRED
         wish = wanted[row.unit - 1] if wanted[row.unit - 1] > 0 else self.most[row.unit - 1]
         window = request.session.offer.window(self.now_ms) if len(row.rate.prices) > 1 else 0
         price = row.rate.prices[window]

@@ -254,6 +254,9 @@ class Request:
             if service.unit != row.unit or self._unrated(row):
                 row.code = Code.UNRATED
                 return
+            if self.dunned(row):
+                row.code = Code.BARRED
+                return
             self.notes |= Note.STANDING
             if (
                 service.grant
@@ -266,7 +269,9 @@ class Request:
             else:
                 row.code = Code.CREDIT_LIMIT
             return
-        if self._barred(row):
+        if self._barred(row) or (
+            self.dunned(row) and not self._unrated(row) and (service is None or service.unit == row.unit)
+        ):
             row.code = Code.BARRED
         elif self._unrated(row) or not self._measurable(row, service):
             row.code = Code.UNRATED
@@ -302,6 +307,11 @@ class Request:
             return True
         grace_ms = self.offer.grace_ms if row.received else 0
         return 0 < self.account.until_ms <= self.now_ms - grace_ms
+
+    def dunned(self, row: _Row) -> bool:
+        """Whether a creditor bars a service, outgoing or all; what is received passes the first."""
+        scope = self.account.own(self.session.member).barred
+        return bool(scope) and not row.emergency and not (row.received and scope == "outgoing")
 
     def _sources(self, row: _Row) -> tuple[Source, ...]:
         if row.rate is None:

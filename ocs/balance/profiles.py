@@ -29,8 +29,10 @@ Found = Callable[[Any], None]
 def write_profile(profile: Profile) -> str:
     """Write a profile as the store keeps it, a JSON list (an idle account is mostly this); its place is kept elsewhere."""
     fields: list[Any] = [profile.msisdn, profile.imsi, profile.tariff, profile.kind, profile.currency]
-    if profile.products or profile.cap_micros:
+    if profile.products or profile.cap_micros or profile.bar_epoch:
         fields += [profile.products, profile.cap_micros]
+    if profile.bar_epoch:
+        fields += [profile.barred, profile.bar_epoch]
     return json.dumps(fields, separators=(",", ":"))
 
 
@@ -42,8 +44,9 @@ def read_profile(
     account, _, member = path.partition("/")
     held, cap_micros = (tuple(Held(*each) for each in more[0]), more[1]) if more else ((), 0)
     of_account = () if shared is None else read_profile(shared, account, partition, version).products
+    bar = more[2:4]  # its own bar: the account's is no member's
     return Profile(
-        account, partition, version, msisdn, imsi, tariff, kind, currency, member, held, cap_micros, of_account
+        account, partition, version, msisdn, imsi, tariff, kind, currency, member, held, cap_micros, of_account, *bar
     )  # fmt: skip
 
 

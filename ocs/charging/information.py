@@ -1,7 +1,8 @@
 """What a request tells of its service (TS 32.299 clause 7.2.192), brought to what rates look at; pure.
 
 Laws
-1. Only what a rate of the tariff looks at is told: the rest changes no price, and a session need not keep it.
+1. Only what a rate of the tariff looks at is told, and that it is an emergency or a free help line, which pass a bar: the rest changes
+   no price, and a session need not keep it.
 2. What a session was opened with stays with it. Data sessions move, so a later request's network, access or access point take
    the place of what was known; calls and messages do not, and what real clients send in later requests is nonsense (CLIENTS 16).
 3. What a network says and the tariff does not know (a foreign network without a zone) is unknown, never "at home".
@@ -111,7 +112,11 @@ def told(
         return Told("", roaming, access, apn, "", INCOMING)
     number = _called_number(information)
     zone, called_party = _destination(number, numbering) if number is not None else ("", "")
-    if zone != EMERGENCY and "zone" not in looked_at:
+    if (
+        zone != EMERGENCY
+        and "zone" not in looked_at
+        and (numbering is None or zone not in numbering.help_lines)
+    ):
         zone = ""
     return Told(zone, roaming, access, apn, called_party if "called_party" in looked_at else "")
 

@@ -41,6 +41,7 @@ class Profile(NamedTuple):
 
     ``member`` names the subscriber among those of a shared account, "" where the account is its own. ``products`` are those that it
     holds, ``shared`` of a member those of its account. ``cap_micros`` is what a member may spend of the account in a month (0: no cap).
+    ``barred`` is what dunning has barred it for ("": nothing, barring.py), under ``bar_epoch`` (0: never).
     """
 
     account: str
@@ -55,6 +56,8 @@ class Profile(NamedTuple):
     products: tuple[Held, ...] = ()
     cap_micros: int = 0
     shared: tuple[Held, ...] = ()
+    barred: str = ""
+    bar_epoch: int = 0
 
     @property
     def path(self) -> str:
@@ -181,7 +184,8 @@ class Plan(NamedTuple):
 
 WIDTH = 19
 _TURN = 17
-_EMERGENCY, _RECEIVED = 1, 2
+EMERGENCY_CALL, RECEIVED = 1, 2
+"""Of a service: granted to everybody, or received (plan.lua, A_ALWAYS)."""
 
 LadderText = Callable[[Ladder], bytes]
 
@@ -329,11 +333,9 @@ class _Rated:
         else:
             before, told_before = kept(known.facts), known.facts
             # a call or message stays what it was, also one of which nothing is known
-            now = (
-                told(family, self.ask.information, self.tariff.numbering, looked_at)
-                if family == "data"
-                else before
-            )
+            now = before
+            if family == "data":
+                now = told(family, self.ask.information, self.tariff.numbering, looked_at)
             self.facts = merged(family, before, now)
             if self.course is not None and family == "data":
                 self.anew = all(getattr(now, name) for name in _TOLD_OF_DATA if name in looked_at)
@@ -404,11 +406,9 @@ class _Rated:
             self.sources += source
         if wants and not sources and self.own is not None and following is not None:
             self.pools |= pooled(self.ask, (asked,), self.own, following.rate.ladders, unit)
-        always = 0
+        always = RECEIVED if facts.direction == INCOMING else 0
         if following is not None and following.rate.emergency:
-            always = _EMERGENCY
-        elif facts.direction == INCOMING:
-            always = _RECEIVED
+            always = EMERGENCY_CALL
         self.priorities.append(following.rate.priority if following is not None else 0)
         self.services += (
             asked.key, refusal, unit, *reported, wants, validity_s,

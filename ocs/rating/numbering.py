@@ -32,7 +32,7 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """One numbering plan, as tariffs refer to it by name."""
+    """One numbering plan, as tariffs refer to it by name; calls to the zones of ``help_lines`` pass a creditor's bar."""
 
     name: str
     home: Home
@@ -41,6 +41,7 @@ class Numbering:
     short_codes: Mapping[str, str]
     prefixes: PrefixTable
     networks: NetworkTable
+    help_lines: frozenset[str] = frozenset()
 
     def destination(self, text: str) -> Destination:
         """Tell where a called number lies, however the network writes it."""
@@ -69,6 +70,7 @@ class _Plan(BaseModel):
     prefixes: str
     short_codes: dict[_Digits, Name] = Field(default_factory=dict)
     emergency: list[_Digits] = Field(default_factory=lambda: ["112"])
+    help_lines: list[Name] = Field(default_factory=list)
     roaming_zones: list[Name] = Field(default_factory=list)
     networks: str | None = None
 
@@ -103,7 +105,9 @@ def read_numbering(text: str, source: str, tables: Mapping[str, str]) -> Numberi
         frozenset(plan.emergency),
     )
     zones, roaming_zones = frozenset(plan.zones), frozenset(plan.roaming_zones)
-    return Numbering(plan.numbering, home, zones, roaming_zones, plan.short_codes, prefixes, networks)
+    return Numbering(
+        plan.numbering, home, zones, roaming_zones, plan.short_codes, prefixes, networks, frozenset(plan.help_lines)
+    )  # fmt: skip
 
 
 def tables_of(content: Mapping[str, object]) -> list[str]:
@@ -138,6 +142,12 @@ def _faults(page: Document, plan: _Plan) -> list[str]:
             known = ", ".join(sorted(plan.zones))
             found.append(
                 page.at(("short_codes", code), f"{zone!r} is no zone of this plan; zones are {known}")
+            )
+    for place, zone in enumerate(plan.help_lines):
+        if zone not in plan.zones:
+            known = ", ".join(sorted(plan.zones))
+            found.append(
+                page.at(("help_lines", place), f"{zone!r} is no zone of this plan; zones are {known}")
             )
     if plan.trunk_prefix and plan.trunk_prefix == plan.international_prefix:
         found.append(

@@ -3,6 +3,7 @@
 from ocs.rating.versions import Tariffs
 from ocs.roof.build import Keepers
 from postpaid_bridge.jobs import intake, outbox
+from postpaid_bridge.jobs.bars import Barring
 from postpaid_bridge.jobs.book_places import BookPlaces
 from postpaid_bridge.jobs.intake import Intake
 from postpaid_bridge.jobs.outbox import Outbox, Posting
@@ -18,10 +19,11 @@ __all__ = ["intake_of", "outbox_of", "reconciliation_of", "rules_of"]
 def outbox_of(ground: Ground, keepers: Keepers) -> Outbox:
     """Build what empties the outbox."""
     told = ground.settings.outbox
+    barring = Barring(keepers.accounts)
     return Outbox(
         ground.engine,
         BookPlaces(ground.engine, keepers.parts),
-        {"post": Posting(keepers.accounts.actions, ground.clock)},
+        {"post": Posting(keepers.accounts.actions, ground.clock), "bar": barring, "unbar": barring},
         outbox.Settings(told.at_once, told.lease_s, told.pause_s_max, told.every_s),
         ground.clock,
     )

@@ -17,6 +17,7 @@ from ocs.care.customers.commands import CommandGround, customers_app
 from ocs.roof.options import group
 from postpaid_bridge.roof.database_commands import app as database_app
 from postpaid_bridge.roof.delivery_commands import app as delivery_app
+from postpaid_bridge.roof.dunning_commands import dun, explain, hold_app
 from postpaid_bridge.roof.ground import Ground, Options
 from postpaid_bridge.roof.ingest_commands import ingest
 from postpaid_bridge.roof.journal_commands import journal_app, trial_balance
@@ -63,6 +64,9 @@ app.command("import-statement")(import_statement)
 app.command("ingest")(ingest)
 app.command("trial-balance")(trial_balance)
 app.command("reconcile")(reconcile)
+app.add_typer(hold_app, name="hold")
+app.command("dun")(dun)
+app.command("explain")(explain)
 
 
 @app.callback()

@@ -42,6 +42,7 @@ from postpaid_bridge.http.usage import router as usage_router
 from postpaid_bridge.jobs.reconcile import Report
 from postpaid_bridge.roof.charged import intake_of, outbox_of, reconciliation_of
 from postpaid_bridge.roof.daily import daily
+from postpaid_bridge.roof.dunned import daily_run, relief
 from postpaid_bridge.roof.ground import Ground
 from postpaid_bridge.roof.leased import leased
 from postpaid_bridge.roof.offers import Sold, read_catalogue
@@ -192,6 +193,10 @@ def _jobs(ground: Ground, keepers: build.Keepers, watch: Watch) -> dict[str, alo
         jobs["outbox"] = alone.ending_well(outbox)
     if settings.documents.enabled:
         jobs["documents"] = alone.ending_well(lambda: _publishing(ground))
+    if settings.dunning.at:
+        when = time.fromisoformat(settings.dunning.at)
+        jobs["dunning"] = daily(when, settings.zone, ground.clock, daily_run(ground))
+        jobs["relief"] = relief(ground)
     if settings.reconcile.at:
         at = time.fromisoformat(settings.reconcile.at)
         jobs["reconcile"] = daily(at, settings.zone, ground.clock, _reconciling(ground, keepers, watch))

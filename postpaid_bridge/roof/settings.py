@@ -138,6 +138,14 @@ class Outbox(Section):
     pause_s_max: Annotated[int, Field(ge=1, le=86_400)] = 300
 
 
+class Dunning(Section):
+    """By which rules, and when, who does not pay is dunned."""
+
+    dir: OptionalPath = None
+    at: Annotated[str, AfterValidator(_time_of_day)] = ""
+    relief_s: Annotated[float, Field(ge=0.1, le=3_600)] = 2.0
+
+
 class Reconcile(Section):
     """When the charging server's balances are compared with the journal."""
 
@@ -200,6 +208,7 @@ class Settings(Tree):
     operator: Operator = Operator()
     intake: Intake = Intake()
     outbox: Outbox = Outbox()
+    dunning: Dunning = Dunning()
     reconcile: Reconcile = Reconcile()
     run: Run = Run()
     bank: Bank = Bank()

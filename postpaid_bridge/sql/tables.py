@@ -6,6 +6,7 @@ from postpaid_bridge.sql import (
     charges,
     clearing,
     deliveries,
+    dunning,
     journal,
     payments,
     places,
@@ -16,5 +17,6 @@ from postpaid_bridge.sql import (
 )
 
 __all__ = [
-    "bills", "charges", "clearing", "customers", "deliveries", "journal", "payments", "places", "receivables", "runs", "statements", "usage",
+    "bills", "charges", "clearing", "customers", "deliveries", "dunning", "journal", "payments", "places", "receivables", "runs", "statements",
+    "usage",
 ]  # fmt: skip

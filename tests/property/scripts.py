@@ -18,6 +18,7 @@ from ocs.charging.ask import (
 from ocs.names import service_key
 from ocs.records import Status
 from tests.charged_store import StoreRoom
+from tests.property.bars import Bar, bar, bar_steps
 from tests.property.event_steps import OneTime, event_steps, near_events, play_event
 from tests.property.offers import KNOWN, OFFERS
 from tests.property.pair import TERMS, Pair
@@ -162,6 +163,7 @@ STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     ),
     "open rows": (6, opened_rows),
     "amend": (2, amend_steps),
+    "bar": (2, bar_steps),
     "release": (2, release_steps),
     "expire": (2, st.builds(Expire, accounts, st.integers(0, len(SESSIONS) - 1), st.booleans())),
     "forget": (2, st.just(Forget())),
@@ -197,6 +199,7 @@ class Player:
             TopUp: self.top_up,
             OpenRows: self.open_rows,
             Amend: self.amend,
+            Bar: lambda step: bar(self.pair, step),
             Release: self.release,
             Expire: self.expire,
             Forget: self.forget,
@@ -458,6 +461,16 @@ def event_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
 def wallet_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
     """Scripts of so many steps, nearly all of which meet buckets and counters."""
     return st.lists(drawn(_NEAR_STEPS), min_size=least, max_size=most)
+
+
+def bar_scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:
+    """Scripts of so many steps, about calls in both directions, emergencies and data of whom a creditor bars again and again."""
+    about = st.sampled_from(
+        (*[("voice", "received")] * 3, *[("voice", "+4930111")] * 3, ("voice", "112"), ("data", ""))
+    )
+    asks = st.builds(lambda each, told: each._replace(about=told), _near_requests, about)
+    steps = _NEAR_STEPS | {"request": (24, asks), "bar": (12, bar_steps)}
+    return st.lists(drawn(steps), min_size=least, max_size=most)
 
 
 def scripts(least: int, most: int) -> st.SearchStrategy[list[Any]]:

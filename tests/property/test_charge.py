@@ -19,6 +19,7 @@ from tests.property.scripts import (
     Request,
     Wait,
     Wish,
+    bar_scripts,
     bought,
     openings,
     play,
@@ -43,6 +44,14 @@ def test_the_store_does_what_the_model_says_of_buckets_and_counters(
     room: StoreRoom, opening: Opening, script: list[Any]
 ) -> None:
     room.run(play(room, opening, script))
+
+
+@settings(max_examples=100)
+@given(wallet_openings, bar_scripts(10, 30), st.sampled_from((TERMS, ADAPTING)))
+def test_the_store_does_what_the_model_says_of_whom_a_creditor_bars(
+    room: StoreRoom, opening: Opening, script: list[Any], terms: Terms
+) -> None:
+    room.run(play(room, opening, script, terms=terms))
 
 
 @settings(max_examples=70)

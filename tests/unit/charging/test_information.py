@@ -162,3 +162,12 @@ def test_real_network_elements_are_understood() -> None:
     assert found["freediameter", "data"] == found["pydiam", "data"] == Told(access="eutran", apn="internet")
     for voice in ("kamailio", "kamailio_sip_identity", "pydiam"):
         assert found[voice, "voice"] == Told(zone="near", called_party="national")
+
+
+def test_a_free_help_line_is_told_where_no_rate_looks_at_zones_since_it_passes_a_bar() -> None:
+    plan = PLAN.__class__(
+        **{name: getattr(PLAN, name) for name in PLAN.__slots__} | {"help_lines": frozenset({"far"})}
+    )
+    assert told("voice", call("+15551234"), plan, frozenset()) == Told(zone="far")
+    assert told("voice", call("+4930123456"), plan, frozenset()) == NOTHING
+    assert told("voice", call("+15551234"), PLAN, frozenset()) == NOTHING

@@ -57,6 +57,7 @@ def test_a_visited_network_has_its_zone(plan: Numbering) -> None:
     [
         ('"115": fixed', '"115": nowhere', 7, "'nowhere' is no zone"),
         ('"115": fixed', '"112": fixed', 7, "is an emergency number"),
+        ("roaming_zones:", "help_lines: [nowhere]\nroaming_zones:", 9, "'nowhere' is no zone"),
         ('"115": fixed', '"115": fixed, "115": far', 7, "'115' stands twice"),
         ("[fixed, mobile, far]", "[fixed, mobile, far, far]", 5, "zone far stands twice"),
         ("[fixed, mobile, far]", "[fixed, mobile, far, emergency]", 5, "the zone of emergency calls already"),
