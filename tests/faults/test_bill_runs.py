@@ -19,6 +19,8 @@ from postpaid_bridge.sql.execution import Pauses, execute_chunk
 from tests import databases
 from tests import run_scene as scene
 
+pytestmark = pytest.mark.slow
+
 LEASE_MS = runs.LEASE_MS
 
 

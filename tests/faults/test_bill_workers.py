@@ -19,7 +19,7 @@ from tests import run_scene as scene
 from tests.house.source import ROOT
 from tests.real_valkey import RealValkey
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 
 @contextmanager

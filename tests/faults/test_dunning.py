@@ -24,6 +24,8 @@ from tests.dunning_scene import DUE, Scene
 from tests.faults.dying_dunning import STEPS
 from tests.real_valkey import RealValkey
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BAR_DAY = date(2026, 4, 9)
 ACCOUNTS = ("1000001", "1000002", "1000003")

@@ -40,6 +40,8 @@ from tests.faults.dying_intake import SMALL, STEPS, take_in
 from tests.faults.judgement import room as judges_room
 from tests.real_valkey import RealValkey
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KNOWN = (ONE_OF, OTHER, NOBODYS)
 
@@ -93,7 +95,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 DEATHS = [(step, 1) for step in STEPS] + [
-    pytest.param(step, 3, marks=pytest.mark.slow) for step in STEPS if not step.startswith("opened")
+    pytest.param(step, 3, marks=pytest.mark.long) for step in STEPS if not step.startswith("opened")
 ]
 
 

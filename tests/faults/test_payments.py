@@ -24,6 +24,8 @@ from tests.bridge_accounts import AT_MS, DAY, EURO, account, bill, broken_laws, 
 from tests.databases import KINDS, database_url
 from tests.mock_bank import OURS, Bank, Entry, Tx, paid, returned
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

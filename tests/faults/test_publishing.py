@@ -15,6 +15,8 @@ from tests.document_scene import mail_server, published
 from tests.faults.dying_publisher import STEPS, run
 from tests.run_scene import NOW_MS
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 LATER_MS = 3_600_000
 FIRST = ("filed, not noted", "claimed, not handed over", "handed over, not noted")

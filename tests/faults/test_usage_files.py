@@ -20,6 +20,8 @@ from tests.bridge_scene import RULES
 from tests.databases import KINDS, database_url
 from tests.faults.dying_files import AT_ONCE, STEPS
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 CLOCKS = {"made_ms", "done_ms", "due_ms"}
 NUMBERS = {"id", "entry", "corrects", "file"}

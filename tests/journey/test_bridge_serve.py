@@ -18,7 +18,7 @@ from tests.databases import KINDS, database_url
 from tests.real_bridge import RealBridge
 from tests.real_ocs import RealOcs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # real processes, on a machine that may be busy
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]  # real processes, on a machine that may be busy
 
 MSISDN = "491700000001"
 PARTIES = "/tmf-api/party/v4/individual"

@@ -12,7 +12,7 @@ from tests.databases import KINDS, database_url
 from tests.document_scene import SELLER, SENDER, mail_server, published, text_of
 from tests.real_bridge import RealBridge
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # real processes, on a machine that may be busy
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # real processes, on a machine that may be busy
 
 
 @pytest.fixture(params=KINDS)

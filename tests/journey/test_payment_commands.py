@@ -15,6 +15,8 @@ from tests.bridge_accounts import EURO, account, bill, broken_laws, standing
 from tests.databases import KINDS, database_url
 from tests.mock_bank import OURS, PAYER, Bank, paid
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,7 +46,7 @@ class Desk:
         return json.loads(done.stdout) if "--json" in words and done.stdout else done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_payments_are_booked_imported_placed_and_taken_back(kind: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def shown(text: str) -> str:
     return " ".join(say.clean(text).replace(say.BREAK, "").split())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @example(text='#panic("x") $a$ *b* <c> @d `e` // f')
 @example(text="\u202egnp.exe")

@@ -207,6 +207,7 @@ def has(engine: Engine, number: str) -> bool:
 ACTS = ("bill", "one", "two", "back", "fee")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_order_of_bills_payments_and_a_charge_back_ends_in_the_same_standing(kind: str) -> None:
     ends = set()
