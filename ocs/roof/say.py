@@ -30,7 +30,7 @@ def remark(text: str) -> None:
 def facts(content: dict[str, Any]) -> None:
     """Print names and values below each other; empty values are left out."""
     shown = {name.replace("_", " "): value for name, value in content.items() if value not in ("", None, [])}
-    width = max(map(len, shown))
+    width = max(map(len, shown), default=0)
     for name, value in shown.items():
         line(f"{name:<{width}}  {value}")
 
