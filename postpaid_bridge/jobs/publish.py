@@ -12,7 +12,7 @@ Laws
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from postpaid_bridge.documents.mail_text import Envelope, MailFault, message, si
 from postpaid_bridge.documents.page import bill_page
 from postpaid_bridge.documents.press import Press, PressFault
 from postpaid_bridge.jobs.filing import Filing, path_of
+from postpaid_bridge.jobs.letters import take_over
 from postpaid_bridge.sql import deliveries
 from postpaid_bridge.sql.bills import bills
 from postpaid_bridge.sql.deliveries import Due, Outcome, documents
@@ -60,7 +61,7 @@ class Printer:
 
     def once(self, told: Callable[[Made], None] = lambda _made: None) -> Made:
         """Freeze and make all that is published or queued by now; ``told`` after each chunk of documents."""
-        found = Made(queued=self.freeze())
+        found = Made(queued=self.freeze() + take_over(self._engine, self._shop.seller, self._clock.now_ms))
         with ThreadPoolExecutor(self._threads) as pool:
             after = 0
             while True:
@@ -130,13 +131,13 @@ class Printer:
         self._filing.put(files)
         made, now_ms = 0, self._clock.now_ms()
         with writing(self._engine) as work:
-            routes = _routes(work, [row.billing_account for row in rows])
+            routes = _routes(work, {row.id: (row.billing_account, row.channel) for row in rows})
             for row, result in zip(rows, results, strict=True):
                 if isinstance(result, str):
                     deliveries.parked(work, row.id, result)
                     continue
                 digest = sha256(result).hexdigest()
-                route = routes[row.billing_account]
+                route = routes[row.id]
                 made += deliveries.made(work, row.id, paths[row.id], digest, len(result), route, now_ms)
         return made, len(rows) - len(paths)
 
@@ -147,23 +148,29 @@ def _contents(look: Connection, rows: Sequence[Row[Any]]) -> dict[int, bytes]:
     return {row.id: row.content for row in found}
 
 
-def _routes(look: Connection, accounts: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return how accounts get their documents: channel and address as they are now; what has no address fails, visibly."""
+def _routes(look: Connection, of: Mapping[int, tuple[int, str]]) -> dict[int, dict[str, Any]]:
+    """Return how documents go, by id: the channel that is asked for, else the account's; what has no address fails, visibly."""
     a = billing_accounts.c
     asked = select(a.id, a.delivery, a.email, parties.c.email).join(parties, parties.c.id == a.party)
+    accounts = {
+        row[0]: row[1:] for row in look.execute(asked.where(a.id.in_({key for key, _ in of.values()})))
+    }
     found = {}
-    for key, channel, email, of_party in look.execute(asked.where(a.id.in_(set(accounts)))):
-        address = email or of_party
-        if channel != "email":
-            found[key] = {"channel": channel, "address": "", "state": "left", "why": ""}
-            continue
-        try:
-            single_address(address)
-            found[key] = {"channel": channel, "address": address, "state": "waiting", "why": ""}
-        except MailFault as fault:
-            why = str(fault) if address else "there is no mail address"
-            found[key] = {"channel": channel, "address": address, "state": "failed", "why": why}
+    for document, (account, wanted) in of.items():
+        own, email, of_party = accounts[account]
+        found[document] = _route(wanted or own, email or of_party)
     return found
+
+
+def _route(channel: str, address: str) -> dict[str, Any]:
+    if channel != "email":
+        return {"channel": channel, "address": "", "state": "left", "why": ""}
+    try:
+        single_address(address)
+    except MailFault as fault:
+        why = str(fault) if address else "there is no mail address"
+        return {"channel": channel, "address": address, "state": "failed", "why": why}
+    return {"channel": channel, "address": address, "state": "waiting", "why": ""}
 
 
 def address_of(look: Connection, account: int) -> str:

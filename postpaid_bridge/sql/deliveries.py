@@ -48,6 +48,7 @@ documents = Table(
     Column("number", String(40), nullable=False),
     Column("bill", ForeignKey("bill.id"), unique=True),
     Column("billing_account", ForeignKey("billing_account.id"), nullable=False, index=True),
+    Column("channel", String(16), nullable=False, default=""),
     Column("state", String(8), nullable=False, index=True),
     Column("facts", LargeBinary),
     Column("path", String(120), nullable=False, default=""),
@@ -56,10 +57,11 @@ documents = Table(
     Column("reason", String(400), nullable=False, default=""),
     Column("queued_ms", MILLISECONDS, nullable=False),
     Column("made_ms", MILLISECONDS),
+    CheckConstraint("channel IN ('', 'email', 'post')", name="channel"),
     CheckConstraint("state IN ('waiting', 'made', 'parked')", name="state"),
     CheckConstraint("(bill IS NOT NULL) = (kind = 'bill')", name="bill"),
 )
-"""``kind`` bill (credit notes too), or a letter's (documents/letter.py); ``facts`` packed JSON, empty where they could not be gathered."""
+"""``kind`` bill (credit notes too), or a letter's (documents/letter.py); ``channel`` how it has to go ("": as the account wants it); ``facts`` packed JSON, empty where they could not be gathered."""
 
 deliveries = Table(
     "delivery",
@@ -95,6 +97,7 @@ class New(NamedTuple):
     billing_account: int
     facts: bytes | None
     reason: str = ""
+    channel: str = ""
 
 
 class Due(NamedTuple):
@@ -129,7 +132,7 @@ def enqueue(work: Connection, new: Sequence[New], now_ms: int) -> int:
     rows = [
         {
             "key": each.key, "kind": each.kind, "language": each.language, "number": each.number, "bill": each.bill,
-            "billing_account": each.billing_account, "state": "waiting" if each.facts is not None else "parked",
+            "billing_account": each.billing_account, "channel": each.channel, "state": "waiting" if each.facts is not None else "parked",
             "facts": None if each.facts is None else zlib.compress(each.facts, 6), "path": "", "sha256": "", "octets": 0,
             "reason": each.reason[:_REASON_CHARS], "queued_ms": now_ms, "made_ms": None,
         }

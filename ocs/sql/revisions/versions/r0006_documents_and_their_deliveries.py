@@ -23,6 +23,7 @@ def _document() -> None:
         sa.Column("number", sa.String(length=40), nullable=False),
         sa.Column("bill", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("billing_account", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("facts", sa.LargeBinary(), nullable=True),
         sa.Column("path", sa.String(length=120), nullable=False),
@@ -32,6 +33,7 @@ def _document() -> None:
         sa.Column("queued_ms", sa.BigInteger(), nullable=False),
         sa.Column("made_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(bill IS NOT NULL) = (kind = 'bill')", name=op.f("ck_document_bill")),
+        sa.CheckConstraint("channel IN ('', 'email', 'post')", name=op.f("ck_document_channel")),
         sa.CheckConstraint("state IN ('waiting', 'made', 'parked')", name=op.f("ck_document_state")),
         sa.ForeignKeyConstraint(["bill"], ["bill.id"], name=op.f("fk_document_bill")),
         sa.ForeignKeyConstraint(
