@@ -19,7 +19,7 @@ from postpaid_bridge.sql.execution import Pauses, execute_chunk
 from tests import databases
 from tests import run_scene as scene
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 LEASE_MS = runs.LEASE_MS
 

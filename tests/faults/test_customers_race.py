@@ -24,7 +24,7 @@ from ocs.care.customers.tables import billing_accounts, customers, holdings, par
 from ocs.sql import reading, writing
 from tests.unit.care.customers.scene import DAY, LATER, company, person, service_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 THREADS = 6
 

@@ -24,7 +24,7 @@ from tests.dunning_scene import DUE, Scene
 from tests.faults.dying_dunning import STEPS
 from tests.real_valkey import RealValkey
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 BAR_DAY = date(2026, 4, 9)

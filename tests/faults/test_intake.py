@@ -40,7 +40,7 @@ from tests.faults.dying_intake import SMALL, STEPS, take_in
 from tests.faults.judgement import room as judges_room
 from tests.real_valkey import RealValkey
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 KNOWN = (ONE_OF, OTHER, NOBODYS)

@@ -22,7 +22,7 @@ from tests.house.source import ROOT
 from tests.outbox_scene import booked, box_of, entry, held, rows
 from tests.real_valkey import RealValkey
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 BIG = 2 * TOPUP_MICROS_MAX + 7
 """Three actions: a death between two parts is among those tried."""
 

@@ -137,7 +137,7 @@ def deaths_on(on: Scene, kinds: str) -> Callable[[str], Callable[[], Coroutine[A
     [
         pytest.param("kskks", 1, marks=pytest.mark.long),
         pytest.param("sssss", 2, marks=pytest.mark.long),
-        ("awk", 3),
+        pytest.param("awk", 3, marks=pytest.mark.long),
     ],
 )
 def test_orders_race_kills_and_each_execution_counts_once(tmp_path: Path, kinds: str, seed: int) -> None:

@@ -14,7 +14,7 @@ from ocs.sql import engine_of
 from tests import run_scene as scene
 from tests.house.source import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 
 def asked(url: str, *words: str) -> tuple[int, Any, str]:

@@ -15,6 +15,8 @@ from postpaid_bridge.documents.press import Press
 from tests.document_scene import text_of
 from tests.unit.bridge.test_documents import FACTS, bill
 
+pytestmark = pytest.mark.long
+
 PRESS = Press()
 PAGE = bill()
 MARKUP = [
@@ -29,7 +31,7 @@ def shown(text: str) -> str:
     return " ".join(say.clean(text).replace(say.BREAK, "").split())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @example(text='#panic("x") $a$ *b* <c> @d `e` // f')
 @example(text="\u202egnp.exe")

@@ -29,6 +29,8 @@ from tests.charged_store import store_room
 from tests.databases import KINDS, database_url
 from tests.real_valkey import RealValkey
 
+pytestmark = pytest.mark.long
+
 
 class Lived(NamedTuple):
     """A life, its records, and what intake makes of them at once."""

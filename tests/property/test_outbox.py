@@ -23,6 +23,8 @@ from tests.databases import database_url
 from tests.outbox_scene import SIDES, Listening, booked, box_of, entry, held, rows
 from tests.real_valkey import RealValkey
 
+pytestmark = pytest.mark.long
+
 IMPATIENT = Settings(at_once=2, lease_s=0, pause_s_max=0.001, every_s=0)
 who = st.sampled_from([ONE_OF, OTHER])
 steps = st.one_of(

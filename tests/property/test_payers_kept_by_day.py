@@ -13,6 +13,8 @@ from ocs.sql import reading as looking
 from ocs.sql import writing
 from tests.unit.care.customers.scene import DAY, company, service_of
 
+pytestmark = pytest.mark.long
+
 CHANGES = 25
 
 

@@ -24,6 +24,8 @@ from postpaid_bridge.sql.returns import charge_back, refund
 from tests.bridge_accounts import AT_MS, DAY, EURO, account, bill, broken_laws, standing
 from tests.databases import KINDS, database_url
 
+pytestmark = pytest.mark.long
+
 CENT = 10_000
 
 
@@ -207,7 +209,7 @@ def has(engine: Engine, number: str) -> bool:
 ACTS = ("bill", "one", "two", "back", "fee")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_order_of_bills_payments_and_a_charge_back_ends_in_the_same_standing(kind: str) -> None:
     ends = set()
