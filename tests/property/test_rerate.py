@@ -86,13 +86,15 @@ def costs_what_was_posted(room: StoreRoom, pair: Pair) -> None:
     versions = pair.charged.book.tariffs
     posted: Counter[str] = Counter()
     began: dict[str, str] = {}
-    switched = set()
+    switched, reached = set(), set()
     for record in (each for partition in partitions for each in partition):
         if isinstance(record, Charge) and record.state != SessionState.REFUSED:
             if record.kind == INITIAL:
                 began[record.session_id] = record.tariff
             key = record.tariff if record.is_event else began[record.session_id]
-            switched |= {key} if record.tariff != key else set()
+            if record.tariff != key:
+                switched.add(key)
+                reached |= {key, record.tariff}
             posted[key] += sum(line.amount_micros for line in record.lines)
     for key, micros in posted.items():
         tariff = versions.of_session(key)
@@ -100,7 +102,10 @@ def costs_what_was_posted(room: StoreRoom, pair: Pair) -> None:
         found = replayed(partitions, tariff, versions.of_session)
         # what a session paid on its tariff's next version is priced there again too; only then is it compared
         told = {Why.SERVICE, Why.LATE, Why.ROWS, Why.COUNTERS, Why.REFUND}
-        assert set(found.apart) <= told | ({Why.NO_RATE, Why.UNIT} if key in switched else set()), found
+        told |= {Why.NO_RATE, Why.UNIT} if key in switched else set()
+        # a service that is first used behind the switch began on the next version, in a session that did not
+        told |= {Why.BEGUN} if key in reached else set()
+        assert set(found.apart) <= told, found
         assert key in switched or all(
             each.paid_micros == each.would_micros for each in found.accounts.values()
         ), found
