@@ -208,7 +208,7 @@ class Charging:
             ask, tariff, book.rules.quota, book.ladder_text, at_ms, self._known, wallet, course, own,
             foreign=self._foreign,
         )  # fmt: skip
-        if profile.barred:
+        if profile.barred and ask.kind != TERMINATION:  # an end asks for nothing, whatever it says
             made = self._plan = barred(made, profile.barred, help_lines(tariff))
         told = self._quota(made, own) if own is not None or book.rules.tells_balance else b""
         via = f"{ask.origin_host} {ask.origin_realm} {self._via}"

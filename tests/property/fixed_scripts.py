@@ -4,6 +4,7 @@ from typing import Any
 
 from ocs.charging.ask import NOT_GIVEN
 from ocs.records import ActionKind
+from tests.property.bars import Bar
 from tests.property.deed_steps import Act
 from tests.property.offers import KNOWN
 from tests.property.scripts import Opened, Opening, Release, Request, Wish
@@ -32,6 +33,16 @@ JOINS_AT_ANOTHER_PRICE: tuple[Opening, list[Any]] = (
     ],
 )
 """A session goes on at its tariff's next prices: it stays in its pool, and what they may come to beyond the units is held anew."""
+
+ENDS_AND_ASKS_WHILE_BARRED: tuple[Opening, list[Any]] = (
+    _everybody("plain@1", _NOTHING),
+    [
+        Bar(0, "outgoing", late=False),
+        _asks(("data", "26201")),
+        _asks(("data", "26201"), Wish(0, "none", NOT_GIVEN, 0))._replace(kind=3),
+    ],
+)
+"""A client asks for more as it ends its session, of which a creditor's bar would refuse it: an end gets nothing, and is not refused."""
 
 TAKES_WHAT_IS_HELD: tuple[Opening, list[Any]] = (
     _everybody("buckets@1", (1_500, 0, 0, 0, 0, 0)),

@@ -163,6 +163,7 @@ STEPS: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     ),
     "open rows": (6, opened_rows),
     "amend": (2, amend_steps),
+    "bar": (2, bar_steps),
     "release": (2, release_steps),
     "expire": (2, st.builds(Expire, accounts, st.integers(0, len(SESSIONS) - 1), st.booleans())),
     "forget": (2, st.just(Forget())),

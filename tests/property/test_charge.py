@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ocs.balance.model_books import Terms
 from ocs.charging.ask import NOT_GIVEN
 from tests.charged_store import StoreRoom
-from tests.property.fixed_scripts import JOINS_AT_ANOTHER_PRICE
+from tests.property.fixed_scripts import ENDS_AND_ASKS_WHILE_BARRED, JOINS_AT_ANOTHER_PRICE
 from tests.property.offers import OFFERS
 from tests.property.pair import ADAPTING, POOLING, RESTRICTING, TERMS
 from tests.property.scripts import (
@@ -72,6 +72,7 @@ def test_the_store_does_what_the_model_says_of_buckets_where_grants_follow_the_s
 
 @settings(max_examples=130)
 @example(*JOINS_AT_ANOTHER_PRICE, POOLING)
+@example(*ENDS_AND_ASKS_WHILE_BARRED, POOLING)
 @given(pool_openings, scripts(20, 40), st.sampled_from((POOLING, RESTRICTING)))
 def test_the_store_does_what_the_model_says_of_credit_pools(
     room: StoreRoom, opening: Opening, script: list[Any], terms: Terms
