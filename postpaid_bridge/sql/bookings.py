@@ -209,7 +209,7 @@ def claim_bills(work: Connection, made: Sequence[Billed], at_ms: int) -> None:
         raise RuntimeError("a bill that is owed already")
     for account in sorted(credited | credited_accounts(work, sorted(accounts))):
         bill = last[account]
-        booking = Booking(work, account, f"settle:bill:{bill.bill}", bill.day, at_ms, held=True)
+        booking = Booking(work, account, f"settle:bill:{bill.number}", bill.day, at_ms, held=True)
         booking.settle()
         booking.close("settle", bill.number)
 
