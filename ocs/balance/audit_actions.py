@@ -210,7 +210,7 @@ async def lost_actions(parts: Parts) -> AsyncIterator[tuple[int, str, str]]:
                 master, "SCAN", cursor, "MATCH", "{*}:claim:*", "COUNT", _AT_ONCE
             )
             by_keys: dict[Keys, list[str]] = {}
-            for name in names:
+            for name in sorted(names):  # a walk comes in any order; what is asked does not
                 text = name.decode(errors="surrogateescape")
                 prefix, _, rest = text.partition("claim:")
                 if rest and prefix in by_prefix:

@@ -269,6 +269,11 @@ class Storehouse:
         link.sendall(before + pack(*command))
         return _last_reply(link, replies)
 
+    def told_time(self) -> bytes:
+        """Answer a bare TIME: the real server's would be another in each run, and of another length at times."""
+        seconds, ms = divmod(self.loop.wall_ms() + self.skew_ms, 1_000)
+        return pack(seconds, ms * 1_000)
+
     def execute_late(self, commands: list[list[bytes]], life: int) -> None:
         """Execute what had arrived before its link broke, unless the process has died since."""
         if not self.is_up or life != self.lives:
@@ -350,6 +355,8 @@ class StoreSession(asyncio.Protocol):
         if command[0] == b"SSUBSCRIBE":
             house.listeners.setdefault(command[1], []).append(self)
             return b"*3\r\n$10\r\nssubscribe\r\n" + b"$%d\r\n%s\r\n:1\r\n" % (len(command[1]), command[1])
+        if command[0] == b"TIME":
+            return house.told_time()
         return house.execute(self.link, command)
 
     # -- fates
